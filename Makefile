@@ -1,0 +1,102 @@
+# mnistq: `make mnist` runs the exercise, `make test` is the gate, `make help` lists the rest.
+# Every variable can be set on the command line: make mnist SCHEME=per-tensor HIDDEN=128 SEED=3
+
+CC ?= cc
+BUILD ?= build
+CFLAGS ?= -O3 -g
+
+# ---- what the program is built with -----------------------------------------------------------------------
+STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -Isrc
+ifneq ($(shell uname),Darwin)
+OPENMP := -fopenmp
+else
+OPENMP := -Xpreprocessor -fopenmp -lomp
+endif
+COMPILE = $(CC) $(STANDARD) $(INCLUDES) $(CFLAGS) $(OPENMP) -MMD -MP
+
+LIBRARY_SOURCES := $(filter-out src/main.c $(wildcard src/app/*.c),$(wildcard src/*/*.c src/*/*/*.c))
+PROGRAM_SOURCES := src/main.c $(wildcard src/app/*.c)
+TEST_SOURCES := $(wildcard tests/test_*.c)
+TOOL_SOURCES := tests/http_server.c tests/make_idx.c
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
+
+# ---- the exercise's variables: empty ones leave the program's default ----------------------------------------
+DATA ?= data/mnist
+SCHEME ?=
+HIDDEN ?=
+SEED ?=
+EPOCHS ?=
+BATCH ?=
+OBSERVER ?=
+ACTIVATIONS ?=
+CALIBRATION ?=
+SEEDS ?= 10
+option = $(if $(2),--$(1) $(2))
+FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
+  $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
+  $(call option,calibration,$(CALIBRATION)))
+
+.PHONY: all help mnist sweep data test asan format clean
+.DEFAULT_GOAL := all
+
+all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@echo "  variables: SCHEME=per-channel|per-tensor|both HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=64 CALIBRATION=512"
+	@echo "             OBSERVER=minmax|moving-average|percentile|histogram ACTIVATIONS=asymmetric|symmetric SEEDS=10"
+
+# ---- building -----------------------------------------------------------------------------------------------
+# Made once a build folder, before anything else (make restarts itself after it): installs what is missing, or
+# says what to type and stops; then INCLUDES and LIBRARIES are what pkg-config knows of them.
+PACKAGES := openblas libcjson libcrypto zlib
+$(BUILD)/config.mk: scripts/install_deps.sh
+	@CC="$(CC)" sh scripts/install_deps.sh
+	@mkdir -p $(@D)
+	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" > $@
+	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >> $@
+ifneq ($(or $(filter-out help clean data format,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+include $(BUILD)/config.mk
+endif
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(COMPILE) -c $< -o $@
+
+$(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
+	$(AR) rcs $@ $^
+
+$(BUILD)/mnistq: $(call objects,$(PROGRAM_SOURCES)) $(BUILD)/libmnistq.a
+	$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libmnistq.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@
+
+# ---- running ------------------------------------------------------------------------------------------------
+# Exit 3 of the fetch script: no mirror can be reached. The built-in digits then stand in, under their own name.
+mnist: all ## fetch MNIST, then the whole exercise: results/mnist
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq exercise $(call option,scheme,$(SCHEME)) $(FLAGS)
+
+sweep: all ## the exercise over SEEDS seeds: mean, sd, paired counts
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq sweep --seeds $(SEEDS) $(FLAGS)
+
+data: ## fetch MNIST into data/mnist
+	sh scripts/fetch_mnist.sh $(DATA)
+
+test: all $(TESTS) $(TOOLS) ## build and run every test
+	@BUILD=$(BUILD) sh tests/run.sh
+
+asan: ## the whole suite under AddressSanitizer and UBSan
+	@$(MAKE) BUILD=build/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test
+
+format: ## clang-format every source
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

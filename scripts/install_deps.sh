@@ -1,0 +1,216 @@
+#!/bin/sh
+# Installs what `make mnist` and `make test` need, and nothing when nothing is missing.
+# What is missing is found by compiling and linking a small program per library with ${CC:-cc},
+# not by asking the package manager: a library in another place, found through CPPFLAGS and LDFLAGS,
+# is as good as a packaged one.
+
+set -u
+
+usage() {
+    cat <<'END'
+usage: scripts/install_deps.sh [--check] [--dev]
+
+  --check   only say what is missing
+  --dev     also what developers use: clang, clang-format, valgrind
+
+Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed.
+exit status: 0 all there, 1 something is missing and could not be installed, 2 usage
+END
+}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'install_deps.sh: %s\n' "$*" >&2; }
+advise() { printf '    %s\n' "$*" >&2; } # a line to copy
+
+check_only=no
+dev=no
+for arg; do
+    case $arg in
+    --check) check_only=yes ;;
+    --dev) dev=yes ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done
+
+cc=${CC:-cc}
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/mnistq-deps.XXXXXX") || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' HUP INT TERM
+
+system=other
+if [ "$(uname -s)" = Darwin ]; then
+    system=mac
+    if command -v brew >/dev/null 2>&1; then
+        brew=$(brew --prefix) # some of its libraries are "keg-only", out of the compiler's sight
+        PKG_CONFIG_PATH=$brew/opt/openblas/lib/pkgconfig:$brew/opt/openssl@3/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+        export PKG_CONFIG_PATH
+        CPPFLAGS="${CPPFLAGS:-} -I$brew/include"
+        LDFLAGS="${LDFLAGS:-} -L$brew/lib"
+    fi
+elif command -v apt-get >/dev/null 2>&1; then
+    system=apt
+fi
+
+# ---- what is missing ------------------------------------------------------------------------------
+
+missing='' # for people, comma-separated
+apt=''     # packages
+brews=''   # formulas
+stb=yes
+
+lacks() { # NAME APT-PACKAGES BREW-FORMULAS
+    missing="$missing${missing:+, }$1"
+    apt="$apt $2"
+    brews="$brews $3"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+builds() { # PROGRAM FLAG...: it compiles and links
+    printf '%b\n' "$1" >"$tmp/probe.c"
+    shift
+    # shellcheck disable=SC2086 # these hold several words
+    $cc -std=c11 ${CPPFLAGS:-} -o "$tmp/probe" "$tmp/probe.c" ${LDFLAGS:-} "$@" >/dev/null 2>&1
+}
+
+with() { # PKG-CONFIG-NAME PLAIN-LIBRARY PROGRAM: with the flags that pkg-config knows, else without
+    # shellcheck disable=SC2046 # several words
+    builds "$3" $(pkg-config --cflags --libs "$1" 2>/dev/null) "$2" || builds "$3" "$2"
+}
+
+find_missing() {
+    missing='' apt='' brews='' stb=yes
+    has make || lacks make build-essential make
+    has pkg-config || lacks pkg-config pkg-config pkg-config
+    has curl || has wget || lacks 'curl or wget' curl curl
+    # https needs the certificates of the authorities; only where apt keeps them is their place known
+    if [ $system = apt ] && [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then
+        lacks 'CA certificates' ca-certificates ''
+    fi
+    if builds 'int main(void) { return 0; }'; then
+        libraries
+    elif [ $system = mac ] && ! has "${cc%% *}"; then
+        lacks "a C compiler ($cc): run xcode-select --install" '' ''
+    else
+        # Without a compiler nothing can be probed: ask for everything, apt skips what is there.
+        case ${cc##*/} in clang*) compiler='clang libomp-dev' ;; *) compiler= ;; esac
+        lacks "a C compiler ($cc) that works, perhaps the libraries" \
+            "build-essential $compiler libopenblas-dev libstb-dev zlib1g-dev libcjson-dev libcmocka-dev libssl-dev" \
+            'openblas cjson cmocka libomp openssl@3'
+    fi
+    if [ $dev = yes ]; then
+        has clang || lacks clang 'clang libomp-dev' llvm
+        has clang-format || lacks clang-format clang-format clang-format
+        [ $system = mac ] || has valgrind || lacks valgrind valgrind '' # there is none for today's macOS
+    fi
+}
+
+libraries() {
+    omp='#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }'
+    builds "$omp" -fopenmp ||
+        { [ $system = mac ] && builds "$omp" -Xpreprocessor -fopenmp "-I${brew:-}/opt/libomp/include" \
+            "-L${brew:-}/opt/libomp/lib" -lomp; } ||
+        lacks OpenMP "$(case ${cc##*/} in clang*) echo libomp-dev ;; *) echo build-essential ;; esac)" libomp
+    with openblas -lopenblas '#include <cblas.h>\nint main(void) { float x = 1; return cblas_sdot(1, &x, 1, &x, 1) != 1; }' ||
+        lacks OpenBLAS libopenblas-dev openblas
+    with zlib -lz '#include <zlib.h>\nint main(void) { return gzclose(gzopen("", "rb")) == 0; }' ||
+        lacks zlib zlib1g-dev zlib
+    with libcjson -lcjson '#include <cjson/cJSON.h>\nint main(void) { cJSON_Delete(cJSON_CreateObject()); return 0; }' ||
+        lacks cJSON libcjson-dev cjson
+    with cmocka -lcmocka '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>
+static void t(void **s) { (void)s; }
+int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmocka_run_group_tests(a, NULL, NULL); }' ||
+        lacks cmocka libcmocka-dev cmocka
+    with libcrypto -lcrypto '#include <openssl/evp.h>\nint main(void) { return EVP_sha256() == NULL; }' ||
+        lacks 'libcrypto (OpenSSL)' libssl-dev openssl@3
+    builds '#include <stb/stb_image.h>\n#include <stb/stb_image_write.h>\nint main(void) { return 0; }' ||
+        builds '#include <stb_image.h>\n#include <stb_image_write.h>\nint main(void) { return 0; }' || {
+        stb=no
+        lacks 'stb (stb_image.h, stb_image_write.h)' libstb-dev ''
+    }
+}
+
+find_missing
+if [ -z "$missing" ]; then
+    say 'install_deps.sh: all there'
+    exit 0
+fi
+warn "missing: $missing"
+[ $check_only = no ] || exit 1
+
+# ---- installing it --------------------------------------------------------------------------------
+
+run() { # COMMAND...: shown, then run
+    say "+ $*"
+    "$@"
+}
+
+install_apt() {
+    # Once each, and split into words from here on.
+    # shellcheck disable=SC2046,SC2086
+    set -- $(printf '%s\n' $apt | sort -u)
+    install="apt-get install -y --no-install-recommends $*"
+    if [ "$(id -u)" -eq 0 ]; then
+        root=''
+    elif has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        root=sudo # with a terminal it may ask for the password
+    else
+        warn 'not root, and sudo cannot be used without asking; run this, then try again:'
+        if has sudo; then root=sudo; else root='as root:'; fi
+        advise "$root sh -c 'apt-get update && $install'"
+        return 1
+    fi
+    update_failed=''
+    run $root env DEBIAN_FRONTEND=noninteractive apt-get update ||
+        update_failed=', and before it: apt-get update' # one broken source need not matter
+    # shellcheck disable=SC2086
+    run $root env DEBIAN_FRONTEND=noninteractive $install || {
+        warn "this failed: ${root:+$root }$install$update_failed"
+        return 1
+    }
+}
+
+install_brew() {
+    has brew || {
+        warn "Homebrew is needed (https://brew.sh), then: brew install$brews"
+        return 1
+    }
+    if [ -n "$(printf %s "$brews" | tr -d ' ')" ]; then
+        # shellcheck disable=SC2086
+        run brew install $brews || {
+            warn "this failed: brew install$brews"
+            return 1
+        }
+    fi
+}
+
+case $system in
+apt) install_apt || exit 1 ;;
+mac) install_brew || exit 1 ;;
+*)
+    warn 'only apt and brew are known here. Install with your package manager what is missing; in all it takes:'
+    advise 'a C11 compiler with OpenMP, make, pkg-config, curl or wget, and the development files of'
+    advise 'OpenBLAS (cblas.h), stb (stb_image.h), zlib, cJSON, cmocka, OpenSSL (libcrypto)'
+    exit 1
+    ;;
+esac
+
+find_missing
+if [ $stb = no ] && [ $system = mac ]; then
+    warn 'stb is two headers without a formula; run this, then try again:'
+    advise "mkdir -p $brew/include/stb && cd $brew/include/stb &&"
+    advise 'curl -fLO https://raw.githubusercontent.com/nothings/stb/master/stb_image.h &&'
+    advise 'curl -fLO https://raw.githubusercontent.com/nothings/stb/master/stb_image_write.h'
+fi
+if [ -n "$missing" ]; then
+    warn "still missing: $missing"
+    exit 1
+fi
+say 'install_deps.sh: all there'

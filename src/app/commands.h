@@ -1,0 +1,13 @@
+/* The subcommands: each takes its own argv (argv[0] its name) and returns the program's exit status. */
+#ifndef APP_COMMANDS_H
+#define APP_COMMANDS_H
+
+int command_train(int argc, char **argv);
+int command_quantize(int argc, char **argv);
+int command_eval(int argc, char **argv);
+int command_predict(int argc, char **argv);
+int command_inspect(int argc, char **argv);
+int command_exercise(int argc, char **argv);
+int command_sweep(int argc, char **argv);
+
+#endif

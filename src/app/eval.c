@@ -1,0 +1,64 @@
+/* mnistq eval: accuracy on the test images, and every prediction as CSV. */
+#include <stdio.h>
+
+#include "app/commands.h"
+#include "app/options.h"
+#include "app/report.h"
+#include "base/file.h"
+
+static bool write_predictions(const char *path, const struct evaluation *e, const uint8_t *labels, struct error *err) {
+    struct out_file out;
+    if (!out_file_open(&out, path, err)) return false;
+    fprintf(out.stream, "index,label,predicted\n");
+    for (size_t i = 0; i < e->count; i++) fprintf(out.stream, "%zu,%d,%d\n", i, labels[i], e->predicted[i]);
+    return out_file_commit(&out, err);
+}
+
+static bool run(const char *model_path, const char *source, const char *predictions, bool reference, struct table *t,
+                struct error *err) {
+    struct model model;
+    struct split test = {0};
+    struct evaluation e = {0};
+    if (!model_read(model_path, &model, NULL, err)) return false;
+    bool ok = dataset_load_test(source, &test, err) &&
+              split_fits(&test, model.shape.widths[0], model.shape.widths[model.shape.layers], source, err) &&
+              evaluate(&model, &test, reference, &e, err) &&
+              (!predictions || write_predictions(predictions, &e, test.labels, err));
+    if (ok) {
+        table_text(t, "%s", model_path);
+        table_text(t, "%s", arithmetic_name(&model));
+        table_integer(t, (long long)e.correct);
+        table_integer(t, (long long)e.count);
+        table_number(t, accuracy_percent(&e), 2);
+        table_number(t, standard_error_percent(&e), 2);
+        table_integer(t, (long long)e.ties);
+        if (e.ties) table_note(t, "%zu images have two highest logits of the same code; the lowest class is taken.", e.ties);
+    }
+    evaluation_free(&e);
+    split_free(&test);
+    model_free(&model);
+    return ok;
+}
+
+int command_eval(int argc, char **argv) {
+    static const char *const columns[] = {"model",          "arithmetic", "correct", "n", "accuracy_percent",
+                                          "standard_error", "ties"};
+    struct options o = {.command = argv[0], .arguments = "MODEL",
+                        .what = "Runs a model, fp32 or int8, over the test images."};
+    const char *source = "data/mnist", *predictions = NULL;
+    bool json = false, reference = false;
+    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
+    option_text(&o, "predictions", "FILE", &predictions, "write index,label,predicted of every image as CSV");
+    option_flag(&o, "reference", &reference, "int8: run the plain reference of eq. 5 and 6 instead of the fast kernel");
+    option_flag(&o, "json", &json, "print the result as JSON");
+    int status = options_parse(&o, argc, argv, 1, 1);
+    if (status != OPTIONS_GO_ON) return status;
+    struct error err;
+    struct table t;
+    struct provenance p = {0};
+    table_init(&t, "Accuracy on the test images", columns, 7);
+    provenance_command(&p, argc, argv);
+    provenance_machine(&p);
+    bool ok = run(o.files[0], source, predictions, reference, &t, &err);
+    return report_table(&t, &p, json, ok, &err);
+}

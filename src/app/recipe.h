@@ -1,0 +1,46 @@
+/* The steps that several commands share, with their options: train a network, quantize it. */
+#ifndef APP_RECIPE_H
+#define APP_RECIPE_H
+
+#include "app/options.h"
+#include "data/dataset.h"
+#include "io/model_file.h"
+#include "nn/train.h"
+
+struct training_recipe {
+    struct int_list hidden;
+    int epochs, batch, optimizer, validation;
+    double rate, warmup;
+    uint64_t seed;
+};
+
+struct quantization_recipe {
+    int scheme, observer, activations, calibration; /* the choices below */
+};
+
+enum { SCHEME_PER_CHANNEL, SCHEME_PER_TENSOR, SCHEMES };
+extern const char *const scheme_names[SCHEMES];
+
+struct training_recipe training_defaults(void);
+struct quantization_recipe quantization_defaults(void);
+void training_options(struct options *o, struct training_recipe *r);
+/* --scheme is left to the command: some know "both". */
+void quantization_options(struct options *o, struct quantization_recipe *r);
+
+/* Initialises and trains on all training images but the last r->validation, with progress. */
+bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
+                 struct train_report *report, struct error *err);
+
+/* Calibrates on r->calibration training images, evenly spaced over the set (a set sorted by class still gives
+ * all classes), and converts with r->scheme. */
+bool quantize_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                    struct qmlp *out, size_t *saturated, struct error *err);
+
+/* The images that quantize_model shows: [calibration][pixels], release with free. Error: more than there are. */
+uint8_t *calibration_images(const struct split *train, int calibration, struct error *err);
+
+/* What the model files say about how they were made. */
+void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes);
+void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes);
+
+#endif

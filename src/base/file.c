@@ -1,0 +1,148 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The temporary names that a signal handler has to remove. A slot is in use while its flag is set; the flag
+ * is written last when taking a slot and first when leaving it, so that a handler never sees half a name. */
+enum { MAX_PENDING = 8 };
+static char pending_path[MAX_PENDING][4160];
+static volatile sig_atomic_t pending_used[MAX_PENDING];
+
+static void pending_add(const char *path) {
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (!pending_used[i]) {
+            snprintf(pending_path[i], sizeof pending_path[i], "%s", path);
+            pending_used[i] = 1;
+            return;
+        }
+}
+
+static void pending_remove(const char *path) {
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (pending_used[i] && strcmp(pending_path[i], path) == 0) pending_used[i] = 0;
+}
+
+void out_file_discard_all(void) {
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (pending_used[i]) unlink(pending_path[i]);
+}
+
+/* Where the bytes finally go: the target of a symbolic link, else the path itself. */
+static bool resolve(const char *path, char *resolved, size_t size, struct error *err) {
+    char *real = realpath(path, NULL);
+    int written = snprintf(resolved, size, "%s", real ? real : path);
+    free(real);
+    if (written < 0 || (size_t)written >= size) return fail(err, "%.60s...: the name is too long", path);
+    return true;
+}
+
+bool out_file_open(struct out_file *out, const char *path, struct error *err) {
+    *out = (struct out_file){0};
+    if (!*path) return fail(err, "the name of the file to write is empty");
+    if (!resolve(path, out->path, sizeof out->path, err)) return false;
+    struct stat info;
+    bool exists = stat(out->path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode)) return fail(err, "%s: is a folder, cannot be written as a file", path);
+    if (exists && !S_ISREG(info.st_mode)) { /* /dev/stdout, a pipe: nothing to rename */
+        out->stream = fopen(out->path, "wb");
+        return out->stream ? true : fail(err, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    snprintf(out->temporary, sizeof out->temporary, "%s.partial-XXXXXX", out->path);
+    int descriptor = mkstemp(out->temporary);
+    if (descriptor < 0) {
+        out->temporary[0] = 0;
+        return fail(err, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    pending_add(out->temporary);
+    mode_t mask = umask(0); /* mkstemp gives 0600; a table is for everybody that the umask allows */
+    umask(mask);
+    fchmod(descriptor, exists ? info.st_mode & 0777 : 0666 & ~mask);
+    out->stream = fdopen(descriptor, "wb");
+    if (out->stream) return true;
+    close(descriptor);
+    out_file_discard(out);
+    return fail(err, "%s: cannot be written: out of memory", path);
+}
+
+void out_file_discard(struct out_file *out) {
+    if (out->stream) fclose(out->stream);
+    if (out->temporary[0]) {
+        unlink(out->temporary);
+        pending_remove(out->temporary);
+    }
+    out->stream = NULL;
+    out->temporary[0] = 0;
+}
+
+bool out_file_commit(struct out_file *out, struct error *err) {
+    errno = 0;
+    bool written = fflush(out->stream) == 0 && !ferror(out->stream);
+    if (written && out->temporary[0]) written = fsync(fileno(out->stream)) == 0;
+    int why = errno;
+    if (fclose(out->stream) != 0 && written) written = false, why = errno;
+    out->stream = NULL;
+    if (written && out->temporary[0] && rename(out->temporary, out->path) != 0) written = false, why = errno;
+    if (written) {
+        pending_remove(out->temporary);
+        return true;
+    }
+    out_file_discard(out);
+    return fail(err, "%s: could not be written: %s", out->path, why ? strerror(why) : "a write failed");
+}
+
+bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err) {
+    *data = NULL;
+    struct stat info;
+    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path); /* opening a pipe would wait */
+    FILE *stream = fopen(path, "rb");
+    if (!stream) return fail(err, "%s: %s", path, strerror(errno));
+    bool ok = false;
+    if ((uint64_t)info.st_size > limit)
+        fail(err, "%s: is %lld bytes long, more than the %zu that are read", path, (long long)info.st_size, limit);
+    else if (!(*data = malloc((size_t)info.st_size + 1)))
+        fail(err, "%s: out of memory for %lld bytes", path, (long long)info.st_size);
+    else if (fread(*data, 1, (size_t)info.st_size, stream) != (size_t)info.st_size)
+        fail(err, "%s: could not be read to its end", path);
+    else
+        ok = true;
+    fclose(stream);
+    if (ok) {
+        *size = (size_t)info.st_size;
+        (*data)[*size] = 0; /* text can be read as a string */
+    } else {
+        free(*data);
+        *data = NULL;
+    }
+    return ok;
+}
+
+bool file_size(const char *path, uint64_t *size, struct error *err) {
+    struct stat info;
+    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
+    *size = (uint64_t)info.st_size;
+    return true;
+}
+
+bool folder_create(const char *path, struct error *err) {
+    char partial[4096];
+    if (snprintf(partial, sizeof partial, "%s", path) >= (int)sizeof partial)
+        return fail(err, "%.60s...: the name is too long", path);
+    for (char *slash = partial + 1; *partial && (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST)
+            return fail(err, "%s: the folder cannot be made: %s", partial, strerror(errno));
+        *slash = '/';
+    }
+    struct stat info;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return fail(err, "%s: the folder cannot be made: %s", path, strerror(errno));
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) return fail(err, "%s: is not a folder", path);
+    return true;
+}

@@ -1,0 +1,41 @@
+/* Files read whole, and files written so that a reader sees the old one or the new one, never a part. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+/* A file being written under a temporary name in its own folder. */
+struct out_file {
+    FILE *stream;
+    char path[4096];      /* where it will be; symbolic links followed */
+    char temporary[4160]; /* empty when path is a device or pipe, which is written directly */
+};
+
+/* Creates the temporary file. Errors: folder missing or not writable, path is a folder. */
+bool out_file_open(struct out_file *out, const char *path, struct error *err);
+
+/* Flushes, checks that every write reached the file (a full disk shows here), renames it into place.
+ * On an error the temporary file is removed and what was at path before is still there. */
+bool out_file_commit(struct out_file *out, struct error *err);
+
+/* Drops the temporary file; for a caller that failed half way. */
+void out_file_discard(struct out_file *out);
+
+/* Removes the temporary files of every out_file still open; async-signal-safe, for a handler of SIGINT. */
+void out_file_discard_all(void);
+
+/* Reads a whole regular file of at most limit bytes into *data (release with free). Errors: cannot be
+ * opened or read, not a regular file, larger than limit. */
+bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err);
+
+/* The size in bytes that stat reports. */
+bool file_size(const char *path, uint64_t *size, struct error *err);
+
+/* Creates a folder and the ones above it where they are missing. */
+bool folder_create(const char *path, struct error *err);
+
+#endif

@@ -1,0 +1,22 @@
+/* A progress bar with rate and time left, on standard error and only on a terminal. */
+#ifndef BASE_PROGRESS_H
+#define BASE_PROGRESS_H
+
+#include <stddef.h>
+
+struct progress {
+    const char *label, *unit; /* "training", "images" */
+    double started, shown;    /* seconds */
+    int enabled;
+};
+
+/* The form in which library code reports: called now and then with what is done of the total. */
+typedef void (*progress_fn)(void *context, size_t done, size_t total);
+
+void progress_begin(struct progress *p, const char *label, const char *unit);
+void progress_update(void *p, size_t done, size_t total); /* a progress_fn; p is a struct progress */
+void progress_end(struct progress *p);                    /* clears the line */
+
+double seconds_now(void); /* a monotonic clock */
+
+#endif

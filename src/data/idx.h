@@ -1,0 +1,34 @@
+/* The IDX format of MNIST (LeCun, Cortes, Burges 1998), plain or gzip-compressed:
+ *
+ *   | 0 0 | type | dimensions | size 0 (big-endian 32 bit) | size 1 ... | bytes, last dimension fastest |
+ *
+ * Only unsigned bytes (type 0x08) are read: [count][rows][cols] for images, [count] for labels. */
+#ifndef DATA_IDX_H
+#define DATA_IDX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { IDX_MAX_PIXELS = 4096, IDX_MAX_COUNT = 10000000 };
+
+struct idx {
+    int dimensions;     /* 1 or 3 */
+    size_t count;       /* images or labels */
+    size_t rows, cols;  /* 1 x 1 for labels */
+    unsigned char *data; /* [count][rows][cols] */
+};
+
+/* Reads a file with the expected number of dimensions (1 or 3). Memory grows only with bytes that are really
+ * there, so a header that lies about its count costs nothing. Errors, one line each with what was expected
+ * and found: cannot be opened, wrong magic, a size out of range, shorter or longer than its header says,
+ * broken compression, out of memory. Release with idx_free. */
+bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err);
+
+/* Writes images or labels as a plain file, whole or not at all. */
+bool idx_write(const char *path, const struct idx *idx, struct error *err);
+
+void idx_free(struct idx *idx);
+
+#endif

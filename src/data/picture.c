@@ -1,0 +1,655 @@
+#include "data/picture.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+#define STBI_NO_STDIO
+#define STBI_WRITE_NO_STDIO
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include <stb/stb_easy_font.h>
+#include <stb/stb_image.h>
+#include <stb/stb_image_write.h>
+#pragma GCC diagnostic pop
+
+enum {
+    FIELD = 28,               /* side of the digit's field */
+    BOX = 20,                 /* side of the square that its ink fills */
+    MAX_SIDE = 16384,         /* pixels */
+    MAX_PIXELS = 1 << 26,     /* 64 Mi: a 60 megapixel photograph */
+    MAX_FILE = 1 << 28,       /* bytes, 256 MiB */
+    WORKING_PIXELS = 1 << 20, /* a larger picture is averaged down to this first */
+    LEAST_CONTRAST = 8        /* shades; below this nothing is drawn that an eye would see */
+};
+
+/* A picture that is worked on: shade[height][width], 0 to 255; after find_ink, ink above its ground. */
+struct plane {
+    float *shade;
+    int width, height;
+};
+
+/* A rectangle of pixels: columns left .. right - 1, rows top .. bottom - 1. */
+struct box {
+    int left, top, right, bottom;
+};
+
+/* ---- Shades and their order ---- */
+
+enum { SHADE_STEPS = 16, SHADE_BINS = 256 * SHADE_STEPS }; /* bins a shade; an integer shade is met exactly */
+
+static int shade_bin(float shade) {
+    int bin = (int)(shade * SHADE_STEPS);
+    return bin < 0 ? 0 : bin >= SHADE_BINS ? SHADE_BINS - 1 : bin;
+}
+
+/* The shade below which the given share of a histogram [SHADE_BINS] lies; the lower one of two medians. */
+static float quantile(const uint32_t *histogram, double share) {
+    uint64_t total = 0, below = 0;
+    for (int i = 0; i < SHADE_BINS; i++) total += histogram[i];
+    if (total == 0) return 0;
+    uint64_t wanted = (uint64_t)(share * (double)(total - 1));
+    for (int i = 0; i < SHADE_BINS; i++) {
+        below += histogram[i];
+        if (below > wanted) return (float)i / SHADE_STEPS;
+    }
+    return 0;
+}
+
+/* The rim that shows what the drawing lies on: a sixteenth of the shorter side, at least one pixel. */
+static bool on_rim(const struct plane *p, int x, int y) {
+    int shorter = p->width < p->height ? p->width : p->height;
+    int depth = shorter < 32 ? 1 : shorter / 16;
+    return x < depth || y < depth || x >= p->width - depth || y >= p->height - depth;
+}
+
+/* ---- The ground: what the picture shows where nothing is drawn ---- */
+
+/* A lamp at one side and the darker corners of a lens are both close to a surface of second degree:
+ * ground(u, v) = c0 + c1 u + c2 v + c3 u^2 + c4 u v + c5 v^2, with u and v in [-1, 1]. */
+enum { TERMS = 6 };
+
+static void ground_terms(const struct plane *p, int x, int y, double term[TERMS]) {
+    double u = p->width > 1 ? 2.0 * x / (p->width - 1) - 1 : 0;
+    double v = p->height > 1 ? 2.0 * y / (p->height - 1) - 1 : 0;
+    term[0] = 1, term[1] = u, term[2] = v;
+    term[3] = u * u, term[4] = u * v, term[5] = v * v;
+}
+
+/* What lies above the ground at (x, y); below it where negative. */
+static float residual(const struct plane *p, const double c[TERMS], int x, int y) {
+    double term[TERMS], ground = 0;
+    ground_terms(p, x, y, term);
+    for (int i = 0; i < TERMS; i++) ground += c[i] * term[i];
+    return (float)(p->shade[(size_t)y * p->width + x] - ground);
+}
+
+/* Noise of the ground as a standard deviation: 1.4826 * the median distance of the rim's pixels from it. A
+ * median, so that ink which reaches the rim does not count. Exactly 0 for a picture that was drawn clean. */
+static float ground_noise(const struct plane *p, const double c[TERMS]) {
+    uint32_t histogram[SHADE_BINS] = {0};
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++)
+            if (on_rim(p, x, y)) histogram[shade_bin(fabsf(residual(p, c, x, y)))]++;
+    return 1.4826f * quantile(histogram, 0.5);
+}
+
+/* Solves a c = b in place by elimination with pivots. False where a is singular. */
+static bool solve(double a[TERMS][TERMS], double b[TERMS]) {
+    for (int k = 0; k < TERMS; k++) {
+        int pivot = k;
+        for (int i = k + 1; i < TERMS; i++)
+            if (fabs(a[i][k]) > fabs(a[pivot][k])) pivot = i;
+        if (!(fabs(a[pivot][k]) > 0)) return false;
+        for (int j = 0; j < TERMS; j++) {
+            double swap = a[k][j];
+            a[k][j] = a[pivot][j], a[pivot][j] = swap;
+        }
+        double swap = b[k];
+        b[k] = b[pivot], b[pivot] = swap;
+        for (int i = 0; i < TERMS; i++) {
+            double factor = i == k ? 0 : a[i][k] / a[k][k];
+            for (int j = k; j < TERMS; j++) a[i][j] -= factor * a[k][j];
+            b[i] -= factor * b[k];
+        }
+    }
+    for (int k = 0; k < TERMS; k++) b[k] /= a[k][k];
+    return true;
+}
+
+/* Least squares over the pixels that are within reach of the present ground c: the new ground. */
+static bool fit_ground(const struct plane *p, float reach, const double c[TERMS], double fitted[TERMS]) {
+    double a[TERMS][TERMS] = {{0}}, term[TERMS];
+    memset(fitted, 0, TERMS * sizeof *fitted);
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++) {
+            if (!(fabsf(residual(p, c, x, y)) <= reach)) continue;
+            ground_terms(p, x, y, term);
+            for (int i = 0; i < TERMS; i++) {
+                for (int j = 0; j < TERMS; j++) a[i][j] += term[i] * term[j];
+                fitted[i] += term[i] * p->shade[(size_t)y * p->width + x];
+            }
+        }
+    for (int i = 1; i < TERMS; i++)
+        a[i][i] += 1e-6 * a[0][0]; /* a picture one pixel high has no slope in v */
+    return solve(a, fitted);
+}
+
+/* Finds the ground c and returns its noise. It starts as the shade that the rim mostly shows; a picture drawn
+ * clean stays there, any other is fitted for as long as that leaves less noise. */
+static float find_ground(const struct plane *p, double c[TERMS]) {
+    uint32_t histogram[SHADE_BINS] = {0};
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++)
+            if (on_rim(p, x, y)) histogram[shade_bin(p->shade[(size_t)y * p->width + x])]++;
+    memset(c, 0, TERMS * sizeof *c);
+    c[0] = quantile(histogram, 0.5);
+    float noise = ground_noise(p, c);
+    for (int round = 0; round < 5 && noise > 0; round++) {
+        double fitted[TERMS];
+        if (!fit_ground(p, 3 * noise, c, fitted)) break;
+        float left = ground_noise(p, fitted);
+        if (!(left < noise)) break;
+        memcpy(c, fitted, sizeof fitted);
+        noise = left;
+    }
+    return noise;
+}
+
+/* ---- The ink: what differs from the ground ---- */
+
+/* Otsu's threshold of a histogram [SHADE_BINS]: the split with the largest variance between its two sides.
+ * Returns the mean above it: the shade of full ink, without edges, ringing and the paper's texture. */
+static float ink_contrast(const uint32_t *histogram) {
+    double total = 0, sum = 0, below = 0, sum_below = 0, best = -1, contrast = 0;
+    for (int i = 0; i < SHADE_BINS; i++) {
+        total += histogram[i];
+        sum += (double)histogram[i] * i;
+    }
+    for (int i = 0; i < SHADE_BINS && below < total; i++) {
+        double above = total - below; /* the split lies just below bin i */
+        double mean_above = (sum - sum_below) / above;
+        double apart = below > 0 ? mean_above - sum_below / below : 0;
+        double between = below * above * apart * apart;
+        if (between > best) best = between, contrast = mean_above;
+        below += histogram[i];
+        sum_below += (double)histogram[i] * i;
+    }
+    return (float)(contrast / SHADE_STEPS);
+}
+
+/* Turns shade into ink: the distance from the ground on the side, darker or lighter, where most of it lies.
+ * *threshold gets the least ink that counts as drawn. Error: nothing stands out. */
+static bool find_ink(struct plane *p, float *threshold, struct error *err) {
+    double c[TERMS], energy[2] = {0}; /* darker, lighter */
+    float noise = find_ground(p, c);
+    float least = fmaxf(5 * noise, LEAST_CONTRAST / 4.0f);
+    uint32_t histogram[2][SHADE_BINS] = {{0}};
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++) {
+            float r = residual(p, c, x, y);
+            p->shade[(size_t)y * p->width + x] = r;
+            if (!(fabsf(r) > least)) continue;
+            energy[r > 0] += (double)r * r;
+            histogram[r > 0][shade_bin(fabsf(r))]++;
+        }
+    int lighter = energy[1] > energy[0];
+    float contrast = energy[lighter] > 0 ? ink_contrast(histogram[lighter]) : 0;
+    if (!(contrast >= LEAST_CONTRAST))
+        return fail(err,
+                    "nothing is drawn on it (ink at least %d shades from its ground expected, found %.0f)",
+                    LEAST_CONTRAST, contrast);
+    /* Less than three tenths of full ink is a blurred edge or the ringing of a JPEG, which would widen the
+     * box; more would cut the faint edges off a small drawing. 3 noises taken off clear the paper inside the
+     * box. */
+    *threshold = fmaxf(5 * noise, 0.3f * contrast) - 3 * noise;
+    for (size_t i = 0; i < (size_t)p->width * p->height; i++)
+        p->shade[i] = fmaxf((lighter ? p->shade[i] : -p->shade[i]) - 3 * noise, 0);
+    return true;
+}
+
+/* ---- Strokes and specks ---- */
+
+/* What has been seen of a pixel: state[height][width]. */
+enum { PAPER, INK, MEASURED, KEPT };
+
+/* Walks the stroke of pixels in state `from` that are connected to `start`, sides and corners, and moves them
+ * to the next state. queue[] gets their indices, in all *count; returns the ink in them. */
+static double walk_stroke(const struct plane *p, uint8_t *state, uint8_t from, size_t start, uint32_t *queue,
+                          size_t *count) {
+    double ink = 0;
+    *count = 0;
+    queue[(*count)++] = (uint32_t)start;
+    state[start]++;
+    for (size_t next = 0; next < *count; next++) {
+        int x = (int)(queue[next] % (uint32_t)p->width), y = (int)(queue[next] / (uint32_t)p->width);
+        ink += p->shade[queue[next]];
+        for (int ny = y - 1; ny <= y + 1; ny++)
+            for (int nx = x - 1; nx <= x + 1; nx++) {
+                if (nx < 0 || ny < 0 || nx >= p->width || ny >= p->height) continue;
+                size_t at = (size_t)ny * p->width + nx;
+                if (state[at] != from) continue;
+                state[at]++;
+                queue[(*count)++] = (uint32_t)at;
+            }
+    }
+    return ink;
+}
+
+static void box_include(struct box *box, int x, int y) {
+    if (x < box->left) box->left = x;
+    if (y < box->top) box->top = y;
+    if (x >= box->right) box->right = x + 1;
+    if (y >= box->bottom) box->bottom = y + 1;
+}
+
+/* Erases dust: strokes with less than a thirty-second of the largest one's ink. *box gets what holds the
+ * rest. */
+static bool keep_strokes(struct plane *p, float threshold, struct box *box, struct error *err) {
+    size_t pixels = (size_t)p->width * p->height, count;
+    uint8_t *state = malloc(pixels);                  /* [height][width] */
+    uint32_t *queue = malloc(pixels * sizeof *queue); /* [height * width] */
+    bool ok = state && queue;
+    if (!ok) fail(err, "out of memory for its %zu pixels", pixels);
+    double largest = 0;
+    for (size_t i = 0; ok && i < pixels; i++) state[i] = p->shade[i] > threshold ? INK : PAPER;
+    for (size_t i = 0; ok && i < pixels; i++)
+        if (state[i] == INK) largest = fmax(largest, walk_stroke(p, state, INK, i, queue, &count));
+    *box = (struct box){INT_MAX, INT_MAX, 0, 0};
+    for (size_t i = 0; ok && i < pixels; i++) {
+        if (state[i] != MEASURED) continue;
+        bool dust = walk_stroke(p, state, MEASURED, i, queue, &count) < largest / 32;
+        for (size_t k = 0; k < count; k++)
+            if (dust)
+                p->shade[queue[k]] = 0;
+            else
+                box_include(box, (int)(queue[k] % (uint32_t)p->width), (int)(queue[k] / (uint32_t)p->width));
+    }
+    free(state);
+    free(queue);
+    return ok;
+}
+
+/* ---- The box of ink into the field ---- */
+
+/* Resamples one line: from [count] at a stride, to [BOX] at a stride, step source pixels to one of the
+ * result. Shrinking averages over the area that a pixel covers; enlarging interpolates between the centres of
+ * two pixels. Beyond both ends lies paper. A step of 1 copies. */
+static void resample(const float *from, size_t from_stride, int count, double step, float *to,
+                     size_t to_stride) {
+    for (int k = 0; k < BOX; k++) {
+        double sum = 0, begin = k * step, end = (k + 1) * step, centre = (k + 0.5) * step - 0.5;
+        if (step < 1) begin = floor(centre), end = begin + 2;
+        for (int i = begin > 0 ? (int)begin : 0; i < count && i < end; i++) {
+            double overlap = fmin(end, i + 1) - fmax(begin, i);
+            double weight = step < 1 ? 1 - fabs(centre - i) : overlap / step;
+            sum += weight * from[i * from_stride];
+        }
+        to[k * to_stride] = (float)sum;
+    }
+}
+
+/* Scales the box so that its longer side is BOX pixels. */
+static bool scale_box(const struct plane *p, const struct box *box, float scaled[BOX][BOX],
+                      struct error *err) {
+    int width = box->right - box->left, height = box->bottom - box->top;
+    double step = (width > height ? width : height) / (double)BOX;
+    float(*narrow)[BOX] = malloc((size_t)height * sizeof *narrow); /* [height][BOX] */
+    if (!narrow) return fail(err, "out of memory for its %d rows", height);
+    for (int y = 0; y < height; y++)
+        resample(p->shade + (size_t)(box->top + y) * p->width + box->left, 1, width, step, narrow[y], 1);
+    for (int x = 0; x < BOX; x++) resample(&narrow[0][x], BOX, height, step, &scaled[0][x], BOX);
+    free(narrow);
+    return true;
+}
+
+/* The amount of ink that becomes 255: the ninth decile of the pixels that are mostly ink. A stroke thinner
+ * than a pixel of the result is faint everywhere and is brought up whole. */
+static float full_ink(float scaled[BOX][BOX]) {
+    float most = 0;
+    for (int i = 0; i < BOX * BOX; i++) most = fmaxf(most, scaled[i / BOX][i % BOX]);
+    if (!(most > 0)) return 0;
+    uint32_t histogram[SHADE_BINS] = {0};
+    for (int i = 0; i < BOX * BOX; i++) {
+        float shade =
+            scaled[i / BOX][i % BOX] / most * 255; /* the bins are fine enough for this scale only */
+        if (shade > 64) histogram[shade_bin(shade)]++;
+    }
+    return quantile(histogram, 0.9) / 255 * most;
+}
+
+/* How far ink has to be moved along one axis for its centre of mass to reach the centre of the field. MNIST's
+ * is the centre of pixel 14, which is 14.5 (the mean over its 70,000 images is 14.507, 14.496). Whole pixels,
+ * as there, keep edges sharp; never so far that ink leaves the field. */
+static int shift_to_centre(double moment, double mass, int extent) {
+    int shift = (int)lround(FIELD / 2 + 0.5 - moment / mass);
+    return shift < 0 ? 0 : shift > FIELD - extent ? FIELD - extent : shift;
+}
+
+static void place(float scaled[BOX][BOX], float full, uint8_t digit[FIELD * FIELD]) {
+    double mass = 0, moment_x = 0, moment_y = 0;
+    int width = 0, height = 0;
+    for (int y = 0; y < BOX; y++)
+        for (int x = 0; x < BOX; x++) {
+            float ink = fminf(scaled[y][x] / full * 255, 255);
+            scaled[y][x] = ink;
+            mass += ink;
+            moment_x += ink * (x + 0.5);
+            moment_y += ink * (y + 0.5);
+            if (ink > 0 && x >= width) width = x + 1;
+            if (ink > 0 && y >= height) height = y + 1;
+        }
+    int left = shift_to_centre(moment_x, mass, width), top = shift_to_centre(moment_y, mass, height);
+    memset(digit, 0, FIELD * FIELD);
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) digit[(top + y) * FIELD + left + x] = (uint8_t)lrintf(scaled[y][x]);
+}
+
+static bool draw_digit(const struct plane *p, const struct box *box, uint8_t digit[FIELD * FIELD],
+                       struct error *err) {
+    float scaled[BOX][BOX];
+    if (!scale_box(p, box, scaled, err)) return false;
+    float full = full_ink(scaled);
+    if (!(full > 0)) return fail(err, "nothing is drawn on it"); /* not reached: the box holds ink */
+    place(scaled, full, digit);
+    return true;
+}
+
+/* ---- Gray pixels -> digit ---- */
+
+/* Averages blocks of n x n pixels, n the least that leaves WORKING_PIXELS; n is 1 for most pictures. */
+static bool plane_from_gray(const uint8_t *gray, int width, int height, struct plane *p, struct error *err) {
+    int n = 1;
+    while (((size_t)width + n - 1) / n * (((size_t)height + n - 1) / n) > WORKING_PIXELS) n++;
+    p->width = (width + n - 1) / n, p->height = (height + n - 1) / n;
+    p->shade = malloc((size_t)p->width * p->height * sizeof *p->shade);
+    if (!p->shade) return fail(err, "out of memory for its %d x %d pixels", width, height);
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++) {
+            int right = width - x * n < n ? width : (x + 1) * n,
+                bottom = height - y * n < n ? height : (y + 1) * n;
+            uint32_t sum = 0, count = (uint32_t)(right - x * n) * (uint32_t)(bottom - y * n);
+            for (int j = y * n; j < bottom; j++)
+                for (int i = x * n; i < right; i++) sum += gray[(size_t)j * width + i];
+            p->shade[(size_t)y * p->width + x] = (float)sum / (float)count;
+        }
+    return true;
+}
+
+/* Is this gray[28][28] already in MNIST's form, light on dark? Dark: the median of its border, which is paper
+ * even where a stroke touches it. Light: brighter than that on the whole. True of all 70,000 MNIST images. */
+static bool has_mnist_form(const uint8_t *gray) {
+    uint32_t histogram[SHADE_BINS] = {0};
+    double sum = 0;
+    for (int i = 0; i < FIELD * FIELD; i++) {
+        int x = i % FIELD, y = i / FIELD;
+        if (x == 0 || y == 0 || x == FIELD - 1 || y == FIELD - 1) histogram[shade_bin(gray[i])]++;
+        sum += gray[i];
+    }
+    float ground = quantile(histogram, 0.5);
+    return ground < 128 && sum > ground * (FIELD * FIELD);
+}
+
+static bool one_shade(const uint8_t *gray, size_t pixels) {
+    for (size_t i = 1; i < pixels; i++)
+        if (gray[i] != gray[0]) return false;
+    return true;
+}
+
+static bool check_sides(long long width, long long height, struct error *err) {
+    if (width >= 1 && height >= 1 && width <= MAX_SIDE && height <= MAX_SIDE) return true;
+    return fail(err, "the picture's size is out of range (1 to %d pixels a side expected, found %lld x %lld)",
+                MAX_SIDE, width, height);
+}
+
+bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[28 * 28], struct error *err) {
+    if (!check_sides(width, height, err)) return false;
+    if (one_shade(gray, (size_t)width * height))
+        return fail(err, "nothing is drawn on it (ink on a ground expected, found shade %d everywhere)",
+                    gray[0]);
+    if (width == FIELD && height == FIELD && has_mnist_form(gray)) {
+        memcpy(digit, gray, FIELD * FIELD);
+        return true;
+    }
+    struct plane p = {0};
+    struct box box;
+    float threshold;
+    bool ok = plane_from_gray(gray, width, height, &p, err) && find_ink(&p, &threshold, err) &&
+              keep_strokes(&p, threshold, &box, err) && draw_digit(&p, &box, digit, err);
+    free(p.shade);
+    return ok;
+}
+
+/* ---- Picture files ---- */
+
+/* The number in 2 or 4 bytes, the low byte first or last. */
+static uint32_t number(const unsigned char *b, int bytes, bool low_first) {
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++) value = value << 8 | b[low_first ? bytes - 1 - i : i];
+    return value;
+}
+
+/* stb_image fills what is missing of a JPEG, BMP or PGM with gray or black and says nothing: a wrong digit
+ * without a word. So each is checked to be whole before it is decoded; of a PNG stb_image says it itself. */
+static bool fail_truncated(uint64_t expected, size_t size, struct error *err) {
+    return fail(err, "the picture ends too early (%llu bytes expected, found %zu)",
+                (unsigned long long)expected, size);
+}
+
+/* A number of a PGM or PPM header, after white space and comments; -1 where there is none below 2^24. */
+static long header_number(const unsigned char *data, size_t size, size_t *at) {
+    long value = -1;
+    while (*at < size && (strchr(" \t\n\v\f\r#", data[*at]) && data[*at]))
+        if (data[(*at)++] == '#')
+            while (*at < size && data[*at] != '\n' && data[*at] != '\r') ++*at;
+    while (*at < size && data[*at] >= '0' && data[*at] <= '9' && value < 1 << 24)
+        value = (value < 0 ? 0 : value) * 10 + (data[(*at)++] - '0');
+    return value < 1 << 24 ? value : -1;
+}
+
+/* |P5 or P6|width|height|maximum|one white space|samples, width * height * (1 or 3) bytes| */
+static bool check_pnm(const unsigned char *data, size_t size, struct error *err) {
+    size_t at = 2;
+    long width = header_number(data, size, &at), height = header_number(data, size, &at);
+    long maximum = header_number(data, size, &at);
+    if (width < 0 || height < 0 || maximum < 0)
+        return fail(err, "not a PGM or PPM (width, height, maximum expected)");
+    if (!check_sides(width, height, err)) return false;
+    if (maximum != 255)
+        return fail(err, "a PGM or PPM of 8 bits expected (maximum 255), found maximum %ld", maximum);
+    uint64_t needed = at + 1 + (uint64_t)width * (uint64_t)height * (data[1] == '6' ? 3 : 1);
+    return size >= needed ? true : fail_truncated(needed, size, err);
+}
+
+/* |BM|file bytes 4|0 4|offset of pixels 4|header bytes 4|width 4|height 4|planes 2|bits 2|...; the oldest
+ * header, of 12 bytes, has width and height in 2 each. Rows fill up to 4 bytes; some writers cut the last. */
+static bool check_bmp(const unsigned char *data, size_t size, struct error *err) {
+    if (size < 30) return fail_truncated(30, size, err);
+    bool oldest = number(data + 14, 4, true) == 12;
+    long long width = number(data + 18, oldest ? 2 : 4, true);
+    long long height = (int32_t)number(data + (oldest ? 20 : 22), oldest ? 2 : 4, true);
+    height = height < 0 ? -height : height; /* negative: the first row is on top */
+    if (!check_sides(width, height, err)) return false;
+    uint64_t row = (number(data + (oldest ? 24 : 28), 2, true) * (uint64_t)width + 31) / 32 * 4;
+    uint64_t needed = number(data + 10, 4, true) + row * (uint64_t)height;
+    return size + 3 >= needed ? true : fail_truncated(needed, size, err);
+}
+
+/* The orientation that a camera notes in a JPEG's Exif block tiff[size], 1 (upright) to 8. */
+static int exif_orientation(const unsigned char *tiff, size_t size) {
+    if (size < 8) return 1;
+    bool little = tiff[0] == 'I'; /* |II or MM|42, 2 bytes|offset of the directory 4|... */
+    size_t directory = number(tiff + 4, 4, little);
+    if (directory > size - 2) return 1;
+    size_t entries = number(tiff + directory, 2, little);
+    for (size_t i = 0, at = directory + 2; i < entries && at + 12 <= size; i++, at += 12)
+        if (number(tiff + at, 2, little) == 0x112) { /* |tag 2|type 2|count 4|value 2|0 2| */
+            uint32_t value = number(tiff + at + 8, 2, little);
+            return value >= 1 && value <= 8 ? (int)value : 1;
+        }
+    return 1;
+}
+
+/* |signature 8|IHDR's length 4|IHDR 4|width 4|height 4|... */
+static bool check_png(const unsigned char *data, size_t size, struct error *err) {
+    if (size < 24) return fail_truncated(24, size, err);
+    return check_sides(number(data + 16, 4, false), number(data + 20, 4, false), err);
+}
+
+/* |FF D8|FF marker, length 2, ...|...|FF DA ... the coded pixels ... |FF D9| */
+static bool check_jpeg(const unsigned char *data, size_t size, int *orientation, struct error *err) {
+    size_t at = 2;
+    while (at + 4 <= size && data[at] == 0xff && data[at + 1] != 0xda) {
+        size_t length = number(data + at + 2, 2, false);
+        if (data[at + 1] == 0xff) { /* fill byte */
+            at++;
+            continue;
+        }
+        if (data[at + 1] == 0xe1 && length >= 8 && length <= size - at - 2 &&
+            !memcmp(data + at + 4, "Exif\0", 6))
+            *orientation = exif_orientation(data + at + 10, length - 8);
+        at += 2 + length;
+    }
+    for (; at + 2 <= size; at++)
+        if (data[at] == 0xff && data[at + 1] == 0xd9) return true;
+    return fail(err, "the picture ends too early (a JPEG's end marker expected, none in %zu bytes)", size);
+}
+
+/* Checks what has to hold before any decoder runs on the file. */
+static bool check_picture(const unsigned char *data, size_t size, int *orientation, struct error *err) {
+    int width, height, channels;
+    *orientation = 1;
+    if (size == 0) return fail(err, "is empty (a PNG, JPEG, BMP or PGM picture expected)");
+    bool pnm = size > 2 && (!memcmp(data, "P5", 2) || !memcmp(data, "P6", 2));
+    if (pnm && !check_pnm(data, size, err)) return false;
+    if (size > 2 && !memcmp(data, "BM", 2) && !check_bmp(data, size, err)) return false;
+    if (size > 2 && !memcmp(data, "\xff\xd8", 2) && !check_jpeg(data, size, orientation, err)) return false;
+    if (size > 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8) && !check_png(data, size, err)) return false;
+    if (!stbi_info_from_memory(data, (int)size, &width, &height, &channels))
+        return fail(err, "not a picture that can be read (PNG, JPEG, BMP or PGM expected)");
+    long long rows = llabs((long long)height); /* negative in a BMP whose first row is on top */
+    if (!check_sides(width, rows, err)) return false;
+    if (width * rows > MAX_PIXELS)
+        return fail(err, "the picture is too large (at most %d pixels expected, found %d x %lld)", MAX_PIXELS,
+                    width, rows);
+    return true;
+}
+
+/* The shade of the paper under a picture with transparent parts. Mostly one shade: that is the ink, and the
+ * paper is whatever shows it up. Else ink and paper were both drawn, and the paper is what there is most of.
+ */
+static int paper_shade(const uint8_t *pixels, size_t count) {
+    uint64_t histogram[256] = {0}, total = 0, below = 0, far = 0;
+    for (size_t i = 0; i < count; i++) {
+        histogram[pixels[2 * i]] += pixels[2 * i + 1];
+        total += pixels[2 * i + 1];
+    }
+    int median = 0;
+    while (median < 255 && (below += histogram[median]) <= total / 2) median++;
+    for (int shade = 0; shade < 256; shade++)
+        if (abs(shade - median) > 64) far += histogram[shade];
+    return far > total / 50 ? median : median < 128 ? 255 : 0;
+}
+
+/* Pixels [count][2] of gray and opacity -> gray [count] on paper, in the same memory. */
+static void flatten(uint8_t *pixels, size_t count) {
+    int paper = paper_shade(pixels, count);
+    for (size_t i = 0; i < count; i++) {
+        int shade = pixels[2 * i], opacity = pixels[2 * i + 1];
+        pixels[i] = (uint8_t)((shade * opacity + paper * (255 - opacity) + 127) / 255);
+    }
+}
+
+/* Turns gray [*height][*width] upright as Exif numbers it: 5 to 8 lie on their side; *turned is to be freed.
+ */
+static bool turn_upright(const uint8_t *gray, int *width, int *height, int orientation, uint8_t **turned,
+                         struct error *err) {
+    int w = *width, h = *height;
+    bool sideways = orientation >= 5;
+    bool mirror_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    bool mirror_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    *turned = malloc((size_t)w * h);
+    if (!*turned) return fail(err, "out of memory for its %d x %d pixels", w, h);
+    *width = sideways ? h : w, *height = sideways ? w : h;
+    for (int y = 0; y < *height; y++)
+        for (int x = 0; x < *width; x++) {
+            int stored_x = sideways ? y : x, stored_y = sideways ? x : y;
+            if (mirror_x) stored_x = w - 1 - stored_x;
+            if (mirror_y) stored_y = h - 1 - stored_y;
+            (*turned)[(size_t)y * *width + x] = gray[(size_t)stored_y * w + stored_x];
+        }
+    return true;
+}
+
+/* A picture file in memory, data[size] -> digit. */
+static bool digit_from_file(const unsigned char *data, size_t size, uint8_t digit[FIELD * FIELD],
+                            struct error *err) {
+    int width, height, channels, orientation;
+    if (!check_picture(data, size, &orientation, err)) return false;
+    uint8_t *pixels = stbi_load_from_memory(data, (int)size, &width, &height, &channels, 2), *turned = NULL;
+    if (!pixels)
+        return fail(err, "the picture is damaged or too large to decode (%s)", stbi_failure_reason());
+    bool ok = check_sides(width, height, err);
+    if (ok) flatten(pixels, (size_t)width * height);
+    if (ok && orientation > 1) ok = turn_upright(pixels, &width, &height, orientation, &turned, err);
+    ok = ok && picture_to_digit(turned ? turned : pixels, width, height, digit, err);
+    free(turned);
+    stbi_image_free(pixels);
+    return ok;
+}
+
+bool picture_read_digit(const char *path, uint8_t digit[28 * 28], struct error *err) {
+    unsigned char *data;
+    size_t size;
+    if (!file_read_all(path, MAX_FILE, &data, &size, err)) return false;
+    bool ok = digit_from_file(data, size, digit, err);
+    free(data);
+    return ok ? true : fail_in(err, path);
+}
+
+static void write_bytes(void *stream, void *data, int size) {
+    fwrite(data, 1, (size_t)size, stream); /* out_file_commit asks the stream whether all went well */
+}
+
+bool picture_write_png(const char *path, const uint8_t *gray, int width, int height, struct error *err) {
+    struct out_file out;
+    if (!check_sides(width, height, err)) return fail_in(err, path);
+    if (!out_file_open(&out, path, err)) return false;
+    if (!stbi_write_png_to_func(write_bytes, out.stream, width, height, 1, gray, width)) {
+        out_file_discard(&out);
+        return fail(err, "%s: out of memory for a PNG of %d x %d pixels", path, width, height);
+    }
+    return out_file_commit(&out, err);
+}
+
+/* ---- Text ---- */
+
+/* Fills rows y0 .. y1 - 1, columns x0 .. x1 - 1 of gray [height][width], as far as they are in it. */
+static void fill_white(uint8_t *gray, int width, int height, long x0, long y0, long x1, long y1) {
+    for (long y = y0 < 0 ? 0 : y0; y < y1 && y < height; y++)
+        for (long x = x0 < 0 ? 0 : x0; x < x1 && x < width; x++)
+            gray[(size_t)y * (size_t)width + (size_t)x] = 255;
+}
+
+void picture_draw_text(uint8_t *gray, int width, int height, int x, int y, const char *text) {
+    struct {
+        float x, y, z;
+        unsigned char color[4];
+    } corner[64][4]; /* as stb_easy_font writes them, 4 to a stroke; its largest character has 19 strokes */
+    long column = x, row = y;
+    for (; *text; text++) {
+        if (*text == '\n') {
+            column = x, row += 12;
+            continue;
+        }
+        char one[2] = {*text >= 32 && *text < 127 ? *text : '?', 0}; /* the font's tables end there */
+        int strokes = stb_easy_font_print(0, 0, one, NULL, corner, sizeof corner);
+        for (int i = 0; i < strokes; i++)
+            fill_white(gray, width, height, column + (long)corner[i][0].x, row + (long)corner[i][0].y,
+                       column + (long)corner[i][2].x, row + (long)corner[i][2].y);
+        column += stb_easy_font_width(one);
+    }
+}

@@ -1,0 +1,60 @@
+/* mnistq: quantization of a small network on MNIST, from end to end. The subcommands and their dispatch. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/commands.h"
+#include "base/file.h"
+
+static const struct command {
+    const char *name, *what;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"train", "train the fp32 network", command_train},
+    {"quantize", "calibrate a trained network and convert it to int8", command_quantize},
+    {"eval", "accuracy of a model on the test images", command_eval},
+    {"predict", "what digit is on a picture", command_predict},
+    {"inspect", "what is in a model file, byte by byte", command_inspect},
+    {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
+    {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *stream) {
+    fprintf(stream, "usage: mnistq COMMAND [options] [FILES]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
+    fprintf(stream, "\n`mnistq COMMAND --help` lists a command's options and their defaults.\n");
+}
+
+/* Interrupted: no half-written file may stay behind. */
+static void on_signal(int number) {
+    out_file_discard_all();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* Results lost on their way out (a full disk, a closed pipe) are a failure like any other. */
+static int flush_output(int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "mnistq: standard output could not be written\n");
+    return status ? status : 1;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return flush_output(0);
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return flush_output(commands[i].run(argc - 1, argv + 1));
+    fprintf(stderr, "mnistq: there is no command \"%s\" (see `mnistq --help`)\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,191 @@
+#include "nn/mlp.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nn/gemm.h"
+
+bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struct mlp_shape *out, struct error *err) {
+    if (count < 0 || count >= MLP_MAX_LAYERS)
+        return fail(err, "%d hidden layers: expected 0 to %d", count, MLP_MAX_LAYERS - 1);
+    *out = (struct mlp_shape){.layers = count + 1};
+    out->widths[0] = inputs;
+    for (int i = 0; i < count; i++) out->widths[i + 1] = hidden[i];
+    out->widths[count + 1] = classes;
+    for (int i = 0; i <= out->layers; i++)
+        if (out->widths[i] < 1 || out->widths[i] > MLP_MAX_WIDTH)
+            return fail(err, "a layer of %d neurons: expected 1 to %d", out->widths[i], MLP_MAX_WIDTH);
+    if (classes > 256) return fail(err, "%d classes: expected at most 256", classes);
+    return true;
+}
+
+void mlp_shape_print(const struct mlp_shape *shape, char *text, size_t size) {
+    size_t used = 0;
+    for (int i = 0; i <= shape->layers && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%d", i ? "-" : "", shape->widths[i]);
+}
+
+size_t mlp_parameter_count(const struct mlp_shape *shape) {
+    size_t count = 0;
+    for (int i = 0; i < shape->layers; i++)
+        count += (size_t)(shape->widths[i] + 1) * (size_t)shape->widths[i + 1];
+    return count;
+}
+
+static void carve_parameters(struct mlp *mlp) {
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        int in = mlp->shape.widths[i], out = mlp->shape.widths[i + 1];
+        float *weight = block_take(&mlp->block, (size_t)in * (size_t)out, sizeof(float));
+        float *bias = block_take(&mlp->block, (size_t)out, sizeof(float));
+        mlp->layer[i] = (struct dense){in, out, weight, bias};
+    }
+}
+
+bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err) {
+    *out = (struct mlp){.shape = *shape};
+    carve_parameters(out);
+    if (!block_reserve(&out->block, err)) return false;
+    carve_parameters(out);
+    return true;
+}
+
+void mlp_free(struct mlp *mlp) {
+    block_free(&mlp->block);
+}
+
+float *mlp_parameters(const struct mlp *mlp) {
+    return (float *)mlp->block.memory;
+}
+
+size_t mlp_padded_count(const struct mlp *mlp) {
+    return mlp->block.used / sizeof(float);
+}
+
+void mlp_initialise(struct mlp *mlp, struct rng *rng) {
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        struct dense *d = &mlp->layer[i];
+        double deviation = sqrt(2.0 / d->in);
+        for (size_t j = 0; j < (size_t)d->in * (size_t)d->out; j++) d->weight[j] = (float)(deviation * rng_normal(rng));
+        memset(d->bias, 0, (size_t)d->out * sizeof(float));
+    }
+}
+
+static void carve_workspace(const struct mlp_shape *shape, bool with_gradient, struct mlp_workspace *ws) {
+    for (int i = 0; i <= shape->layers; i++) {
+        size_t size = (size_t)ws->capacity * (size_t)shape->widths[i];
+        ws->activation[i] = block_take(&ws->block, size, sizeof(float));
+        /* nobody asks how the loss changes with the pixels: the input's gradient is never computed */
+        ws->gradient[i] = with_gradient && i > 0 ? block_take(&ws->block, size, sizeof(float)) : NULL;
+    }
+}
+
+bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with_gradient, struct mlp_workspace *out,
+                          struct error *err) {
+    *out = (struct mlp_workspace){.capacity = capacity};
+    carve_workspace(shape, with_gradient, out);
+    if (!block_reserve(&out->block, err)) return false;
+    carve_workspace(shape, with_gradient, out);
+    return true;
+}
+
+void mlp_workspace_free(struct mlp_workspace *ws) {
+    block_free(&ws->block);
+}
+
+void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
+    float *restrict x = ws->activation[0];
+    for (size_t i = 0; i < (size_t)count * (size_t)mlp->shape.widths[0]; i++) x[i] = (float)images[i] / 255.0f;
+}
+
+/* y [count][out] += b [out] on every row, then ReLU where asked. A NaN stays a NaN: it must show in the loss. */
+static void add_bias(float *restrict y, const float *restrict bias, int count, int out, bool relu) {
+    for (int i = 0; i < count; i++, y += out) {
+        if (relu)
+            for (int j = 0; j < out; j++) y[j] = y[j] + bias[j] < 0 ? 0 : y[j] + bias[j];
+        else
+            for (int j = 0; j < out; j++) y[j] += bias[j];
+    }
+}
+
+void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws) {
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        const struct dense *d = &mlp->layer[i];
+        gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
+        add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers); /* y = relu(y + b) */
+    }
+}
+
+void softmax(float *x, int classes) {
+    float highest = x[0], sum = 0;
+    for (int j = 1; j < classes; j++) highest = x[j] > highest ? x[j] : highest;
+    for (int j = 0; j < classes; j++) sum += x[j] = expf(x[j] - highest);
+    for (int j = 0; j < classes; j++) x[j] /= sum;
+}
+
+double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float *gradient) {
+    double loss = 0;
+    memcpy(gradient, logits, (size_t)count * (size_t)classes * sizeof(float));
+    for (int i = 0; i < count; i++, gradient += classes, logits += classes) {
+        float highest = logits[0];
+        double sum = 0;
+        for (int j = 1; j < classes; j++) highest = logits[j] > highest ? logits[j] : highest;
+        softmax(gradient, classes);
+        for (int j = 0; j < classes; j++) sum += exp((double)logits[j] - highest);
+        loss += log(sum) - ((double)logits[labels[i]] - highest); /* -log softmax[label], with no log(0) */
+        gradient[labels[i]] -= 1;
+        for (int j = 0; j < classes; j++) gradient[j] /= (float)count;
+    }
+    return loss / count;
+}
+
+/* db [out] = the sum of the rows of dy [count][out] */
+static void sum_rows(const float *restrict dy, int count, int out, float *restrict db) {
+    memset(db, 0, (size_t)out * sizeof(float));
+    for (int i = 0; i < count; i++, dy += out)
+        for (int j = 0; j < out; j++) db[j] += dy[j];
+}
+
+double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, struct mlp_workspace *ws,
+                    struct mlp *gradient) {
+    int last = mlp->shape.layers;
+    double loss =
+        softmax_cross_entropy(ws->activation[last], labels, count, mlp->shape.widths[last], ws->gradient[last]);
+    for (int i = last - 1; i >= 0; i--) {
+        const struct dense *d = &mlp->layer[i];
+        const float *x = ws->activation[i], *dy = ws->gradient[i + 1];
+        gemm_tn(d->out, d->in, count, dy, x, gradient->layer[i].weight); /* dW = dy^T * x */
+        sum_rows(dy, count, d->out, gradient->layer[i].bias);            /* db = sum of dy */
+        if (i == 0) break;
+        float *dx = ws->gradient[i];
+        gemm_nn(count, d->in, d->out, dy, d->weight, dx); /* dx = dy * W */
+        for (size_t j = 0; j < (size_t)count * (size_t)d->in; j++) dx[j] = x[j] > 0 ? dx[j] : 0; /* through ReLU */
+    }
+    return loss;
+}
+
+static uint8_t highest_class(const float *logits, int classes, size_t *ties) {
+    int best = 0, at_best = 1;
+    for (int j = 1; j < classes; j++) {
+        if (logits[j] > logits[best])
+            best = j, at_best = 1;
+        else if (logits[j] == logits[best])
+            at_best++;
+    }
+    *ties += at_best > 1;
+    return (uint8_t)best;
+}
+
+size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
+                   uint8_t *predicted) {
+    size_t inputs = (size_t)mlp->shape.widths[0], ties = 0;
+    int classes = mlp->shape.widths[mlp->shape.layers];
+    for (size_t first = 0; first < count; first += (size_t)ws->capacity) {
+        int n = count - first < (size_t)ws->capacity ? (int)(count - first) : ws->capacity;
+        mlp_load_images(mlp, images + first * inputs, n, ws);
+        mlp_forward(mlp, n, ws);
+        const float *logits = ws->activation[mlp->shape.layers];
+        for (int i = 0; i < n; i++) predicted[first + (size_t)i] = highest_class(logits + i * classes, classes, &ties);
+    }
+    return ties;
+}

@@ -1,0 +1,84 @@
+/* A multi-layer perceptron in fp32: x -> fc1 -> ReLU -> fc2 -> ReLU -> ... -> fcL -> logits. */
+#ifndef NN_MLP_H
+#define NN_MLP_H
+
+#include <stdint.h>
+
+#include "base/block.h"
+#include "base/rng.h"
+
+enum { MLP_MAX_LAYERS = 16, MLP_MAX_WIDTH = 16384 };
+
+/* The widths of a network: widths[0] inputs, widths[layers] classes, hidden layers between. */
+struct mlp_shape {
+    int layers; /* 1 to MLP_MAX_LAYERS */
+    int widths[MLP_MAX_LAYERS + 1];
+};
+
+struct dense {
+    int in, out;
+    float *weight; /* [out][in] */
+    float *bias;   /* [out] */
+};
+
+/* The parameters; their gradient has the same form. One block of memory; between the arrays there is only
+ * zero padding, so that an optimizer may walk the whole block as one array of floats. */
+struct mlp {
+    struct mlp_shape shape;
+    struct dense layer[MLP_MAX_LAYERS];
+    struct block block;
+};
+
+/* What a forward pass writes and a backward pass reads, for batches of up to capacity images. */
+struct mlp_workspace {
+    int capacity;
+    float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
+    float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
+    struct block block;
+};
+
+/* inputs -> hidden[0..count) -> classes. Error: a width or the number of layers out of range. */
+bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struct mlp_shape *out, struct error *err);
+
+/* "784-256-256-10" */
+void mlp_shape_print(const struct mlp_shape *shape, char *text, size_t size);
+size_t mlp_parameter_count(const struct mlp_shape *shape);
+
+/* Parameters set to zero. Error: out of memory. Release with mlp_free. */
+bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err);
+void mlp_free(struct mlp *mlp);
+
+/* Weights normal with variance 2 / in (He et al. 2015, eq. 10), biases 0. */
+void mlp_initialise(struct mlp *mlp, struct rng *rng);
+
+/* The whole block as one array, padding included. */
+float *mlp_parameters(const struct mlp *mlp);
+size_t mlp_padded_count(const struct mlp *mlp);
+
+bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with_gradient, struct mlp_workspace *out,
+                          struct error *err);
+void mlp_workspace_free(struct mlp_workspace *ws);
+
+/* Pixels [count][inputs] as bytes -> x = byte / 255 in ws->activation[0]. */
+void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
+
+/* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
+void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
+
+/* Softmax and cross-entropy of logits [count][classes] against labels [count]; returns the mean loss in nats.
+ * gradient [count][classes] = (softmax - one_hot) / count. */
+double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float *gradient);
+
+/* In place: p_i = exp(x_i - max) / sum. */
+void softmax(float *x, int classes);
+
+/* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten). */
+double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, struct mlp_workspace *ws,
+                    struct mlp *gradient);
+
+/* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest
+ * class on a tie. Returns how many images had such a tie. */
+size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
+                   uint8_t *predicted);
+
+#endif

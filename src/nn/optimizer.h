@@ -1,0 +1,34 @@
+/* First-order optimizers over one flat array of parameters. */
+#ifndef NN_OPTIMIZER_H
+#define NN_OPTIMIZER_H
+
+#include "base/block.h"
+
+enum optimizer_kind { OPTIMIZER_ADAM, OPTIMIZER_SGD };
+
+struct optimizer {
+    enum optimizer_kind kind;
+    float beta1, beta2, epsilon; /* Adam: 0.9, 0.999, 1e-8 */
+    float momentum;              /* SGD: 0.9 */
+    size_t count;                /* parameters */
+    float *first;                /* [count] Adam: mean of gradients; SGD: velocity */
+    float *second;               /* [count] Adam: mean of squared gradients */
+    long step;
+    struct block block;
+};
+
+bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *out, struct error *err);
+void optimizer_free(struct optimizer *optimizer);
+
+/* One step down the gradient [count], in place.
+ * Adam (Kingma and Ba 2015, algorithm 1, in the efficient order at the end of section 2):
+ *   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+ *   w -= rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+ * SGD with momentum (Polyak 1964, as PyTorch writes it): u = momentum u + g;  w -= rate * u. */
+void optimizer_step(struct optimizer *optimizer, float rate, float *parameters, const float *gradient);
+
+/* The learning rate of step 0..steps-1: linear warm-up over the first warmup share of the steps to peak, then
+ * linear decay that would reach zero one step after the last. */
+float learning_rate(float peak, double warmup, long step, long steps);
+
+#endif

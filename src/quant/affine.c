@@ -1,0 +1,55 @@
+#include "quant/affine.h"
+
+#include <math.h>
+
+static int32_t clamp(double q, int32_t qmin, int32_t qmax) {
+    return q < qmin ? qmin : q > qmax ? qmax : (int32_t)q; /* clamped before it is narrowed */
+}
+
+struct qparams qparams_asymmetric(float lo, float hi, int32_t qmin, int32_t qmax) {
+    struct qparams p = {1, clamp(0, qmin, qmax), qmin, qmax};
+    if (!isfinite(lo) || !isfinite(hi)) return p;
+    if (lo > 0) lo = 0;
+    if (hi < 0) hi = 0;
+    float scale = (float)(((double)hi - (double)lo) / (qmax - qmin));
+    if (!(scale > 0) || !isfinite(scale)) return p;
+    p.scale = scale;
+    p.zero_point = clamp(rint(qmin - (double)lo / scale), qmin, qmax);
+    return p;
+}
+
+struct qparams qparams_symmetric(float absmax, int32_t qmax) {
+    float scale = absmax / (float)qmax;
+    if (!(scale > 0) || !isfinite(scale)) scale = 1;
+    return (struct qparams){scale, 0, -qmax, qmax};
+}
+
+int32_t quantize(float x, struct qparams p) {
+    float steps = rintf(x / p.scale); /* the default rounding mode: ties to even */
+    if (isnan(steps)) return p.zero_point;
+    return clamp((double)steps + p.zero_point, p.qmin, p.qmax);
+}
+
+float dequantize(int32_t q, struct qparams p) {
+    return p.scale * (float)(q - p.zero_point);
+}
+
+float fake_quantize(float x, struct qparams p) {
+    return dequantize(quantize(x, p), p);
+}
+
+float absolute_maximum(const float *x, size_t count) {
+    float highest = 0;
+    for (size_t i = 0; i < count; i++) highest = fabsf(x[i]) > highest ? fabsf(x[i]) : highest;
+    return highest;
+}
+
+double sqnr_db(const float *x, const float *x_hat, size_t count) {
+    double signal = 0, noise = 0;
+    for (size_t i = 0; i < count; i++) {
+        double e = (double)x[i] - x_hat[i];
+        signal += (double)x[i] * x[i];
+        noise += e * e;
+    }
+    return 10 * log10(signal / noise);
+}

@@ -1,0 +1,135 @@
+#include "quant/convert.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* All calibration images once through the network, the observers watching. */
+static void observe_pass(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
+                         struct observer *observers) {
+    size_t inputs = (size_t)mlp->shape.widths[0];
+    for (size_t first = 0; first < count; first += CALIBRATION_BATCH) {
+        int n = count - first < CALIBRATION_BATCH ? (int)(count - first) : CALIBRATION_BATCH;
+        mlp_load_images(mlp, images + first * inputs, n, ws);
+        mlp_forward(mlp, n, ws);
+        for (int i = 0; i <= mlp->shape.layers; i++)
+            observer_see(&observers[i], ws->activation[i], (size_t)n * (size_t)mlp->shape.widths[i]);
+    }
+}
+
+bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const struct convert_config *config,
+               struct mlp_workspace *ws, struct range *ranges, struct error *err) {
+    int tensors = mlp->shape.layers + 1;
+    struct observer *observers = aligned_array((size_t)tensors, sizeof *observers, err);
+    if (!observers) return false;
+    for (int i = 0; i < tensors; i++) observer_init(&observers[i], config->observer);
+    for (int pass = 0; pass < observer_passes(config->observer); pass++) {
+        for (int i = 0; i < tensors; i++) observer_begin_pass(&observers[i], pass);
+        observe_pass(mlp, images, count, ws, observers);
+    }
+    for (int i = 0; i < tensors; i++)
+        ranges[i] = observer_range(&observers[i], config->symmetric_activations ? 254 : 255,
+                                   config->symmetric_activations);
+    free(observers);
+    return true;
+}
+
+/* Activations are unsigned codes either way: symmetric ones are those of eq. 4 shifted by 128, so that one
+ * kernel serves both. */
+static struct qparams activation_qparams(struct range range, bool symmetric) {
+    if (!symmetric) return qparams_asymmetric(range.lo, range.hi, 0, 255);
+    struct qparams p = qparams_symmetric(fmaxf(fabsf(range.lo), fabsf(range.hi)), 127);
+    return (struct qparams){p.scale, 128, p.qmin + 128, p.qmax + 128};
+}
+
+static bool all_finite(const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+/* eq. 4 on each row, or on the whole matrix at once. */
+static void quantize_weights(const struct dense *d, struct qmlp *q, int layer) {
+    size_t row = (size_t)d->in, rows_at_once = q->per_channel ? 1 : (size_t)d->out;
+    for (size_t c = 0; c < (size_t)d->out; c += rows_at_once) {
+        const float *w = d->weight + c * row;
+        struct qparams p = qparams_symmetric(absolute_maximum(w, rows_at_once * row), 127);
+        q->weight_scale[layer][c] = p.scale;
+        for (size_t k = 0; k < rows_at_once * row; k++)
+            q->layer[layer].weight[c * row + k] = (int8_t)quantize(w[k], p);
+    }
+}
+
+/* b_q = round(b / (s_x * s_w)), eq. 5; returns how many did not fit. */
+static size_t quantize_biases(const struct dense *d, struct qmlp *q, int layer) {
+    size_t saturated = 0;
+    for (int c = 0; c < d->out; c++) {
+        double step = (double)q->activation[layer].scale * (double)qmlp_weight_scale(q, layer, c);
+        double code = rint(d->bias[c] / step);
+        if (!(fabs(code) <= QLINEAR_MAX_BIAS)) {
+            saturated++;
+            code = code < 0 ? -QLINEAR_MAX_BIAS : QLINEAR_MAX_BIAS;
+        }
+        q->layer[layer].bias[c] = (int32_t)code;
+    }
+    return saturated;
+}
+
+bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
+             size_t *saturated, struct error *err) {
+    *saturated = 0;
+    if (!qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err)) return false;
+    for (int i = 0; i <= mlp->shape.layers; i++)
+        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        const struct dense *d = &mlp->layer[i];
+        if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out) || !all_finite(d->bias, (size_t)d->out)) {
+            qmlp_free(out);
+            return fail(err, "fc%d: a weight or bias is not a finite number", i + 1);
+        }
+        quantize_weights(d, out, i);
+        *saturated += quantize_biases(d, out, i);
+    }
+    if (qmlp_finish(out, err)) return true;
+    qmlp_free(out);
+    return false;
+}
+
+static bool usable_scale(float scale) {
+    return isfinite(scale) && scale > 0;
+}
+
+/* M[c] = s_x * s_w[c] / s_y, eq. 6, in double: both sides of a comparison with NumPy get the same m. */
+static bool make_multipliers(struct qmlp *q, int l, struct error *err) {
+    for (int c = 0; c < q->layer[l].out; c++) {
+        float s_w = qmlp_weight_scale(q, l, c), s_x = q->activation[l].scale, s_y = q->activation[l + 1].scale;
+        if (!usable_scale(s_w))
+            return fail(err, "fc%d.weight_scale[%d] is %g: expected a finite number > 0", l + 1, c, (double)s_w);
+        double real = (double)s_x * (double)s_w / (double)s_y;
+        if (!multiplier_from_real(real, &q->layer[l].multiplier[c]))
+            return fail(err, "fc%d: the multiplier of output %d is %g: expected less than 2^30", l + 1, c, real);
+        if (abs(q->layer[l].bias[c]) > QLINEAR_MAX_BIAS || q->layer[l].bias[c] == INT32_MIN)
+            return fail(err, "fc%d.bias[%d] is %d: expected at most 2^30 in size", l + 1, c, q->layer[l].bias[c]);
+    }
+    return true;
+}
+
+bool qmlp_finish(struct qmlp *q, struct error *err) {
+    int last = q->shape.layers;
+    for (int i = 0; i <= last; i++)
+        if (!usable_scale(q->activation[i].scale))
+            return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0", i == last ? "the output" : "the input of fc",
+                        i == last ? 0 : i + 1, (double)q->activation[i].scale);
+    for (int l = 0; l < last; l++) {
+        struct qlinear *layer = &q->layer[l];
+        const struct qparams *y = &q->activation[l + 1];
+        layer->x_zero_point = q->activation[l].zero_point;
+        layer->y_zero_point = y->zero_point;
+        layer->y_min = l + 1 < last ? y->zero_point : y->qmin; /* ReLU: nothing below real 0 */
+        layer->y_max = y->qmax;
+        if (!make_multipliers(q, l, err)) return false;
+        qlinear_fold_bias(layer);
+    }
+    for (int byte = 0; byte < 256; byte++)
+        q->pixel_code[byte] = (uint8_t)quantize((float)byte / 255.0f, q->activation[0]);
+    return qmlp_use_kernel(q, qkernel_best(), err);
+}

@@ -1,0 +1,34 @@
+/* From a trained fp32 network to the integer one: calibrate, then convert. Floating point, and offline: nothing
+ * here runs when the quantized network does. */
+#ifndef QUANT_CONVERT_H
+#define QUANT_CONVERT_H
+
+#include "quant/observer.h"
+#include "quant/qmlp.h"
+
+enum { CALIBRATION_BATCH = 64 };
+
+struct convert_config {
+    bool per_channel;           /* weight scales: one per output row, else one per layer */
+    bool symmetric_activations; /* eq. 4 shifted by 128, else eq. 3 */
+    enum observer_kind observer;
+};
+
+/* Shows images [count][inputs] to the fp32 network in batches of CALIBRATION_BATCH and has one observer watch
+ * each activation: the pixels, each layer's output after ReLU, the logits. ranges [layers + 1].
+ * ws must hold CALIBRATION_BATCH images. Error: out of memory. */
+bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const struct convert_config *config,
+               struct mlp_workspace *ws, struct range *ranges, struct error *err);
+
+/* Quantizes weights (eq. 4), activations (eq. 3 or 4 over ranges), biases (eq. 5), and finishes. *saturated
+ * counts biases that did not fit and were cut to QLINEAR_MAX_BIAS: their channel is wrong, say so. Errors: a
+ * weight or bias that is not finite; out of memory; what qmlp_finish refuses. */
+bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
+             size_t *saturated, struct error *err);
+
+/* Derives what the integer engine runs on (folded biases, multipliers, pixel codes, packed weights) from what a
+ * model file holds: shape, weight codes and scales, biases, activation scales and zero points. Errors: a scale
+ * that is not finite and > 0, a bias beyond QLINEAR_MAX_BIAS, a multiplier of 2^30 or more. */
+bool qmlp_finish(struct qmlp *q, struct error *err);
+
+#endif

@@ -1,0 +1,30 @@
+#include "quant/qlinear.h"
+
+void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uint8_t *y) {
+    for (size_t row = 0; row < rows; row++, x += layer->in, y += layer->out)
+        for (int c = 0; c < layer->out; c++) {
+            const int8_t *w = layer->weight + (size_t)c * (size_t)layer->in;
+            int32_t acc = layer->bias[c];
+            for (int k = 0; k < layer->in; k++) acc += (x[k] - layer->x_zero_point) * w[k]; /* eq. 5 */
+            y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min, layer->y_max); /* eq. 6 */
+        }
+}
+
+void qlinear_fold_bias(struct qlinear *layer) {
+    for (int c = 0; c < layer->out; c++) {
+        const int8_t *w = layer->weight + (size_t)c * (size_t)layer->in;
+        int32_t sum = 0;
+        for (int k = 0; k < layer->in; k++) sum += w[k];
+        layer->folded_bias[c] = layer->bias[c] - layer->x_zero_point * sum;
+    }
+}
+
+extern const struct qkernel qkernel_portable;
+
+const struct qkernel *const qkernels[] = {&qkernel_portable, NULL};
+
+const struct qkernel *qkernel_best(void) {
+    const struct qkernel *const *kernel = qkernels;
+    while (!(*kernel)->supported()) kernel++; /* the portable one, the last, always is */
+    return *kernel;
+}

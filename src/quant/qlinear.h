@@ -1,0 +1,57 @@
+/* One linear layer in integer arithmetic, equations 5 and 6 of the design:
+ *   eq. 5  acc[c] = sum_k (x_q[k] - z_x) * w_q[c][k] + b_q[c]                      int32
+ *   eq. 6  y_q[c] = clamp(z_y + round(acc[c] * M[c]))                              uint8
+ * ReLU costs nothing: it is the lower clamp at z_y. No floating point in this file or below it. */
+#ifndef QUANT_QLINEAR_H
+#define QUANT_QLINEAR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/block.h"
+#include "quant/requant.h"
+
+/* |b_q| is at most this. With in <= 16384, |sum| <= 16384 * 255 * 128 < 2^30, so no accumulator can overflow. */
+#define QLINEAR_MAX_BIAS ((int32_t)1 << 30)
+
+struct qlinear {
+    int in, out;
+    int32_t x_zero_point;
+    int32_t y_zero_point, y_min, y_max; /* y_min is y_zero_point where a ReLU follows */
+    int8_t *weight;                     /* [out][in] w_q */
+    int32_t *bias;                      /* [out] b_q */
+    int32_t *folded_bias;               /* [out] b_q - z_x * sum_k w_q: what the fast paths start from */
+    struct multiplier *multiplier;      /* [out] M */
+    void *packed;                       /* weight once more, in the layout of a kernel; NULL before packing */
+};
+
+/* The specification: eq. 5 and 6 as they stand. x [rows][in], y [rows][out], both dense. */
+void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uint8_t *y);
+
+/* folded_bias from bias, weight and x_zero_point. */
+void qlinear_fold_bias(struct qlinear *layer);
+
+/* A fast path equal to qlinear_ref bit for bit. Rows of x and y begin stride bytes apart, a multiple of
+ * QLINEAR_STRIDE and at least in (out): a kernel may read and write the padding, whose content is of no account. */
+enum { QLINEAR_STRIDE = 64 };
+
+struct qkernel {
+    const char *name, *what; /* for --kernel and for the tables */
+    int (*supported)(void);  /* by this CPU */
+    size_t (*packed_bytes)(int in, int out);
+    void (*pack)(const int8_t *weight, int in, int out, void *packed); /* packed is zeroed memory, aligned to 64 */
+    void (*run)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
+                size_t y_stride);
+};
+
+/* All kernels that were compiled in, the fastest first; ends with NULL. */
+extern const struct qkernel *const qkernels[];
+
+/* The fastest one that this CPU runs. */
+const struct qkernel *qkernel_best(void);
+
+static inline size_t qlinear_stride(int width) {
+    return ((size_t)width + QLINEAR_STRIDE - 1) / QLINEAR_STRIDE * QLINEAR_STRIDE;
+}
+
+#endif

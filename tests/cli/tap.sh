@@ -1,0 +1,105 @@
+# TAP for the tests of the command line, to be sourced: . tests/cli/tap.sh
+# A test prints "ok N - name" or "not ok N - name", diagnostics go to stderr as "# ...".
+#
+#   check NAME COMMAND...                  passes when COMMAND succeeds
+#   check_status STATUS NAME COMMAND...    passes when COMMAND exits with STATUS
+#   check_grep PATTERN FILE NAME           passes when a line of FILE matches (grep -E)
+#   check_no_grep PATTERN FILE NAME        passes when FILE is there and no line of it matches
+#   skip NAME WHY                          counted, and visible
+#   tap_bail WHY                           the rest makes no sense
+#   tap_done                               the last line of every test: the plan, and the exit status
+#
+# The output of the last COMMAND is in $TMP/out and $TMP/err. $TMP is removed on exit; a file that
+# should clean up more defines tap_cleanup. COMMAND may be a shell function; it runs in this shell.
+# shellcheck shell=sh
+
+tap_count=0
+tap_failed=0
+tap_ended=no
+TMP=$(mktemp -d "${TMPDIR:-/tmp}/mnistq.XXXXXX") || exit 1
+
+tap_cleanup() { :; }
+
+tap_on_exit() { # a test that stops before tap_done has failed
+    tap_status=$?
+    tap_cleanup
+    rm -rf "$TMP"
+    [ $tap_ended = yes ] || {
+        echo "Bail out! ended early, after test $tap_count"
+        exit 1
+    }
+    exit $tap_status
+}
+trap tap_on_exit EXIT
+trap 'exit 130' HUP INT TERM
+
+tap_bail() {
+    echo "# $*" >&2
+    exit 1
+}
+
+tap_show() { # FILE...: the head of each, as diagnostics
+    for tap_file; do
+        [ -s "$tap_file" ] || continue
+        echo "# ${tap_file##*/}:"
+        sed -n '1,20s/^/#   /p' "$tap_file"
+    done >&2
+}
+
+tap_pass() {
+    tap_count=$((tap_count + 1))
+    echo "ok $tap_count - $1"
+}
+
+tap_fail() { # NAME WHY FILE...
+    tap_count=$((tap_count + 1))
+    tap_failed=$((tap_failed + 1))
+    echo "not ok $tap_count - $1"
+    echo "# $2" >&2
+    shift 2
+    tap_show "$@"
+}
+
+skip() {
+    tap_count=$((tap_count + 1))
+    echo "ok $tap_count - $1 # SKIP $2"
+}
+
+check_status() {
+    tap_want=$1
+    tap_name=$2
+    shift 2
+    "$@" >"$TMP/out" 2>"$TMP/err" </dev/null
+    tap_got=$?
+    if [ "$tap_got" -eq "$tap_want" ]; then
+        tap_pass "$tap_name"
+    else
+        tap_fail "$tap_name" "exit status $tap_got, not $tap_want: $*" "$TMP/out" "$TMP/err"
+    fi
+}
+
+check() { check_status 0 "$@"; }
+
+check_grep() {
+    if grep -E -q -e "$1" "$2" 2>/dev/null; then
+        tap_pass "$3"
+    else
+        tap_fail "$3" "no line of $2 matches: $1" "$2"
+    fi
+}
+
+check_no_grep() {
+    if [ -f "$2" ] && ! grep -E -q -e "$1" "$2"; then
+        tap_pass "$3"
+    else
+        tap_fail "$3" "a line of $2 matches, or it is not there: $1" "$2"
+    fi
+}
+
+tap_done() {
+    tap_ended=yes
+    echo "1..$tap_count"
+    if [ $tap_failed -gt 0 ]; then echo "# $tap_failed of $tap_count failed" >&2; fi
+    [ $tap_count -gt 0 ] && [ $tap_failed -eq 0 ]
+    exit $?
+}

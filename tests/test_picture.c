@@ -1,0 +1,681 @@
+/* Pictures of all kinds -> digits. The test draws its own shape, a crooked seven, from the distance to three
+ * line segments, so that it can be had at any size and place and the expected 28x28 is known without the code
+ * under test. */
+#include "data/picture.h" /* before cmocka.h, whose macro fail() hides the function of base/error.h */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STBI_NO_STDIO
+#define STBI_WRITE_NO_STDIO
+#include <stb/stb_image.h>
+#include <stb/stb_image_write.h>
+
+enum { N = 28 * 28 };
+
+static char folder[64];
+
+/* FOLDER/name; up to four are valid at a time. */
+static const char *in_folder(const char *name) {
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+/* ---- The shape ---- */
+
+static double segment_distance(double x, double y, const double s[4]) {
+    double dx = s[2] - s[0], dy = s[3] - s[1];
+    double t = ((x - s[0]) * dx + (y - s[1]) * dy) / (dx * dx + dy * dy);
+    t = t < 0 ? 0 : t > 1 ? 1 : t;
+    return hypot(x - s[0] - t * dx, y - s[1] - t * dy);
+}
+
+/* Is (x, y) ink? The seven's box is exactly 0.9 wide and 1 high: strokes of half width 0.06 around segments.
+ */
+static bool is_ink(double x, double y) {
+    static const double segments[3][4] = {
+        {0.06, 0.06, 0.80, 0.12}, {0.80, 0.12, 0.35, 0.94}, {0.30, 0.55, 0.84, 0.60}};
+    for (int i = 0; i < 3; i++)
+        if (segment_distance(x, y, segments[i]) <= 0.06) return true;
+    return false;
+}
+
+/* Draws the seven, height pixels high, at (left, top) into gray [rows][columns] over what is there: ink and
+ * ground mixed by the share of 4 x 4 points of a pixel that are ink. */
+static void draw_seven(uint8_t *gray, int columns, int rows, double left, double top, double height,
+                       int ink) {
+    for (int y = 0; y < rows; y++)
+        for (int x = 0; x < columns; x++) {
+            int hits = 0;
+            if (x + 1 < left || y + 1 < top || x > left + height || y > top + height) continue;
+            for (int k = 0; k < 16; k++)
+                hits +=
+                    is_ink((x + (k % 4 + 0.5) / 4 - left) / height, (y + (k / 4 + 0.5) / 4 - top) / height);
+            uint8_t *pixel = &gray[(size_t)y * columns + x];
+            *pixel = (uint8_t)((*pixel * (16 - hits) + ink * hits + 8) / 16);
+        }
+}
+
+static uint8_t *new_canvas(int columns, int rows, int ground) {
+    uint8_t *gray = malloc((size_t)columns * rows);
+    assert_non_null(gray);
+    memset(gray, ground, (size_t)columns * rows);
+    return gray;
+}
+
+/* Centre of mass; pixel i covers i .. i + 1. */
+static void centre_of_mass(const uint8_t *gray, int columns, int rows, double *cx, double *cy) {
+    double mass = 0, x_moment = 0, y_moment = 0;
+    for (int i = 0; i < columns * rows; i++) {
+        mass += gray[i];
+        x_moment += gray[i] * (i % columns + 0.5);
+        y_moment += gray[i] * (i / columns + 0.5);
+    }
+    assert_true(mass > 0);
+    *cx = x_moment / mass, *cy = y_moment / mass;
+}
+
+/* The seven as MNIST would have it: 20 high, its mass at 14.5, 14.5 as near as whole pixels come. */
+static void expected_seven(uint8_t digit[N]) {
+    uint8_t *large = new_canvas(800, 800, 0);
+    double cx, cy;
+    draw_seven(large, 800, 800, 0, 0, 800, 255);
+    centre_of_mass(large, 800, 800, &cx, &cy);
+    free(large);
+    memset(digit, 0, N);
+    draw_seven(digit, 28, 28, round(14.5 - cx / 40), round(14.5 - cy / 40), 20, 255);
+}
+
+static double correlation(const uint8_t *a, const uint8_t *b) {
+    double sa = 0, sb = 0, aa = 0, bb = 0, ab = 0;
+    for (int i = 0; i < N; i++) {
+        sa += a[i], sb += b[i];
+        aa += a[i] * a[i], bb += b[i] * b[i], ab += a[i] * b[i];
+    }
+    double va = aa - sa * sa / N, vb = bb - sb * sb / N;
+    assert_true(va > 0 && vb > 0); /* two blank pictures agree on nothing */
+    return (ab - sa * sb / N) / sqrt(va * vb);
+}
+
+/* The same drawing through any path: only edges may differ, because they are averaged or blurred anew. Moved
+ * by one pixel either way, the seven correlates below 0.85 with itself (asserted in bound_is_meaningful). */
+#define SAME 0.97
+
+static void assert_is_seven(const uint8_t digit[N]) {
+    uint8_t expected[N];
+    expected_seven(expected);
+    double r = correlation(digit, expected);
+    if (!(r > SAME)) fail_msg("correlation with the seven is %.4f, %.2f expected", r, SAME);
+}
+
+static void assert_canvas_is_seven(uint8_t *gray, int columns, int rows) {
+    struct error err = {""};
+    uint8_t digit[N];
+    if (!picture_to_digit(gray, columns, rows, digit, &err)) fail_msg("%s", err.text);
+    free(gray);
+    assert_is_seven(digit);
+}
+
+static void bound_is_meaningful(void **state) {
+    (void)state;
+    uint8_t seven[N], moved[N] = {0};
+    expected_seven(seven);
+    memcpy(moved + 1, seven, N - 1);
+    assert_true(correlation(seven, moved) < 0.85);
+    memset(moved, 0, N);
+    memcpy(moved + 28, seven, N - 28);
+    assert_true(correlation(seven, moved) < 0.85);
+}
+
+/* ---- 28 x 28 pictures in MNIST's form ---- */
+
+static void mnist_form_is_kept_byte_for_byte(void **state) {
+    (void)state;
+    struct error err = {""};
+    uint8_t seven[N], digit[N] = {0};
+    expected_seven(seven);
+    seven[0] = 3, seven[27] = 255, seven[5 * 28] = 200; /* faint specks and ink on the border stay as well */
+    if (!picture_write_png(in_folder("seven.png"), seven, 28, 28, &err)) fail_msg("%s", err.text);
+    if (!picture_read_digit(in_folder("seven.png"), digit, &err)) fail_msg("%s", err.text);
+    assert_memory_equal(digit, seven, N);
+    unlink(in_folder("seven.png"));
+}
+
+static void small_and_inverted_is_the_same_digit(void **state) {
+    (void)state;
+    uint8_t *canvas = new_canvas(28, 28, 0);
+    expected_seven(canvas);
+    for (int i = 0; i < N; i++) canvas[i] = 255 - canvas[i];
+    assert_canvas_is_seven(canvas, 28, 28);
+}
+
+/* ---- Any size, place and ground ---- */
+
+static void enlarged_offset_and_long_canvases(void **state) {
+    (void)state;
+    static const struct {
+        int columns, rows;
+        double left, top, height;
+        int ground, ink;
+    } cases[] = {
+        {280, 280, 40, 30, 200, 255, 0},      /* ten times as large */
+        {280, 280, 40, 30, 200, 0, 255},      /* the same, white on black */
+        {1400, 900, 1100, 40, 150, 255, 0},   /* in a corner of a large sheet, averaged down first */
+        {900, 120, 700, 8, 100, 200, 40},     /* a long strip, gray on gray */
+        {90, 700, 3, 500, 80, 30, 120},       /* a tall one */
+        {20, 20, 1, 1, 18, 255, 0},           /* too small: enlarged */
+        {3000, 3000, 100, 1500, 900, 90, 10}, /* dark ink on a dark ground */
+        {183, 202, 1, 1, 200, 255, 0},        /* cropped to the ink */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t *canvas = new_canvas(cases[i].columns, cases[i].rows, cases[i].ground);
+        draw_seven(canvas, cases[i].columns, cases[i].rows, cases[i].left, cases[i].top, cases[i].height,
+                   cases[i].ink);
+        assert_canvas_is_seven(canvas, cases[i].columns, cases[i].rows);
+    }
+}
+
+static uint32_t noise_state;
+
+/* Near normal, standard deviation about 1: the sum of 4 uniform numbers. */
+static double noise(void) {
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        noise_state = noise_state * 1664525u + 1013904223u;
+        sum += (noise_state >> 8) / 16777216.0 - 0.5;
+    }
+    return sum * 1.732;
+}
+
+/* A photograph: light from one side, dark corners, noise, and dust away from the digit. */
+static uint8_t *photograph(int columns, int rows, bool with_digit) {
+    uint8_t *canvas = new_canvas(columns, rows, 255), *result = new_canvas(columns, rows, 0);
+    noise_state = 1;
+    if (with_digit) draw_seven(canvas, columns, rows, 150, 40, 200, 0);
+    for (int y = 0; y < rows; y++)
+        for (int x = 0; x < columns; x++) {
+            double u = 2.0 * x / columns - 1, v = 2.0 * y / rows - 1;
+            double paper = 180 + 40 * u - 20 * v - 25 * u * u - 15 * v * v + 4 * noise();
+            bool dust = with_digit && x > 20 && x < 25 && y > 250 && y < 254;
+            double shade = paper - (255 - canvas[y * columns + x]) / 255.0 * 90 - dust * 90;
+            result[y * columns + x] = (uint8_t)(shade < 0 ? 0 : shade > 255 ? 255 : shade);
+        }
+    free(canvas);
+    return result;
+}
+
+static void uneven_and_noisy_ground(void **state) {
+    (void)state;
+    assert_canvas_is_seven(photograph(400, 300, true), 400, 300);
+}
+
+static void blank_paper_is_an_error(void **state) {
+    (void)state;
+    struct error err = {""};
+    uint8_t digit[N], *canvas = photograph(400, 300, false);
+    assert_false(picture_to_digit(canvas, 400, 300, digit, &err));
+    assert_non_null(strstr(err.text, "nothing is drawn"));
+    free(canvas);
+}
+
+static void box_and_centre(void **state) {
+    (void)state;
+    struct error err = {""};
+    uint8_t digit[N], *canvas = new_canvas(500, 400, 255);
+    draw_seven(canvas, 500, 400, 60, 45, 310, 0);
+    assert_true(picture_to_digit(canvas, 500, 400, digit, &err));
+    free(canvas);
+    int left = 28, right = -1, top = 28, bottom = -1, most = 0;
+    for (int i = 0; i < N; i++) {
+        if (digit[i] > most) most = digit[i];
+        if (digit[i] < 64) continue; /* the box of solid ink */
+        if (i % 28 < left) left = i % 28;
+        if (i % 28 > right) right = i % 28;
+        if (i / 28 < top) top = i / 28;
+        if (i / 28 > bottom) bottom = i / 28;
+    }
+    assert_int_equal(most, 255);
+    assert_int_equal(bottom - top + 1, 20);
+    assert_int_equal(right - left + 1, 18); /* 0.9 of the height: proportions are kept */
+    double cx, cy;
+    centre_of_mass(digit, 28, 28, &cx, &cy);
+    assert_true(fabs(cx - 14.5) <= 0.51 &&
+                fabs(cy - 14.5) <= 0.51); /* 0.5: whole pixels; 0.01: rounded bytes */
+}
+
+static int count_ink(const uint8_t *digit, int least) {
+    int count = 0;
+    for (int i = 0; i < N; i++) count += digit[i] >= least;
+    return count;
+}
+
+static void thin_stroke_survives(void **state) {
+    (void)state;
+    struct error err = {""};
+    uint8_t digit[N], *canvas = new_canvas(1000, 1200, 255);
+    for (int y = 100; y < 1100; y++) canvas[y * 1000 + 503] = 0; /* one pixel wide, a thousand high */
+    assert_true(picture_to_digit(canvas, 1000, 1200, digit, &err));
+    assert_int_equal(count_ink(digit, 200), 20);
+    assert_int_equal(count_ink(digit, 1), 20);
+    free(canvas);
+}
+
+/* Every shape of canvas and the least ink that can be: one pixel. */
+static void extreme_proportions(void **state) {
+    (void)state;
+    static const int sides[][2] = {{16384, 1}, {1, 16384}, {2, 1},       {1, 2},
+                                   {16384, 3}, {5, 9000},  {2000, 2000}, {28, 28}};
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+        int columns = sides[i][0], rows = sides[i][1];
+        size_t pixels = (size_t)columns * rows;
+        uint8_t digit[N], *canvas = new_canvas(columns, rows, 255);
+        struct error err = {""};
+        canvas[pixels / 2] = 0;
+        if (!picture_to_digit(canvas, columns, rows, digit, &err))
+            fail_msg("%dx%d: %s", columns, rows, err.text);
+        assert_true(count_ink(digit, 128) > 0);
+        for (size_t k = 0; k < pixels; k++)
+            canvas[k] = k % 3 ? 255 : 0; /* no sensible digit: only no crash */
+        picture_to_digit(canvas, columns, rows, digit, &err);
+        free(canvas);
+    }
+}
+
+static void constant_and_impossible_pictures(void **state) {
+    (void)state;
+    uint8_t digit[N], *canvas = new_canvas(100, 28, 0);
+    static const int shades[] = {0, 1, 127, 128, 255};
+    for (int i = 0; i < 5; i++) {
+        struct error err = {""};
+        memset(canvas, shades[i], 2800);
+        assert_false(picture_to_digit(canvas, 28, 28, digit, &err));
+        assert_non_null(strstr(err.text, "nothing is drawn"));
+        assert_false(picture_to_digit(canvas, 100, 28, digit, &err));
+        assert_false(picture_to_digit(canvas, 1, 1, digit, &err));
+    }
+    struct error err = {""};
+    assert_false(picture_to_digit(canvas, 0, 5, digit, &err));
+    assert_false(picture_to_digit(canvas, 5, -1, digit, &err));
+    assert_false(picture_to_digit(canvas, 16385, 1, digit, &err));
+    assert_non_null(strstr(err.text, "16385"));
+    free(canvas);
+}
+
+/* ---- Files ---- */
+
+static void write_all(const char *name, const void *bytes, size_t count) {
+    FILE *f = fopen(in_folder(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, count, f), count);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct {
+    unsigned char bytes[1 << 20];
+    size_t count;
+} encoded;
+
+static void assert_file_is_seven(const char *name) {
+    struct error err = {""};
+    uint8_t digit[N];
+    if (!picture_read_digit(in_folder(name), digit, &err)) fail_msg("%s", err.text);
+    assert_is_seven(digit);
+    unlink(in_folder(name));
+}
+
+/* Reading fails, names the file, and says why in one line that contains `why`. */
+static void assert_unreadable(const char *name, const char *why) {
+    struct error err = {""};
+    uint8_t digit[N];
+    assert_false(picture_read_digit(in_folder(name), digit, &err));
+    if (strncmp(err.text, in_folder(name), strlen(in_folder(name))) || !strstr(err.text, why) ||
+        strchr(err.text, '\n'))
+        fail_msg("%s: \"%s\" does not name the file and say \"%s\"", name, err.text, why);
+    unlink(in_folder(name));
+}
+
+static void put_bytes(const void *bytes, size_t count) {
+    assert_true(encoded.count + count <= sizeof encoded.bytes);
+    memcpy(encoded.bytes + encoded.count, bytes, count);
+    encoded.count += count;
+}
+
+static void collect(void *context, void *data, int size) {
+    (void)context;
+    put_bytes(data, (size_t)size);
+}
+
+/* Adds the low `count` bits to *pending, which holds *waiting, and moves whole bytes out: 00 follows every
+ * FF. */
+static void put_bits(uint32_t *pending, int *waiting, unsigned bits, int count) {
+    *pending = *pending << count | (bits & ((1u << count) - 1));
+    for (*waiting += count; *waiting >= 8; *waiting -= 8) {
+        unsigned char byte = (unsigned char)(*pending >> (*waiting - 8));
+        put_bytes(&byte, 1);
+        if (byte == 0xff) put_bytes("", 1);
+    }
+}
+
+/* A gray JPEG that shows each pixel of gray [rows][columns] as an even block of 8 x 8: with all quantizers 8
+ * the one coefficient that is not 0 is the shade - 128. exif[exif_size] is put after the first marker. (The
+ * JPEG writer of stb_image_write shifts into the sign bit, which the sanitizers rightly report.) */
+static void encode_jpeg(const uint8_t *gray, int columns, int rows, const void *exif, size_t exif_size) {
+    unsigned char quantizers[69] = "\xff\xdb\0\x43",
+                  size[4] = {(unsigned char)(rows * 8 >> 8), (unsigned char)(rows * 8),
+                             (unsigned char)(columns * 8 >> 8), (unsigned char)(columns * 8)};
+    memset(quantizers + 5, 8, 64);
+    encoded.count = 0;
+    put_bytes("\xff\xd8", 2);
+    put_bytes(exif, exif_size);
+    put_bytes(quantizers, 69);
+    put_bytes("\xff\xc0\0\x0b\x08", 5);
+    put_bytes(size, 4);
+    put_bytes("\1\1\x11\0", 4);
+    /* DC: the 9 bit counts 0 to 8 are the 4-bit codes 0 to 8; AC: "end of block" is the 1-bit code 0 */
+    put_bytes("\xff\xc4\0\x1c\0"
+              "\0\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\0"
+              "\0\1\2\3\4\5\6\7\x08",
+              30);
+    put_bytes("\xff\xc4\0\x14\x10"
+              "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+              "\0",
+              22);
+    put_bytes("\xff\xda\0\x08\1\1\0\0\x3f\0", 10);
+    uint32_t pending = 0;
+    int waiting = 0, last = 128;
+    for (int i = 0; i < columns * rows; i++) {
+        int difference = gray[i] - last, bits = 0;
+        while (abs(difference) >> bits) bits++;
+        put_bits(&pending, &waiting, (unsigned)bits, 4);
+        put_bits(&pending, &waiting, (unsigned)(difference < 0 ? difference - 1 : difference), bits);
+        put_bits(&pending, &waiting, 0, 1);
+        last = gray[i];
+    }
+    put_bits(&pending, &waiting, 0x7f, 7);
+    put_bytes("\xff\xd9", 2);
+}
+
+enum { COLUMNS = 203, ROWS = 150 }; /* odd, so that rows of a BMP are padded */
+
+static uint8_t *sheet(void) {
+    uint8_t *canvas = new_canvas(COLUMNS, ROWS, 255);
+    draw_seven(canvas, COLUMNS, ROWS, 61, 12, 120, 0);
+    return canvas;
+}
+
+static void png_jpeg_bmp_and_pgm(void **state) {
+    (void)state;
+    uint8_t *canvas = sheet();
+    struct error err = {""};
+    assert_true(picture_write_png(in_folder("a.png"), canvas, COLUMNS, ROWS, &err));
+    assert_file_is_seven("a.png");
+    encode_jpeg(canvas, COLUMNS, ROWS, NULL, 0);
+    write_all("cut.jpg", encoded.bytes, encoded.count * 2 / 3);
+    assert_unreadable("cut.jpg", "ends too early");
+    write_all("a.jpg", encoded.bytes, encoded.count);
+    assert_file_is_seven("a.jpg");
+    encoded.count = 0;
+    assert_true(stbi_write_bmp_to_func(collect, NULL, COLUMNS, ROWS, 1, canvas));
+    write_all("cut.bmp", encoded.bytes, encoded.count - 4);
+    assert_unreadable("cut.bmp", "ends too early");
+    write_all("a.bmp", encoded.bytes, encoded.count);
+    assert_file_is_seven("a.bmp");
+    encoded.count = (size_t)sprintf((char *)encoded.bytes, "P5\n# a comment\n%d %d\n255\n", COLUMNS, ROWS);
+    collect(NULL, canvas, COLUMNS * ROWS);
+    write_all("cut.pgm", encoded.bytes, encoded.count - 1);
+    assert_unreadable("cut.pgm", "ends too early");
+    write_all("a.pgm", encoded.bytes, encoded.count);
+    assert_file_is_seven("a.pgm");
+    free(canvas);
+}
+
+/* Where pixel (x, y) of an upright picture lies in the file, for Exif orientations 1 to 8, as Exif 2.3 names
+ * where the visual top and left side are stored. */
+static size_t stored_at(int orientation, int x, int y) {
+    int last_x = COLUMNS - 1, last_y = ROWS - 1;
+    switch (orientation) {
+    case 1:
+        return (size_t)y * COLUMNS + x;
+    case 2:
+        return (size_t)y * COLUMNS + (last_x - x); /* row 0 at the top, column 0 at the right */
+    case 3:
+        return (size_t)(last_y - y) * COLUMNS + (last_x - x); /* bottom, right */
+    case 4:
+        return (size_t)(last_y - y) * COLUMNS + x; /* bottom, left */
+    case 5:
+        return (size_t)x * ROWS + y; /* left, top */
+    case 6:
+        return (size_t)(last_x - x) * ROWS + y; /* right, top */
+    case 7:
+        return (size_t)(last_x - x) * ROWS + (last_y - y); /* right, bottom */
+    default:
+        return (size_t)x * ROWS + (last_y - y); /* left, bottom */
+    }
+}
+
+static void jpeg_is_turned_upright(void **state) {
+    (void)state;
+    uint8_t *upright = sheet(), *stored = new_canvas(COLUMNS, ROWS, 0);
+    for (int orientation = 1; orientation <= 8; orientation++)
+        for (int low_first = 0; low_first < 2; low_first++) {
+            unsigned char exif[36] = "\xff\xe1\0\x22"
+                                     "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0";
+            exif[29] = (unsigned char)orientation;
+            if (low_first) memcpy(exif + 10, "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0", 22);
+            if (low_first) exif[28] = (unsigned char)orientation;
+            for (int i = 0; i < COLUMNS * ROWS; i++)
+                stored[stored_at(orientation, i % COLUMNS, i / COLUMNS)] = upright[i];
+            bool wide = orientation < 5;
+            encode_jpeg(stored, wide ? COLUMNS : ROWS, wide ? ROWS : COLUMNS, exif, sizeof exif);
+            write_all("turned.jpg", encoded.bytes, encoded.count);
+            assert_file_is_seven("turned.jpg");
+        }
+    free(stored);
+    free(upright);
+}
+
+/* Ink of one shade on nothing; and a white card with black ink on it and transparent corners. */
+static void transparent_ground(void **state) {
+    (void)state;
+    uint8_t *ink = new_canvas(COLUMNS, ROWS, 0), *rgba = new_canvas(COLUMNS * 4, ROWS, 0);
+    draw_seven(ink, COLUMNS, ROWS, 61, 12, 120, 255);
+    for (int kind = 0; kind < 4; kind++) { /* black, white, half seen white, black on a card */
+        for (int i = 0; i < COLUMNS * ROWS; i++) {
+            int x = i % COLUMNS, y = i / COLUMNS, shade = kind == 0 ? 0 : 255;
+            bool corner = hypot(x - COLUMNS / 2, y - ROWS / 2) > 115;
+            int opacity = kind == 2 ? ink[i] / 2 : ink[i];
+            if (kind == 3) shade = 255 - ink[i], opacity = corner ? 0 : 255;
+            memset(rgba + 4 * i, shade, 3);
+            rgba[4 * i + 3] = (uint8_t)opacity;
+        }
+        encoded.count = 0;
+        assert_true(stbi_write_png_to_func(collect, NULL, COLUMNS, ROWS, 4, rgba, COLUMNS * 4));
+        write_all("transparent.png", encoded.bytes, encoded.count);
+        assert_file_is_seven("transparent.png");
+    }
+    memset(rgba, 0, 4 * COLUMNS * ROWS);
+    encoded.count = 0;
+    assert_true(stbi_write_png_to_func(collect, NULL, COLUMNS, ROWS, 4, rgba, COLUMNS * 4));
+    write_all("nothing.png", encoded.bytes, encoded.count);
+    assert_unreadable("nothing.png", "nothing is drawn");
+    free(ink);
+    free(rgba);
+}
+
+static void not_pictures(void **state) {
+    (void)state;
+    assert_unreadable("missing.png", "No such file");
+    write_all("empty.png", "", 0);
+    assert_unreadable("empty.png", "empty");
+    write_all("text.png", "This is not a picture.\n", 23);
+    assert_unreadable("text.png", "not a picture");
+    write_all("one.png", "\x89", 1);
+    assert_unreadable("one.png", "not a picture");
+    write_all("magic.bmp", "BM", 2);
+    assert_unreadable("magic.bmp", "not a picture");
+    write_all("short.bmp", "BM......", 8);
+    assert_unreadable("short.bmp", "ends too early");
+    write_all("short.jpg",
+              "\xff\xd8\xff\xe1\xff\xff"
+              "Exif\0\0II",
+              14);
+    assert_unreadable("short.jpg", "ends too early");
+    write_all("deep.pgm", "P5 2 1 65535\n1234", 17);
+    assert_unreadable("deep.pgm", "maximum 65535");
+    write_all("endless.pgm", "P5 99999999999999999999 1 255\n1", 31);
+    assert_unreadable("endless.pgm", "not a PGM");
+    assert_int_equal(mkdir(in_folder("folder.png"), 0777), 0);
+    struct error err = {""};
+    uint8_t digit[N];
+    assert_false(picture_read_digit(in_folder("folder.png"), digit, &err));
+    assert_non_null(strstr(err.text, "folder.png: is not a regular file"));
+    rmdir(in_folder("folder.png"));
+}
+
+/* A PNG cut off at every length is an error at each; with any byte changed it may only not crash. */
+static void damaged_png(void **state) {
+    (void)state;
+    uint8_t seven[N], digit[N];
+    struct error err = {""};
+    expected_seven(seven);
+    encoded.count = 0;
+    assert_true(stbi_write_png_to_func(collect, NULL, 28, 28, 1, seven, 28));
+    size_t iend = encoded.count - 12; /* the last chunk holds nothing */
+    for (size_t length = 1; length < iend; length++) {
+        write_all("cut.png", encoded.bytes, length);
+        assert_unreadable("cut.png", "picture");
+    }
+    for (size_t i = 0; i < encoded.count; i++) {
+        unsigned char kept = encoded.bytes[i];
+        encoded.bytes[i] ^= (unsigned char)(1 + i * 37 % 255);
+        write_all("changed.png", encoded.bytes, encoded.count);
+        picture_read_digit(in_folder("changed.png"), digit, &err);
+        encoded.bytes[i] = kept;
+    }
+    unlink(in_folder("changed.png"));
+}
+
+static void claims_of_giant_size(void **state) {
+    (void)state;
+    static const unsigned char png[] =
+        "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\x86\xa0\0\1\x86\xa0\x08\0\0\0\0....";
+    write_all("giant.png", png, sizeof png - 1); /* 100000 x 100000 */
+    assert_unreadable("giant.png", "100000 x 100000");
+    static const unsigned char wide[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x20\0\x08\0\0\0\0....";
+    write_all("wide.png", wide,
+              sizeof wide - 1); /* 16384 x 8192: each side is in range, the pixels are not */
+    assert_unreadable("wide.png", "16384 x 8192");
+    write_all("giant.pgm", "P5 100000 100000 255\n", 21);
+    assert_unreadable("giant.pgm", "100000 x 100000");
+    unsigned char bmp[64] = "BM....\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\0\0\0\x80\x01\0\x18\0";
+    write_all("giant.bmp", bmp, sizeof bmp); /* 1 x -2^31 */
+    assert_unreadable("giant.bmp", "2147483648");
+}
+
+static int files_in(const char *path) {
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    int count = 0;
+    while (readdir(d)) count++;
+    closedir(d);
+    return count - 2; /* . and .. */
+}
+
+static void failed_write_leaves_nothing(void **state) {
+    (void)state;
+    struct error err = {""};
+    uint8_t seven[N];
+    expected_seven(seven);
+    assert_false(picture_write_png(in_folder("nowhere/a.png"), seven, 28, 28, &err));
+    assert_non_null(strstr(err.text, "nowhere/a.png"));
+    assert_false(picture_write_png(folder, seven, 28, 28, &err));
+    assert_false(picture_write_png(in_folder("size.png"), seven, 0, 28, &err));
+    assert_false(picture_write_png(in_folder("size.png"), seven, 28, 16385, &err));
+    assert_non_null(strstr(err.text, "size.png: "));
+    if (geteuid() != 0) { /* root may write anywhere */
+        assert_int_equal(mkdir(in_folder("closed"), 0555), 0);
+        assert_false(picture_write_png(in_folder("closed/a.png"), seven, 28, 28, &err));
+        assert_int_equal(rmdir(in_folder("closed")), 0);
+    }
+    if (access("/dev/full", W_OK) == 0) assert_false(picture_write_png("/dev/full", seven, 28, 28, &err));
+    assert_int_equal(files_in(folder), 0);
+}
+
+/* ---- Text ---- */
+
+static void text_is_drawn_and_clipped(void **state) {
+    (void)state;
+    enum { W = 40, H = 16 };
+    struct {
+        uint8_t before[64], gray[W * H], after[64];
+    } canvas;
+    memset(&canvas, 0, sizeof canvas);
+    picture_draw_text(canvas.gray, W, H, 2, 2, "1|\n2");
+    int drawn = 0, rows_drawn = 0;
+    for (int i = 0; i < W * H; i++) drawn += canvas.gray[i] == 255;
+    for (int y = 0; y < H; y++) rows_drawn += memchr(canvas.gray + y * W, 255, W) != NULL;
+    assert_true(drawn > 15 && drawn < 100);
+    assert_true(rows_drawn >= 9);
+    uint8_t kept[W * H];
+    memcpy(kept, canvas.gray, sizeof kept);
+    picture_draw_text(canvas.gray, W, H, 1000, 2, "far away");
+    picture_draw_text(canvas.gray, W, H, -2147483647, -2147483647, "far away");
+    picture_draw_text(canvas.gray, W, H, 2147483647, 2147483647, "far away");
+    assert_memory_equal(kept, canvas.gray, sizeof kept);
+    char all[256];
+    for (int i = 0; i < 255; i++) all[i] = (char)(i + 1);
+    all[255] = 0; /* every byte, also those that the font does not have */
+    for (int y = -14; y < H + 2; y++)
+        for (int x = -1500; x < W; x += 7) picture_draw_text(canvas.gray, W, H, x, y, all);
+    for (int i = 0; i < 64; i++) assert_true(!canvas.before[i] && !canvas.after[i]);
+    assert_true(memcmp(kept, canvas.gray, sizeof kept) != 0);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/test_picture-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    return rmdir(folder); /* fails if a test left a file behind */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bound_is_meaningful),
+        cmocka_unit_test(mnist_form_is_kept_byte_for_byte),
+        cmocka_unit_test(small_and_inverted_is_the_same_digit),
+        cmocka_unit_test(enlarged_offset_and_long_canvases),
+        cmocka_unit_test(uneven_and_noisy_ground),
+        cmocka_unit_test(blank_paper_is_an_error),
+        cmocka_unit_test(box_and_centre),
+        cmocka_unit_test(thin_stroke_survives),
+        cmocka_unit_test(extreme_proportions),
+        cmocka_unit_test(constant_and_impossible_pictures),
+        cmocka_unit_test(png_jpeg_bmp_and_pgm),
+        cmocka_unit_test(jpeg_is_turned_upright),
+        cmocka_unit_test(transparent_ground),
+        cmocka_unit_test(not_pictures),
+        cmocka_unit_test(damaged_png),
+        cmocka_unit_test(claims_of_giant_size),
+        cmocka_unit_test(failed_write_leaves_nothing),
+        cmocka_unit_test(text_is_drawn_and_clipped),
+    };
+    return cmocka_run_group_tests_name("picture", tests, make_folder, remove_folder);
+}
