@@ -10,10 +10,10 @@ const char *const scheme_names[SCHEMES] = {"per-channel", "per-tensor"};
 static const char *const optimizer_names[] = {"adam", "sgd"};
 static const char *const activation_names[] = {"asymmetric", "symmetric"};
 
-/* Rate and warm-up were chosen on the last 5,000 training images (--validation 5000), never on the test set. */
+/* Rate, warm-up and smoothing were chosen on the last 5,000 training images (--validation 5000), never on the test set. */
 struct training_recipe training_defaults(void) {
     return (struct training_recipe){.hidden = {2, {256, 256}}, .epochs = 1, .batch = 64, .optimizer = OPTIMIZER_ADAM,
-                                    .validation = 0, .rate = 0.006, .warmup = 0.1, .seed = 1};
+                                    .validation = 0, .rate = 0.006, .warmup = 0.1, .smoothing = 0.05, .seed = 1};
 }
 
 struct quantization_recipe quantization_defaults(void) {
@@ -28,6 +28,7 @@ void training_options(struct options *o, struct training_recipe *r) {
     option_choice(o, "optimizer", &r->optimizer, optimizer_names, 2, "adam, or sgd with momentum 0.9 (try --rate 0.1)");
     option_real(o, "rate", &r->rate, 1e-8, 10, "peak learning rate, after a linear warm-up and before a linear decay to 0");
     option_real(o, "warmup", &r->warmup, 0, 1, "share of all steps that the rate rises");
+    option_real(o, "smoothing", &r->smoothing, 0, 0.9, "of the labels: each target gives this share to all classes alike");
     option_int(o, "validation", &r->validation, 0, IDX_MAX_COUNT, "last training images to keep out of training, and to report accuracy on");
 }
 
@@ -49,7 +50,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
     struct rng rng = rng_seeded(r->seed);
     mlp_initialise(out, &rng);
     struct train_config config = {r->epochs, r->batch, (enum optimizer_kind)r->optimizer, (float)r->rate, r->warmup,
-                                  rng_next(&rng)};
+                                  (float)r->smoothing, rng_next(&rng)};
     struct progress bar;
     progress_begin(&bar, "training", "images");
     bool ok = mlp_train(out, train->images, train->labels, train->count - (size_t)r->validation, &config,

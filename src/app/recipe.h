@@ -10,7 +10,7 @@
 struct training_recipe {
     struct int_list hidden;
     int epochs, batch, optimizer, validation;
-    double rate, warmup;
+    double rate, warmup, smoothing;
     uint64_t seed;
 };
 

@@ -539,8 +539,7 @@ static bool check_picture(const unsigned char *data, size_t size, int *orientati
 }
 
 /* The shade of the paper under a picture with transparent parts. Mostly one shade: that is the ink, and the
- * paper is whatever shows it up. Else ink and paper were both drawn, and the paper is what there is most of.
- */
+ * paper is whatever shows it up. Else ink and paper were both drawn, and paper is what there is most of. */
 static int paper_shade(const uint8_t *pixels, size_t count) {
     uint64_t histogram[256] = {0}, total = 0, below = 0, far = 0;
     for (size_t i = 0; i < count; i++) {
@@ -563,8 +562,8 @@ static void flatten(uint8_t *pixels, size_t count) {
     }
 }
 
-/* Turns gray [*height][*width] upright as Exif numbers it: 5 to 8 lie on their side; *turned is to be freed.
- */
+/* Turns gray [*height][*width] upright as Exif numbers it: 5 to 8 lie on their side. The caller frees
+ * *turned. */
 static bool turn_upright(const uint8_t *gray, int *width, int *height, int orientation, uint8_t **turned,
                          struct error *err) {
     int w = *width, h = *height;

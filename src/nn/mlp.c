@@ -123,18 +123,22 @@ void softmax(float *x, int classes) {
     for (int j = 0; j < classes; j++) x[j] /= sum;
 }
 
-double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float *gradient) {
+double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float smoothing,
+                             float *gradient) {
     double loss = 0;
     memcpy(gradient, logits, (size_t)count * (size_t)classes * sizeof(float));
     for (int i = 0; i < count; i++, gradient += classes, logits += classes) {
-        float highest = logits[0];
-        double sum = 0;
-        for (int j = 1; j < classes; j++) highest = logits[j] > highest ? logits[j] : highest;
+        double sum = 0, logit_sum = 0, highest = (double)logits[0];
+        for (int j = 1; j < classes; j++) highest = fmax(highest, (double)logits[j]);
+        for (int j = 0; j < classes; j++) {
+            sum += exp((double)logits[j] - highest);
+            logit_sum += (double)logits[j];
+        }
+        double target_logit = (1 - smoothing) * (double)logits[labels[i]] + smoothing * logit_sum / classes;
+        loss += log(sum) + highest - target_logit; /* -sum target * log softmax, with no log(0) */
         softmax(gradient, classes);
-        for (int j = 0; j < classes; j++) sum += exp((double)logits[j] - highest);
-        loss += log(sum) - ((double)logits[labels[i]] - highest); /* -log softmax[label], with no log(0) */
-        gradient[labels[i]] -= 1;
-        for (int j = 0; j < classes; j++) gradient[j] /= (float)count;
+        gradient[labels[i]] -= 1 - smoothing;
+        for (int j = 0; j < classes; j++) gradient[j] = (gradient[j] - smoothing / (float)classes) / (float)count;
     }
     return loss / count;
 }
@@ -146,11 +150,11 @@ static void sum_rows(const float *restrict dy, int count, int out, float *restri
         for (int j = 0; j < out; j++) db[j] += dy[j];
 }
 
-double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, struct mlp_workspace *ws,
+double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
                     struct mlp *gradient) {
     int last = mlp->shape.layers;
-    double loss =
-        softmax_cross_entropy(ws->activation[last], labels, count, mlp->shape.widths[last], ws->gradient[last]);
+    double loss = softmax_cross_entropy(ws->activation[last], labels, count, mlp->shape.widths[last], smoothing,
+                                        ws->gradient[last]);
     for (int i = last - 1; i >= 0; i--) {
         const struct dense *d = &mlp->layer[i];
         const float *x = ws->activation[i], *dy = ws->gradient[i + 1];

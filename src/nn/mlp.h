@@ -66,14 +66,16 @@ void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, st
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
 
 /* Softmax and cross-entropy of logits [count][classes] against labels [count]; returns the mean loss in nats.
- * gradient [count][classes] = (softmax - one_hot) / count. */
-double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float *gradient);
+ * The target of a row is (1 - smoothing) one_hot + smoothing / classes (label smoothing, Szegedy et al. 2016,
+ * section 7; 0 for none). gradient [count][classes] = (softmax - target) / count. */
+double softmax_cross_entropy(const float *logits, const uint8_t *labels, int count, int classes, float smoothing,
+                             float *gradient);
 
 /* In place: p_i = exp(x_i - max) / sum. */
 void softmax(float *x, int classes);
 
 /* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten). */
-double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, struct mlp_workspace *ws,
+double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
                     struct mlp *gradient);
 
 /* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest

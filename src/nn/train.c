@@ -45,10 +45,10 @@ static void gather(const uint8_t *images, const uint8_t *labels, const uint32_t 
 }
 
 /* One step on n images; returns the mean loss before it. */
-static double train_batch(struct mlp *mlp, int n, float rate, struct run *run) {
+static double train_batch(struct mlp *mlp, int n, float rate, float smoothing, struct run *run) {
     mlp_load_images(mlp, run->batch_images, n, &run->ws);
     mlp_forward(mlp, n, &run->ws);
-    double loss = mlp_backward(mlp, run->batch_labels, n, &run->ws, &run->gradient);
+    double loss = mlp_backward(mlp, run->batch_labels, n, smoothing, &run->ws, &run->gradient);
     optimizer_step(&run->optimizer, rate, mlp_parameters(mlp), mlp_parameters(&run->gradient));
     return loss;
 }
@@ -73,7 +73,7 @@ bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
             int n = (int)(count - first < batch ? count - first : batch); /* the last batch may be short */
             gather(images, labels, run.order + first, n, inputs, &run);
             float rate = learning_rate(config->rate, config->warmup, step++, steps);
-            epoch_loss += n * train_batch(mlp, n, rate, &run);
+            epoch_loss += n * train_batch(mlp, n, rate, config->smoothing, &run);
             if (!isfinite(epoch_loss)) {
                 run_free(&run);
                 return fail(err, "training diverged at step %ld of %ld: the loss is no longer a number "

@@ -11,6 +11,7 @@ struct train_config {
     enum optimizer_kind optimizer;
     float rate;    /* peak learning rate */
     double warmup; /* share of all steps that the rate rises, 0 to 1 */
+    float smoothing; /* of the labels, 0 for none */
     uint64_t seed; /* of the shuffling; initialisation takes its own generator */
 };
 
