@@ -37,20 +37,20 @@ static const char *in_folder(const char *name) {
 
 /* ---- The shape ---- */
 
-static double segment_distance(double x, double y, const double s[4]) {
+static double segment_distance_squared(double x, double y, const double s[4]) {
     double dx = s[2] - s[0], dy = s[3] - s[1];
     double t = ((x - s[0]) * dx + (y - s[1]) * dy) / (dx * dx + dy * dy);
     t = t < 0 ? 0 : t > 1 ? 1 : t;
-    return hypot(x - s[0] - t * dx, y - s[1] - t * dy);
+    double away_x = x - s[0] - t * dx, away_y = y - s[1] - t * dy;
+    return away_x * away_x + away_y * away_y;
 }
 
-/* Is (x, y) ink? The seven's box is exactly 0.9 wide and 1 high: strokes of half width 0.06 around segments.
- */
+/* Is (x, y) ink? The seven is 0.9 wide and 1 high: strokes of half width 0.06 around segments. */
 static bool is_ink(double x, double y) {
     static const double segments[3][4] = {
         {0.06, 0.06, 0.80, 0.12}, {0.80, 0.12, 0.35, 0.94}, {0.30, 0.55, 0.84, 0.60}};
     for (int i = 0; i < 3; i++)
-        if (segment_distance(x, y, segments[i]) <= 0.06) return true;
+        if (segment_distance_squared(x, y, segments[i]) <= 0.06 * 0.06) return true;
     return false;
 }
 
@@ -91,13 +91,18 @@ static void centre_of_mass(const uint8_t *gray, int columns, int rows, double *c
 
 /* The seven as MNIST would have it: 20 high, its mass at 14.5, 14.5 as near as whole pixels come. */
 static void expected_seven(uint8_t digit[N]) {
-    uint8_t *large = new_canvas(800, 800, 0);
-    double cx, cy;
-    draw_seven(large, 800, 800, 0, 0, 800, 255);
-    centre_of_mass(large, 800, 800, &cx, &cy);
-    free(large);
-    memset(digit, 0, N);
-    draw_seven(digit, 28, 28, round(14.5 - cx / 40), round(14.5 - cy / 40), 20, 255);
+    static uint8_t kept[N];
+    static bool done;
+    if (!done) {
+        uint8_t *large = new_canvas(800, 800, 0);
+        double cx, cy;
+        draw_seven(large, 800, 800, 0, 0, 800, 255);
+        centre_of_mass(large, 800, 800, &cx, &cy);
+        free(large);
+        draw_seven(kept, 28, 28, round(14.5 - cx / 40), round(14.5 - cy / 40), 20, 255);
+        done = true;
+    }
+    memcpy(digit, kept, N);
 }
 
 static double correlation(const uint8_t *a, const uint8_t *b) {
@@ -112,7 +117,7 @@ static double correlation(const uint8_t *a, const uint8_t *b) {
 }
 
 /* The same drawing through any path: only edges may differ, because they are averaged or blurred anew. Moved
- * by one pixel either way, the seven correlates below 0.85 with itself (asserted in bound_is_meaningful). */
+ * by one pixel either way, the seven correlates below 0.9 with itself (asserted in bound_is_meaningful). */
 #define SAME 0.97
 
 static void assert_is_seven(const uint8_t digit[N]) {
@@ -135,10 +140,10 @@ static void bound_is_meaningful(void **state) {
     uint8_t seven[N], moved[N] = {0};
     expected_seven(seven);
     memcpy(moved + 1, seven, N - 1);
-    assert_true(correlation(seven, moved) < 0.85);
+    assert_true(correlation(seven, moved) < 0.9);
     memset(moved, 0, N);
     memcpy(moved + 28, seven, N - 28);
-    assert_true(correlation(seven, moved) < 0.85);
+    assert_true(correlation(seven, moved) < 0.9);
 }
 
 /* ---- 28 x 28 pictures in MNIST's form ---- */
@@ -153,6 +158,10 @@ static void mnist_form_is_kept_byte_for_byte(void **state) {
     if (!picture_read_digit(in_folder("seven.png"), digit, &err)) fail_msg("%s", err.text);
     assert_memory_equal(digit, seven, N);
     unlink(in_folder("seven.png"));
+    for (int i = 0; i < N; i++)
+        seven[i] = seven[i] < 100 ? 100 : seven[i]; /* dark gray is a dark ground, too */
+    if (!picture_to_digit(seven, 28, 28, digit, &err)) fail_msg("%s", err.text);
+    assert_memory_equal(digit, seven, N);
 }
 
 static void small_and_inverted_is_the_same_digit(void **state) {
@@ -409,11 +418,11 @@ static void encode_jpeg(const uint8_t *gray, int columns, int rows, const void *
     put_bytes("\xff\xd9", 2);
 }
 
-enum { COLUMNS = 203, ROWS = 150 }; /* odd, so that rows of a BMP are padded */
+enum { COLUMNS = 101, ROWS = 75 }; /* odd, so that rows of a BMP are padded */
 
 static uint8_t *sheet(void) {
     uint8_t *canvas = new_canvas(COLUMNS, ROWS, 255);
-    draw_seven(canvas, COLUMNS, ROWS, 61, 12, 120, 0);
+    draw_seven(canvas, COLUMNS, ROWS, 30, 6, 60, 0);
     return canvas;
 }
 
@@ -423,7 +432,7 @@ static void png_jpeg_bmp_and_pgm(void **state) {
     struct error err = {""};
     assert_true(picture_write_png(in_folder("a.png"), canvas, COLUMNS, ROWS, &err));
     assert_file_is_seven("a.png");
-    encode_jpeg(canvas, COLUMNS, ROWS, NULL, 0);
+    encode_jpeg(canvas, COLUMNS, ROWS, "", 0);
     write_all("cut.jpg", encoded.bytes, encoded.count * 2 / 3);
     assert_unreadable("cut.jpg", "ends too early");
     write_all("a.jpg", encoded.bytes, encoded.count);
@@ -492,11 +501,11 @@ static void jpeg_is_turned_upright(void **state) {
 static void transparent_ground(void **state) {
     (void)state;
     uint8_t *ink = new_canvas(COLUMNS, ROWS, 0), *rgba = new_canvas(COLUMNS * 4, ROWS, 0);
-    draw_seven(ink, COLUMNS, ROWS, 61, 12, 120, 255);
+    draw_seven(ink, COLUMNS, ROWS, 30, 6, 60, 255);
     for (int kind = 0; kind < 4; kind++) { /* black, white, half seen white, black on a card */
         for (int i = 0; i < COLUMNS * ROWS; i++) {
             int x = i % COLUMNS, y = i / COLUMNS, shade = kind == 0 ? 0 : 255;
-            bool corner = hypot(x - COLUMNS / 2, y - ROWS / 2) > 115;
+            bool corner = hypot(x - COLUMNS / 2, y - ROWS / 2) > 57;
             int opacity = kind == 2 ? ink[i] / 2 : ink[i];
             if (kind == 3) shade = 255 - ink[i], opacity = corner ? 0 : 255;
             memset(rgba + 4 * i, shade, 3);

@@ -192,12 +192,13 @@ $big"
 }
 
 for client in curl wget; do
-    if command -v $client >/dev/null; then
+    case $($client --version 2>/dev/null) in
+    curl* | 'GNU Wget '*)
         only_client $client
         http_tests $client
-    else
-        skip "$client: all of it" "there is no $client"
-    fi
+        ;;
+    *) skip "$client: all of it" "there is no $client (of wgets, GNU Wget 1 resumes)" ;;
+    esac
 done
 
 # ---- the public mirrors in turn, with a client that only pretends ---------------------------------
