@@ -42,9 +42,10 @@ static int flush_output(int status) {
 }
 
 int main(int argc, char **argv) {
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGHUP, on_signal);
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) /* a signal that is ignored, as under nohup, stays so */
+        if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit (ulimit -f) is an error like a full disk */
     if (argc < 2) {
         print_help(stderr);
         return 2;

@@ -3,7 +3,6 @@
 
 #include "app/commands.h"
 #include "app/exercise.h"
-#include "base/file.h"
 
 static const char *const scheme_choices[] = {"per-channel", "per-tensor", "both"};
 
@@ -59,7 +58,7 @@ static bool run(const char *source, const char *results, const struct training_r
     struct exercise e = {0};
     char models[4096];
     snprintf(models, sizeof models, "%.4000s/models", results);
-    if (!folder_create(results, err) || !dataset_load(source, &data, err)) return false;
+    if (!dataset_load(source, &data, err)) return false;
     provenance_add(p, "seed", "%llu", (unsigned long long)training->seed);
     provenance_dataset(p, &data);
     provenance_machine(p);

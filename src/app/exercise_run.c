@@ -48,7 +48,9 @@ bool exercise_run(const struct dataset *data, const struct training_recipe *trai
     struct model_notes notes = {0};
     *out = (struct exercise){0};
     describe_training(data, training, &notes);
-    if (!folder_create(folder, err) || !train_and_write(data, training, folder, &notes, out, err)) return false;
+    if (!recipes_fit(data, training, quantization, err) || !folder_create(folder, err) ||
+        !train_and_write(data, training, folder, &notes, out, err))
+        return false;
     describe_quantization(quantization, &notes);
     for (int scheme = 0; scheme < SCHEMES; scheme++) {
         struct quantization_recipe one = *quantization;

@@ -32,7 +32,7 @@ static void add_bytes(struct table *t, const char *what, const char *dtype, cons
 }
 
 static void add_tensor(struct table *t, const struct st_file *file, const struct st_tensor *tensor) {
-    char shape[128] = "[";
+    char shape[ST_MAX_DIMENSIONS * 20 + 8] = "["; /* a size is up to 2^53: 16 digits */
     for (int d = 0; d < tensor->dimensions; d++) {
         size_t used = strlen(shape);
         snprintf(shape + used, sizeof shape - used, "%s%zu", d ? ", " : "", tensor->shape[d]);

@@ -167,15 +167,16 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
         table[i] = (struct option){o->entries[i].name, o->entries[i].type == OPTION_FLAG ? no_argument : required_argument, NULL, i + 1000};
-    table[o->count] = (struct option){"help", no_argument, NULL, 'h'};
+    table[o->count] = (struct option){"help", no_argument, NULL, 999};
     opterr = 0;
     optind = 1;
     for (int found; (found = getopt_long(argc, argv, ":h", table, NULL)) != -1;) {
-        if (found == 'h') {
+        if (found == 999 || found == 'h') {
             print_help(o);
             return EXIT_DONE;
         }
         if (found == ':') return usage_error(o, "%s needs a value", argv[optind - 1]);
+        if (found == '?' && optopt > 0 && optopt < 256) return usage_error(o, "unknown option -%c", optopt);
         if (found == '?') return usage_error(o, "unknown option %s", argv[optind - 1]);
         int status = take_value(o, &o->entries[found - 1000], optarg);
         if (status != OPTIONS_GO_ON) return status;

@@ -1,6 +1,7 @@
 /* mnistq predict: what digit is on a picture? */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/commands.h"
 #include "app/options.h"
@@ -14,6 +15,7 @@ struct predictor {
     struct model model;
     struct mlp_workspace mlp_ws;
     struct qmlp_workspace qmlp_ws;
+    struct qdynamic_workspace qdynamic_ws;
 };
 
 static bool predictor_create(const char *path, struct predictor *p, struct error *err) {
@@ -22,13 +24,19 @@ static bool predictor_create(const char *path, struct predictor *p, struct error
     if (p->model.shape.widths[0] != PIXELS)
         return fail(err, "%s: takes %d pixels; a picture becomes %d x %d = %d", path, p->model.shape.widths[0], SIDE,
                     SIDE, PIXELS);
-    return p->model.kind == MODEL_FP32 ? mlp_workspace_create(&p->model.shape, 1, false, &p->mlp_ws, err)
-                                       : qmlp_workspace_create(&p->model.shape, 1, &p->qmlp_ws, err);
+    switch (p->model.kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: return mlp_workspace_create(&p->model.shape, 1, false, &p->mlp_ws, err);
+    case MODEL_INT8: return qmlp_workspace_create(&p->model.shape, 1, &p->qmlp_ws, err);
+    case MODEL_DYNAMIC: return qdynamic_workspace_create(&p->model.shape, 1, &p->qdynamic_ws, err);
+    }
+    return false;
 }
 
 static void predictor_free(struct predictor *p) {
     mlp_workspace_free(&p->mlp_ws);
     qmlp_workspace_free(&p->qmlp_ws);
+    qdynamic_workspace_free(&p->qdynamic_ws);
     model_free(&p->model);
 }
 
@@ -37,13 +45,22 @@ static void predictor_free(struct predictor *p) {
 static int classify(struct predictor *p, const uint8_t *digit, float *probabilities) {
     int last = p->model.shape.layers, classes = p->model.shape.widths[last];
     uint8_t codes[256], predicted;
-    if (p->model.kind == MODEL_FP32) {
-        mlp_predict(&p->model.mlp, digit, 1, &p->mlp_ws, &predicted);
-        for (int j = 0; j < classes; j++) probabilities[j] = p->mlp_ws.activation[last][j];
-    } else {
+    const float *logits = NULL; /* [classes] */
+    size_t ties = 0;
+    if (p->model.kind == MODEL_INT8) {
         qmlp_forward(&p->model.qmlp, digit, 1, &p->qmlp_ws, codes);
         qmlp_classify(codes, 1, classes, &predicted);
         for (int j = 0; j < classes; j++) probabilities[j] = dequantize(codes[j], p->model.qmlp.activation[last]);
+    } else if (p->model.kind == MODEL_DYNAMIC) {
+        logits = qdynamic_forward(&p->model.qdynamic, digit, 1, &p->qdynamic_ws);
+    } else {
+        mlp_load_images(&p->model.mlp, digit, 1, &p->mlp_ws);
+        mlp_forward(&p->model.mlp, 1, &p->mlp_ws);
+        logits = p->mlp_ws.activation[last];
+    }
+    if (logits) {
+        predicted = highest_class(logits, classes, &ties);
+        memcpy(probabilities, logits, (size_t)classes * sizeof *probabilities);
     }
     softmax(probabilities, classes);
     return predicted;

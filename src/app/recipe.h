@@ -27,6 +27,11 @@ void training_options(struct options *o, struct training_recipe *r);
 /* --scheme is left to the command: some know "both". */
 void quantization_options(struct options *o, struct quantization_recipe *r);
 
+/* Error: more training images are asked for than there are. The steps below check this too; this is for those
+ * who want to know it before anything is trained or written. */
+bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
+                 const struct quantization_recipe *quantization, struct error *err);
+
 /* Initialises and trains on all training images but the last r->validation, with progress. */
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
                  struct train_report *report, struct error *err);

@@ -10,7 +10,7 @@
 #include "base/progress.h"
 #include "nn/gemm.h"
 
-enum { SPEED_BATCH = 1000, SPEED_RUNS = 21 };
+enum { SPEED_BATCH = 1000, SPEED_RUNS = 21, DYNAMIC_BATCH = 64 };
 
 static int machine_threads(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -44,11 +44,30 @@ static bool evaluate_qmlp(const struct qmlp *q, const struct split *split, bool 
     return ok;
 }
 
+static bool evaluate_qdynamic(const struct qdynamic *q, const struct split *split, struct evaluation *out,
+                              struct error *err) {
+    struct qdynamic_workspace ws;
+    if (!qdynamic_workspace_create(&q->shape, DYNAMIC_BATCH, &ws, err)) return false;
+    out->ties = qdynamic_predict(q, split->images, split->count, &ws, out->predicted);
+    qdynamic_workspace_free(&ws);
+    return true;
+}
+
+static bool fill_predictions(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
+                             struct error *err) {
+    switch (model->kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: return evaluate_mlp(&model->mlp, split, out, err);
+    case MODEL_INT8: return evaluate_qmlp(&model->qmlp, split, reference, out, err);
+    case MODEL_DYNAMIC: return evaluate_qdynamic(&model->qdynamic, split, out, err);
+    }
+    return false;
+}
+
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err) {
     *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
-    bool ok = out->predicted && (model->kind == MODEL_FP32 ? evaluate_mlp(&model->mlp, split, out, err)
-                                                           : evaluate_qmlp(&model->qmlp, split, reference, out, err));
+    bool ok = out->predicted && fill_predictions(model, split, reference, out, err);
     for (size_t i = 0; ok && i < split->count; i++) out->correct += out->predicted[i] == split->labels[i];
     if (!ok) evaluation_free(out);
     return ok;
@@ -84,6 +103,7 @@ struct timed_model {
     const struct model *model;
     struct mlp_workspace mlp_ws;
     struct qmlp_workspace qmlp_ws;
+    struct qdynamic_workspace qdynamic_ws;
     uint8_t *codes, *predicted; /* [SPEED_BATCH][classes], [SPEED_BATCH] */
     double seconds[SPEED_RUNS];
 };
@@ -91,35 +111,45 @@ struct timed_model {
 static bool timed_create(const struct model *model, struct timed_model *t, struct error *err) {
     int classes = model->shape.widths[model->shape.layers];
     *t = (struct timed_model){.model = model};
-    return (t->predicted = aligned_array(SPEED_BATCH, 1, err)) &&
-           (t->codes = aligned_array(SPEED_BATCH, (size_t)classes, err)) &&
-           (model->kind == MODEL_FP32 ? mlp_workspace_create(&model->shape, SPEED_BATCH, false, &t->mlp_ws, err)
-                                      : qmlp_workspace_create(&model->shape, 1, &t->qmlp_ws, err));
+    if (!(t->predicted = aligned_array(SPEED_BATCH, 1, err)) ||
+        !(t->codes = aligned_array(SPEED_BATCH, (size_t)classes, err)))
+        return false;
+    switch (model->kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: return mlp_workspace_create(&model->shape, SPEED_BATCH, false, &t->mlp_ws, err);
+    case MODEL_INT8: return qmlp_workspace_create(&model->shape, 1, &t->qmlp_ws, err);
+    case MODEL_DYNAMIC: return qdynamic_workspace_create(&model->shape, SPEED_BATCH, &t->qdynamic_ws, err);
+    }
+    return false;
 }
 
 static void timed_free(struct timed_model *t) {
     mlp_workspace_free(&t->mlp_ws);
     qmlp_workspace_free(&t->qmlp_ws);
+    qdynamic_workspace_free(&t->qdynamic_ws);
     free(t->codes);
     free(t->predicted);
 }
 
 static double timed_run(struct timed_model *t, const uint8_t *images, size_t n) {
     double started = seconds_now();
-    if (t->model->kind == MODEL_FP32) {
-        mlp_predict(&t->model->mlp, images, n, &t->mlp_ws, t->predicted);
-    } else {
+    switch (t->model->kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: mlp_predict(&t->model->mlp, images, n, &t->mlp_ws, t->predicted); break;
+    case MODEL_INT8:
         qmlp_forward(&t->model->qmlp, images, n, &t->qmlp_ws, t->codes);
         qmlp_classify(t->codes, n, t->model->shape.widths[t->model->shape.layers], t->predicted);
+        break;
+    case MODEL_DYNAMIC: qdynamic_predict(&t->model->qdynamic, images, n, &t->qdynamic_ws, t->predicted); break;
     }
     return seconds_now() - started;
 }
 
 bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
                     struct error *err) {
-    struct timed_model timed[4] = {{0}};
+    struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
     size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
-    bool ok = count <= 4 || fail(err, "at most 4 models are timed together");
+    bool ok = timed != NULL;
     for (int i = 0; ok && i < count; i++) ok = timed_create(models[i], &timed[i], err);
     int threads = gemm_threads(0);
     gemm_threads(1);
@@ -129,20 +159,27 @@ bool measure_speeds(const struct model *const *models, int count, const struct s
             if (run >= 0) timed[i].seconds[run] = seconds;
         }
     gemm_threads(threads);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; timed && i < count; i++) {
         qsort(timed[i].seconds, SPEED_RUNS, sizeof(double), by_value);
         speeds[i] = (double)n / timed[i].seconds[SPEED_RUNS / 2];
         timed_free(&timed[i]);
     }
+    free(timed);
     return ok;
 }
 
 const char *arithmetic_name(const struct model *model) {
-    return model->kind == MODEL_FP32 ? "fp32" : "integer";
+    switch (model->kind) {
+    case MODEL_FP32: return "fp32";
+    case MODEL_INT8: return "integer";
+    case MODEL_CODED: return "fp32 after decode";
+    case MODEL_DYNAMIC: return "int8 products, fp32 between";
+    }
+    return "";
 }
 
 const char *granularity_name(const struct model *model) {
-    return model->kind == MODEL_FP32 ? "-" : model->qmlp.per_channel ? "per-channel" : "per-tensor";
+    return model->kind != MODEL_INT8 ? "-" : model->qmlp.per_channel ? "per-channel" : "per-tensor";
 }
 
 void provenance_command(struct provenance *p, int argc, char **argv) {

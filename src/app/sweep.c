@@ -4,7 +4,6 @@
 
 #include "app/commands.h"
 #include "app/exercise.h"
-#include "base/file.h"
 #include "base/progress.h"
 
 /* Sums of one column over the seeds. */
@@ -93,7 +92,7 @@ static bool run(const char *source, const char *results, const struct training_r
     struct dataset data;
     char models[4096];
     snprintf(models, sizeof models, "%.4000s/models/sweep", results);
-    if (!folder_create(results, err) || !dataset_load(source, &data, err)) return false;
+    if (!dataset_load(source, &data, err)) return false;
     provenance_add(p, "seeds", "%llu to %llu", (unsigned long long)training->seed,
                    (unsigned long long)training->seed + (uint64_t)seeds - 1);
     provenance_dataset(p, &data);

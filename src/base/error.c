@@ -3,8 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Names come out of files that an enemy may have written: one line must stay one line on the terminal. */
-static void mask_control_characters(char *text) {
+void mask_control_characters(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c; c++)
         if (*c < 0x20 || *c == 0x7f) *c = '?';
 }

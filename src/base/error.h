@@ -22,4 +22,8 @@ bool fail(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Puts "PREFIX: " before the text that is there, and returns false. */
 bool fail_in(struct error *err, const char *prefix);
 
+/* Names come out of files that an enemy may have written: one line must stay one line on the terminal. Each
+ * control character becomes a '?'. */
+void mask_control_characters(char *text);
+
 #endif

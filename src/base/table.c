@@ -9,7 +9,7 @@
 #include "base/file.h"
 
 struct cell {
-    char text[96];
+    char *text;
     bool is_number;
 };
 
@@ -21,6 +21,7 @@ void provenance_add(struct provenance *p, const char *name, const char *format, 
     va_start(args, format);
     vsnprintf(fact->value, sizeof fact->value, format, args);
     va_end(args);
+    mask_control_characters(fact->value);
 }
 
 void table_init(struct table *t, const char *title, const char *const *columns, size_t column_count) {
@@ -29,70 +30,81 @@ void table_init(struct table *t, const char *title, const char *const *columns, 
 
 void table_free(struct table *t) {
     for (size_t i = 0; i < t->note_count; i++) free(t->notes[i]);
+    for (size_t i = 0; i < t->cell_count; i++) free(t->cells[i].text);
     free(t->notes);
     free(t->cells);
     *t = (struct table){0};
 }
 
-static struct cell *next_cell(struct table *t, bool is_number) {
-    static struct cell lost;
-    if (t->cell_count == t->cell_capacity) {
+/* One line, whatever a file's or a tensor's name holds; NULL when there is no memory. */
+static char *line_from(const char *format, va_list args) {
+    char *line;
+    if (vasprintf(&line, format, args) < 0) return NULL;
+    mask_control_characters(line);
+    return line;
+}
+
+/* Takes the text over. */
+static void add_cell(struct table *t, bool is_number, char *text) {
+    if (text && t->cell_count == t->cell_capacity) {
         size_t capacity = t->cell_capacity ? 2 * t->cell_capacity : 64;
         struct cell *cells = realloc(t->cells, capacity * sizeof *cells);
-        if (!cells) {
-            t->out_of_memory = true;
-            return &lost;
-        }
-        t->cells = cells;
-        t->cell_capacity = capacity;
+        if (cells) t->cells = cells, t->cell_capacity = capacity;
     }
-    struct cell *cell = &t->cells[t->cell_count++];
-    *cell = (struct cell){.is_number = is_number};
-    return cell;
+    if (text && t->cell_count < t->cell_capacity) {
+        t->cells[t->cell_count++] = (struct cell){text, is_number};
+        return;
+    }
+    free(text);
+    t->out_of_memory = true;
 }
 
 void table_text(struct table *t, const char *format, ...) {
-    struct cell *cell = next_cell(t, false);
     va_list args;
     va_start(args, format);
-    vsnprintf(cell->text, sizeof cell->text, format, args);
+    add_cell(t, false, line_from(format, args));
+    va_end(args);
+}
+
+static PRINTF_LIKE(2, 3) void number_cell(struct table *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    add_cell(t, true, line_from(format, args));
     va_end(args);
 }
 
 void table_integer(struct table *t, long long value) {
-    struct cell *cell = next_cell(t, true);
-    snprintf(cell->text, sizeof cell->text, "%lld", value);
-}
-
-static void number_cell(struct table *t, const char *format, double value, int decimals) {
-    struct cell *cell = next_cell(t, true);
-    if (isfinite(value)) snprintf(cell->text, sizeof cell->text, format, decimals, value);
+    number_cell(t, "%lld", value);
 }
 
 void table_number(struct table *t, double value, int decimals) {
-    number_cell(t, "%.*f", value, decimals);
+    if (isfinite(value))
+        number_cell(t, "%.*f", decimals, value);
+    else
+        add_cell(t, true, strdup(""));
 }
 
 void table_signed(struct table *t, double value, int decimals) {
-    number_cell(t, "%+.*f", value, decimals);
+    if (isfinite(value))
+        number_cell(t, "%+.*f", decimals, value);
+    else
+        add_cell(t, true, strdup(""));
 }
 
 void table_empty(struct table *t) {
-    next_cell(t, false);
+    add_cell(t, false, strdup(""));
 }
 
 void table_note(struct table *t, const char *format, ...) {
     char **notes = realloc(t->notes, (t->note_count + 1) * sizeof *notes);
-    char text[1024];
+    if (notes) t->notes = notes;
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (notes) t->notes = notes;
-    if (!notes || !(notes[t->note_count] = strdup(text)))
+    if (!notes || !(notes[t->note_count] = line_from(format, args)))
         t->out_of_memory = true;
     else
         t->note_count++;
+    va_end(args);
 }
 
 size_t table_row_count(const struct table *t) {
@@ -121,10 +133,24 @@ static size_t display_width(const char *text) {
     return width;
 }
 
-static size_t column_width(const struct table *t, size_t column) {
+/* In Markdown a bar in a cell would end it, and is written as \|. */
+static size_t written_width(const char *text, bool markdown) {
+    size_t width = display_width(text);
+    for (; markdown && *text; text++) width += *text == '|';
+    return width;
+}
+
+static void write_cell(const char *text, bool markdown, FILE *stream) {
+    for (; *text; text++) {
+        if (markdown && *text == '|') fputc('\\', stream);
+        fputc(*text, stream);
+    }
+}
+
+static size_t column_width(const struct table *t, size_t column, bool markdown) {
     size_t width = display_width(t->columns[column]);
     for (size_t row = 0; row < table_row_count(t); row++) {
-        size_t cell_width = display_width(cell_at(t, row, column)->text);
+        size_t cell_width = written_width(cell_at(t, row, column)->text, markdown);
         if (cell_width > width) width = cell_width;
     }
     return width;
@@ -143,7 +169,7 @@ static void print_grid(const struct table *t, FILE *stream, const char *before, 
     for (size_t line = 0; line < table_row_count(t) + 2; line++) {
         fputs(before, stream);
         for (size_t column = 0; column < t->column_count; column++) {
-            size_t width = column_width(t, column);
+            size_t width = column_width(t, column, markdown);
             bool right = column_is_numeric(t, column);
             char title[96];
             column_title(t->columns[column], title, sizeof title);
@@ -153,9 +179,9 @@ static void print_grid(const struct table *t, FILE *stream, const char *before, 
                 continue;
             }
             const char *text = line == 0 ? title : cell_at(t, line - 2, column)->text;
-            size_t used = display_width(text), pad = used < width ? width - used : 0;
+            size_t used = written_width(text, markdown), pad = used < width ? width - used : 0;
             for (size_t i = 0; right && i < pad; i++) fputc(' ', stream);
-            fputs(text, stream);
+            write_cell(text, markdown, stream);
             bool last = column + 1 == t->column_count && !*after;
             for (size_t i = 0; !right && !last && i < pad; i++) fputc(' ', stream);
         }
@@ -176,11 +202,16 @@ static void write_markdown(const struct table *t, const struct provenance *p, FI
     fputc('\n', stream);
     for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
     fputs("Provenance:\n", stream);
-    for (size_t i = 0; i < p->count; i++) fprintf(stream, "- %s: `%s`\n", p->facts[i].name, p->facts[i].value);
+    for (size_t i = 0; i < p->count; i++) {
+        fprintf(stream, "- %s: `", p->facts[i].name);
+        for (const char *c = p->facts[i].value; *c; c++) fputc(*c == '`' ? '\'' : *c, stream); /* it would end here */
+        fputs("`\n", stream);
+    }
 }
 
+/* '#' begins a comment, see write_csv, unless it is quoted. */
 static void write_csv_field(const char *text, FILE *stream) {
-    if (!strpbrk(text, ",\"\n")) {
+    if (!strpbrk(text, ",\"#")) {
         fputs(text, stream);
         return;
     }

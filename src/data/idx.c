@@ -14,22 +14,31 @@ static uint32_t big_endian_32(const unsigned char b[4]) {
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* Reads up to size bytes; *got tells how many there were. False when the compression is broken. */
+/* What zlib says, without the name that it puts before it. */
+static bool fail_to_read(gzFile file, const char *path, struct error *err) {
+    int code;
+    const char *what = gzerror(file, &code);
+    size_t length = strlen(path);
+    if (code == Z_ERRNO) what = strerror(errno);
+    if (strncmp(what, path, length) == 0 && strncmp(what + length, ": ", 2) == 0) what += length + 2;
+    return fail(err, "%s: cannot be read: %s", path, what);
+}
+
+/* Reads up to size bytes; *got tells how many there were. False when the compression is broken or cut short. */
 static bool read_some(gzFile file, unsigned char *data, size_t size, size_t *got, const char *path,
                       struct error *err) {
     *got = 0;
     while (*got < size) {
         unsigned want = size - *got > 1u << 30 ? 1u << 30 : (unsigned)(size - *got);
         int n = gzread(file, data + *got, want);
-        if (n < 0) {
-            int code;
-            const char *what = gzerror(file, &code);
-            return fail(err, "%s: cannot be read: %s", path, code == Z_ERRNO ? strerror(errno) : what);
-        }
+        if (n < 0) return fail_to_read(file, path, err);
         if (n == 0) break;
         *got += (size_t)n;
     }
-    return true;
+    /* gzread ends a cut .gz quietly at its last whole block; only its error code tells */
+    int code = Z_OK;
+    if (*got < size) gzerror(file, &code);
+    return code != Z_BUF_ERROR || fail(err, "%s: the compressed file is cut short", path);
 }
 
 static bool read_header(gzFile file, int dimensions, struct idx *out, const char *path, struct error *err) {
@@ -85,9 +94,7 @@ bool idx_read(const char *path, int dimensions, struct idx *out, struct error *e
     if (!file) return fail(err, "%s: %s", path, errno ? strerror(errno) : "out of memory");
     gzbuffer(file, 1 << 17);
     bool ok = read_header(file, dimensions, out, path, err) && read_body(file, out, path, err);
-    /* gzread ends a cut .gz quietly at its last whole block; gzclose is what knows */
-    int closed = gzclose_r(file);
-    if (ok && closed == Z_BUF_ERROR) ok = fail(err, "%s: the compressed file is cut short", path);
+    gzclose_r(file);
     if (!ok) idx_free(out);
     return ok;
 }

@@ -108,12 +108,14 @@ static void add_bias(float *restrict y, const float *restrict bias, int count, i
     }
 }
 
+void mlp_forward_layer(const struct mlp *mlp, int i, int count, struct mlp_workspace *ws) {
+    const struct dense *d = &mlp->layer[i];
+    gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
+    add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers); /* y = relu(y + b) */
+}
+
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws) {
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        const struct dense *d = &mlp->layer[i];
-        gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
-        add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers); /* y = relu(y + b) */
-    }
+    for (int i = 0; i < mlp->shape.layers; i++) mlp_forward_layer(mlp, i, count, ws);
 }
 
 void softmax(float *x, int classes) {
@@ -168,7 +170,7 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
     return loss;
 }
 
-static uint8_t highest_class(const float *logits, int classes, size_t *ties) {
+uint8_t highest_class(const float *logits, int classes, size_t *ties) {
     int best = 0, at_best = 1;
     for (int j = 1; j < classes; j++) {
         if (logits[j] > logits[best])

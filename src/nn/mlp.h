@@ -65,6 +65,9 @@ void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, st
 /* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
 
+/* One layer of it: ws->activation[layer] -> ws->activation[layer + 1]. */
+void mlp_forward_layer(const struct mlp *mlp, int layer, int count, struct mlp_workspace *ws);
+
 /* Softmax and cross-entropy of logits [count][classes] against labels [count]; returns the mean loss in nats.
  * The target of a row is (1 - smoothing) one_hot + smoothing / classes (label smoothing, Szegedy et al. 2016,
  * section 7; 0 for none). gradient [count][classes] = (softmax - target) / count. */
@@ -77,6 +80,9 @@ void softmax(float *x, int classes);
 /* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten). */
 double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
                     struct mlp *gradient);
+
+/* The class of the highest of logits [classes], the lowest class on a tie, which is then counted in *ties. */
+uint8_t highest_class(const float *logits, int classes, size_t *ties);
 
 /* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest
  * class on a tie. Returns how many images had such a tie. */

@@ -2,6 +2,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "quant/gptq.h"
 
 /* All calibration images once through the network, the observers watching. */
 static void observe_pass(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
@@ -74,24 +77,45 @@ static size_t quantize_biases(const struct dense *d, struct qmlp *q, int layer) 
     return saturated;
 }
 
-bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
-             size_t *saturated, struct error *err) {
-    *saturated = 0;
-    if (!qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err)) return false;
-    for (int i = 0; i <= mlp->shape.layers; i++)
-        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+static bool check_finite(const struct mlp *mlp, struct error *err) {
     for (int i = 0; i < mlp->shape.layers; i++) {
         const struct dense *d = &mlp->layer[i];
-        if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out) || !all_finite(d->bias, (size_t)d->out)) {
-            qmlp_free(out);
+        if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out) || !all_finite(d->bias, (size_t)d->out))
             return fail(err, "fc%d: a weight or bias is not a finite number", i + 1);
-        }
-        quantize_weights(d, out, i);
-        *saturated += quantize_biases(d, out, i);
     }
+    return true;
+}
+
+/* Everything but the weights: activations, then biases, whose step follows from both. */
+static bool complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated, struct error *err) {
+    for (int i = 0; i < mlp->shape.layers; i++) *saturated += quantize_biases(&mlp->layer[i], out, i);
     if (qmlp_finish(out, err)) return true;
     qmlp_free(out);
     return false;
+}
+
+bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
+             size_t *saturated, struct error *err) {
+    *saturated = 0;
+    if (!check_finite(mlp, err) ||
+        !qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err))
+        return false;
+    for (int i = 0; i <= mlp->shape.layers; i++)
+        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+    for (int i = 0; i < mlp->shape.layers; i++) quantize_weights(&mlp->layer[i], out, i);
+    return complete(mlp, out, saturated, err);
+}
+
+bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
+                   bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err) {
+    *saturated = 0;
+    if (!check_finite(mlp, err) || !qmlp_create(&mlp->shape, true, symmetric_activations, out, err)) return false;
+    for (int i = 0; i <= mlp->shape.layers; i++) out->activation[i] = activation_qparams(ranges[i], symmetric_activations);
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        memcpy(out->layer[i].weight, codes[i].codes, (size_t)codes[i].out * (size_t)codes[i].in);
+        for (int c = 0; c < codes[i].out; c++) out->weight_scale[i][c] = codes[i].grids[c].scale;
+    }
+    return complete(mlp, out, saturated, err);
 }
 
 static bool usable_scale(float scale) {
