@@ -33,12 +33,14 @@ OBSERVER ?=
 ACTIVATIONS ?=
 CALIBRATION ?=
 SEEDS ?= 10
+LADDER_SEEDS ?= 5
+GROUP ?=
 option = $(if $(2),--$(1) $(2))
 FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
   $(call option,calibration,$(CALIBRATION)))
 
-.PHONY: all help mnist sweep data test asan format clean
+.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow data test asan format clean
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
@@ -82,6 +84,17 @@ mnist: all ## fetch MNIST, then the whole exercise: results/mnist
 
 sweep: all ## the exercise over SEEDS seeds: mean, sd, paired counts
 	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq sweep --seeds $(SEEDS) $(FLAGS)
+
+LADDER = sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq ladder --seeds $(LADDER_SEEDS) \
+  $(strip $(call option,group,$(GROUP)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)))
+ladder: all ## every precision from fp32 to 2 bits, mean over LADDER_SEEDS seeds
+	@$(LADDER) $(call option,hidden,$(HIDDEN))
+
+ladder-wide: all ## the same for 1024,1024 hidden neurons
+	@$(LADDER) --hidden 1024,1024 --name ladder-wide
+
+ladder-narrow: all ## the same for 32 hidden neurons
+	@$(LADDER) --hidden 32 --name ladder-narrow
 
 data: ## fetch MNIST into data/mnist
 	sh scripts/fetch_mnist.sh $(DATA)

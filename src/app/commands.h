@@ -9,5 +9,6 @@ int command_predict(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_exercise(int argc, char **argv);
 int command_sweep(int argc, char **argv);
+int command_ladder(int argc, char **argv);
 
 #endif

@@ -110,7 +110,7 @@ static void name_dataset(struct dataset *dataset, const char *source) {
     size_t length = strlen(copy);
     while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
     const char *slash = strrchr(copy, '/');
-    snprintf(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %s" : "%s (not MNIST's files)",
+    snprintf(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %s" : "%.100s (not MNIST's files)",
              slash && slash[1] ? slash + 1 : copy);
 }
 

@@ -145,18 +145,23 @@ static bool gptq_layer(struct encoder *e, int l, struct coded_matrix *m, struct 
     return look_at_inputs(e, l, err) && gptq_codes(e->now.layer[l].weight, e->gram, &config, m, err);
 }
 
+/* Codes of a layer in an integer format, by the encoder's method. Release m with coded_matrix_free, also after an
+ * error. */
+static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
+    const struct dense *d = &e->now.layer[l];
+    bool symmetric;
+    int bits = format_integer_bits(codec.format, &symmetric), block = codec.block > 0 ? codec.block : d->in;
+    enum method method = e->config->method;
+    if (!coded_matrix_create(d->out, d->in, bits, symmetric, block, m, err)) return false;
+    if (method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER) return gptq_layer(e, l, m, err);
+    rtn_codes(d->weight, method == METHOD_RTN_MSE ? GRID_MSE : e->config->rule, false, m);
+    return true;
+}
+
 /* An integer format by any method but the format's own round to nearest. */
 static bool encode_by_method(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
-    const struct dense *d = &e->now.layer[l];
-    struct coded_matrix m;
-    bool symmetric, ok = true;
-    int bits = format_integer_bits(layer->codec.format, &symmetric);
-    int block = layer->codec.block > 0 ? layer->codec.block : d->in;
-    if (!coded_matrix_create(d->out, d->in, bits, symmetric, block, &m, err)) ok = false;
-    if (ok && looks_at_images(e->config->method) && e->config->method != METHOD_AWQ)
-        ok = gptq_layer(e, l, &m, err);
-    else if (ok)
-        rtn_codes(d->weight, e->config->method == METHOD_RTN_MSE ? GRID_MSE : e->config->rule, false, &m);
+    struct coded_matrix m = {0};
+    bool ok = code_layer(e, l, layer->codec, &m, err);
     if (ok) coded_matrix_pack(&m, layer->bytes);
     coded_matrix_free(&m);
     return ok;
@@ -223,6 +228,19 @@ bool coded_mlp_encode(const struct mlp *mlp, const uint8_t *images, size_t count
     }
     encoder_free(&e);
     if (!ok) coded_mlp_free(out);
+    return ok;
+}
+
+bool coded_mlp_codes(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
+                     struct coded_matrix *codes, struct error *err) {
+    struct codec codecs[MLP_MAX_LAYERS];
+    struct encoder e = {0};
+    bool ok = plan_codecs(&mlp->shape, config, codecs, err) && encoder_create(mlp, images, count, config, &e, err);
+    for (int l = 0; ok && l < mlp->shape.layers; l++) {
+        ok = code_layer(&e, l, codecs[l], &codes[l], err);
+        if (ok) coded_matrix_values(&codes[l], e.now.layer[l].weight); /* what the layers behind will see */
+    }
+    encoder_free(&e);
     return ok;
 }
 

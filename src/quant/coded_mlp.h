@@ -49,6 +49,11 @@ void coded_mlp_free(struct coded_mlp *c);
 bool coded_mlp_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
                       struct coded_mlp *out, struct mlp *effective, struct error *err);
 
+/* Only the codes of an integer format, codes [layers] (zeroed by the caller; release each with coded_matrix_free, also
+ * after an error), for the integer engine: any method but AWQ, whose scales are no codes. Errors as above. */
+bool coded_mlp_codes(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
+                     struct coded_matrix *codes, struct error *err);
+
 /* The network as it will run: weights decoded. Error: out of memory; a weight that is not finite. */
 bool coded_mlp_decode(const struct coded_mlp *c, struct mlp *out, struct error *err);
 

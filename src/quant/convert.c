@@ -131,8 +131,9 @@ static bool make_multipliers(struct qmlp *q, int l, struct error *err) {
         double real = (double)s_x * (double)s_w / (double)s_y;
         if (!multiplier_from_real(real, &q->layer[l].multiplier[c]))
             return fail(err, "fc%d: the multiplier of output %d is %g: expected less than 2^30", l + 1, c, real);
-        if (abs(q->layer[l].bias[c]) > QLINEAR_MAX_BIAS || q->layer[l].bias[c] == INT32_MIN)
-            return fail(err, "fc%d.bias[%d] is %d: expected at most 2^30 in size", l + 1, c, q->layer[l].bias[c]);
+        int32_t bias = q->layer[l].bias[c]; /* not abs(bias): that of INT32_MIN is undefined */
+        if (bias < -QLINEAR_MAX_BIAS || bias > QLINEAR_MAX_BIAS)
+            return fail(err, "fc%d.bias[%d] is %d: expected at most 2^30 in size", l + 1, c, bias);
     }
     return true;
 }

@@ -1,0 +1,343 @@
+/* IDX files: what is whole is read, plain and compressed alike; what is not is refused with one line. */
+#include "base/progress.h"
+#include "base/rng.h"
+#include "data/idx.h"
+
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+/* AddressSanitizer's own memory would count. */
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+#define CAN_LIMIT_MEMORY
+#endif
+
+enum { HEADER = 16, IMAGE_BYTES = HEADER + 2 * 3 * 5, LABEL_BYTES = 8 + 7 };
+
+/* Big-endian, as LeCun's machine wrote it. */
+static void put_header(unsigned char *to, const uint32_t *fields, int count) {
+    for (int i = 0; i < 4 * count; i++) to[i] = (unsigned char)(fields[i / 4] >> (24 - i % 4 * 8));
+}
+
+/* 2 images of 3 x 5 pixels, 7 labels. */
+static void make_files(unsigned char images[IMAGE_BYTES], unsigned char labels[LABEL_BYTES]) {
+    put_header(images, (uint32_t[]){0x803, 2, 3, 5}, 4);
+    put_header(labels, (uint32_t[]){0x801, 7}, 2);
+    for (int i = HEADER; i < IMAGE_BYTES; i++) images[i] = (unsigned char)(i * 37 + 11);
+    for (int i = 8; i < LABEL_BYTES; i++) labels[i] = (unsigned char)(i * 3);
+}
+
+static void assert_reads(const char *path, int dimensions, size_t count, size_t rows, size_t cols,
+                         const void *data) {
+    struct idx idx;
+    struct error err = {""};
+    if (!idx_read(path, dimensions, &idx, &err)) fail_msg("%s", err.text);
+    assert_int_equal(idx.dimensions, dimensions);
+    assert_int_equal(idx.count, count);
+    assert_int_equal(idx.rows, rows);
+    assert_int_equal(idx.cols, cols);
+    assert_memory_equal(idx.data, data, count * rows * cols);
+    idx_free(&idx);
+    assert_null(idx.data);
+}
+
+static void assert_refused(const char *path, int dimensions, const char *expected) {
+    struct idx idx;
+    struct error err = {""};
+    memset(&idx, 0xa5, sizeof idx);
+    if (idx_read(path, dimensions, &idx, &err)) fail_msg("%s was read; expected: %s", path, expected);
+    assert_error(err.text, path, expected);
+    assert_null(idx.data);
+    idx_free(&idx);
+}
+
+static void test_plain_and_compressed_give_the_same(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    make_files(images, labels);
+    write_bytes(in_folder("images"), images, IMAGE_BYTES);
+    write_bytes(in_folder("labels"), labels, LABEL_BYTES);
+    write_gz(in_folder("images.gz"), images, IMAGE_BYTES);
+    write_gz(in_folder("labels.gz"), labels, LABEL_BYTES);
+    for (int gz = 0; gz < 2; gz++) {
+        assert_reads(in_folder(gz ? "images.gz" : "images"), 3, 2, 3, 5, images + HEADER);
+        assert_reads(in_folder(gz ? "labels.gz" : "labels"), 1, 7, 1, 1, labels + 8);
+    }
+}
+
+static void test_written_file_reads_back(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    struct error err;
+    make_files(images, labels);
+    assert_true(idx_write(in_folder("out"), &(struct idx){3, 2, 3, 5, images + HEADER}, &err));
+    size_t size;
+    char *bytes = read_bytes(in_folder("out"), &size);
+    assert_int_equal(size, IMAGE_BYTES);
+    assert_memory_equal(bytes, images, IMAGE_BYTES);
+    free(bytes);
+    assert_true(idx_write(in_folder("out"), &(struct idx){1, 7, 1, 1, labels + 8}, &err));
+    bytes = read_bytes(in_folder("out"), &size);
+    assert_int_equal(size, LABEL_BYTES);
+    assert_memory_equal(bytes, labels, LABEL_BYTES);
+    free(bytes);
+    assert_false(idx_write(in_folder("missing/out"), &(struct idx){1, 7, 1, 1, labels + 8}, &err));
+    assert_error(err.text, in_folder("missing/out"), "No such file");
+}
+
+/* The first that breaks is what is told. */
+static void test_file_cut_at_any_byte_is_refused(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    char expected[64];
+    make_files(images, labels);
+    const char *path = in_folder("cut");
+    for (size_t n = 0; n < IMAGE_BYTES; n++) {
+        write_bytes(path, images, n);
+        snprintf(expected, sizeof expected,
+                 n < 4        ? "is only %zu bytes long"
+                 : n < HEADER ? "header ends after %zu of 16"
+                              : "promises 30 bytes of data, %zu are there",
+                 n < HEADER ? n : n - HEADER);
+        assert_refused(path, 3, expected);
+    }
+    for (size_t n = 0; n < LABEL_BYTES; n++) {
+        write_bytes(path, labels, n);
+        assert_refused(path, 1, n < 4 ? "is only" : n < 8 ? "header ends" : "promises 7 bytes of data");
+    }
+}
+
+/* Also inside the 8 bytes of checksum and length at its end, after which all data has been delivered. */
+static void test_compressed_file_cut_at_any_byte_is_refused(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    size_t size;
+    make_files(images, labels);
+    write_gz(in_folder("whole.gz"), images, IMAGE_BYTES);
+    char *whole = read_bytes(in_folder("whole.gz"), &size);
+    assert_true(size > 18);
+    for (size_t n = 0; n < size; n++) {
+        write_bytes(in_folder("cut.gz"), whole, n);
+        assert_refused(in_folder("cut.gz"), 3, n < 2 ? "is only" : ": the compressed file is cut short");
+    }
+    free(whole);
+}
+
+enum { NOISE = 50, NOISE_BYTES = HEADER + NOISE * 64 * 64 };
+
+/* Noise does not compress: 200 KB, more than zlib's buffer, so that cuts fall into every state of the reader.
+ */
+static char *compressed_noise(unsigned char *plain, size_t *size) {
+    struct rng rng = rng_seeded(1);
+    put_header(plain, (uint32_t[]){0x803, NOISE, 64, 64}, 4);
+    for (size_t i = HEADER; i < NOISE_BYTES; i++) plain[i] = (unsigned char)rng_below(&rng, 256);
+    write_gz(in_folder("noise.gz"), plain, NOISE_BYTES);
+    return read_bytes(in_folder("noise.gz"), size);
+}
+
+static void test_large_compressed_file_cut_anywhere_is_refused(void **state) {
+    (void)state;
+    static unsigned char plain[NOISE_BYTES];
+    size_t size;
+    struct rng rng = rng_seeded(2);
+    char *whole = compressed_noise(plain, &size);
+    assert_true(size > 200000);
+    assert_reads(in_folder("noise.gz"), 3, NOISE, 64, 64, plain + HEADER);
+    for (int i = 0; i < 100; i++) {
+        size_t n = i < 30 ? size - 1 - (size_t)i : rng_below(&rng, (uint32_t)size);
+        write_bytes(in_folder("cut.gz"), whole, n);
+        assert_refused(in_folder("cut.gz"), 3, ": the compressed file is cut short");
+    }
+    free(whole);
+}
+
+/* A changed byte may hit a field that carries no data (the time, a name), but never change an image. */
+static void test_compressed_file_with_a_changed_byte_never_gives_other_images(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    size_t size, refused = 0;
+    make_files(images, labels);
+    write_gz(in_folder("good.gz"), images, IMAGE_BYTES);
+    char *bytes = read_bytes(in_folder("good.gz"), &size);
+    for (size_t at = 0; at < size; at++)
+        for (int bit = 0; bit < 8; bit++) {
+            struct idx idx;
+            struct error err;
+            bytes[at] ^= (char)(1 << bit);
+            write_bytes(in_folder("bad.gz"), bytes, size);
+            bytes[at] ^= (char)(1 << bit);
+            if (idx_read(in_folder("bad.gz"), 3, &idx, &err)) {
+                assert_true(at < size - 8); /* not in the checksum or the length */
+                assert_memory_equal(idx.data, images + HEADER, IMAGE_BYTES - HEADER);
+                idx_free(&idx);
+            } else {
+                assert_error(err.text, in_folder("bad.gz"), "");
+                refused++;
+            }
+        }
+    assert_true(refused > 8 * (size - 18)); /* all but bits of the 10 header bytes */
+    bytes[size - 8] ^= 1;
+    write_bytes(in_folder("bad.gz"), bytes, size);
+    assert_refused(in_folder("bad.gz"), 3, ": cannot be read: incorrect data check"); /* and no name twice */
+    free(bytes);
+}
+
+static void test_data_behind_the_end_is_refused(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES + 1] = {0}, labels[LABEL_BYTES];
+    make_files(images, labels);
+    write_bytes(in_folder("long"), images, IMAGE_BYTES + 1);
+    assert_refused(in_folder("long"), 3, "goes on after the 30 bytes");
+    write_gz(in_folder("long.gz"), images, IMAGE_BYTES + 1);
+    assert_refused(in_folder("long.gz"), 3, "goes on after the 30 bytes");
+    write_gz(in_folder("one.gz"), images, IMAGE_BYTES); /* gzip files may be joined: here that is too much */
+    size_t size;
+    char *one = read_bytes(in_folder("one.gz"), &size), *two = malloc(2 * size);
+    memcpy(two, one, size), memcpy(two + size, one, size);
+    write_bytes(in_folder("two.gz"), two, 2 * size);
+    assert_refused(in_folder("two.gz"), 3, "goes on after the 30 bytes");
+    free(one), free(two);
+}
+
+static void test_bad_headers_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t fields[4];
+        int dimensions;
+        const char *expected;
+    } cases[] = {
+        {{0x801, 2, 3, 5},
+         3,
+         "expected 0x00000803 (IDX, unsigned bytes, 3 dimensions: images), found 0x00000801"},
+        {{0x803, 2, 3, 5},
+         1,
+         "expected 0x00000801 (IDX, unsigned bytes, 1 dimension: labels), found 0x00000803"},
+        {{0x03080000, 0x02000000, 3, 5}, 3, "found 0x03080000"}, /* little-endian */
+        {{0xd03, 2, 3, 5}, 3, "found 0x00000d03"},               /* floats */
+        {{0x802, 2, 3, 5}, 3, "found 0x00000802"},
+        {{0x804, 2, 3, 5}, 3, "found 0x00000804"},
+        {{0, 2, 3, 5}, 3, "found 0x00000000"},
+        {{0x89504e47, 2, 3, 5}, 3, "found 0x89504e47"}, /* a PNG */
+        {{0x803, 0, 3, 5}, 3, "holds no images"},
+        {{0x801, 0, 0, 0}, 1, "holds no labels"},
+        {{0x803, 0xffffffff, 3, 5}, 3, "claims 4294967295 items, more than the 10000000"},
+        {{0x801, 10000001, 0, 0}, 1, "claims 10000001 items"},
+        {{0x803, 2, 0, 5}, 3, "images of 0 x 5 pixels: expected 1 to 4096"},
+        {{0x803, 2, 3, 0}, 3, "images of 3 x 0 pixels"},
+        {{0x803, 2, 65, 64}, 3, "images of 65 x 64 pixels: expected 1 to 4096"},
+        {{0x803, 2, 1, 4097}, 3, "images of 1 x 4097 pixels"},
+        {{0x803, 1, 0x10000, 0x10000}, 3, "images of 65536 x 65536 pixels"}, /* 2^32 wraps to 0 in 32 bits */
+        {{0x803, 1, 0xffffffff, 0xffffffff}, 3, "images of 4294967295 x 4294967295 pixels"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        unsigned char bytes[64] = {0};
+        put_header(bytes, cases[i].fields, 4);
+        write_bytes(in_folder("header"), bytes, sizeof bytes);
+        assert_refused(in_folder("header"), cases[i].dimensions, cases[i].expected);
+        write_gz(in_folder("header.gz"), bytes, sizeof bytes);
+        assert_refused(in_folder("header.gz"), cases[i].dimensions, cases[i].expected);
+    }
+}
+
+static void test_largest_pictures_are_read(void **state) {
+    (void)state;
+    static const uint32_t sizes[][2] = {{64, 64}, {1, 4096}, {4096, 1}, {1, 1}};
+    static unsigned char bytes[HEADER + 4096];
+    for (size_t i = 0; i < 4; i++) {
+        size_t pixels = (size_t)sizes[i][0] * sizes[i][1];
+        put_header(bytes, (uint32_t[]){0x803, 1, sizes[i][0], sizes[i][1]}, 4);
+        for (size_t k = 0; k < pixels; k++) bytes[HEADER + k] = (unsigned char)(k * 7 + 1);
+        write_bytes(in_folder("large"), bytes, HEADER + pixels);
+        assert_reads(in_folder("large"), 3, 1, sizes[i][0], sizes[i][1], bytes + HEADER);
+    }
+}
+
+#ifdef CAN_LIMIT_MEMORY
+/* Leaves the process this many bytes more of address space than it has now. */
+static struct rlimit limit_memory(size_t more) {
+    struct rlimit old, limited;
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    assert_non_null(statm);
+    assert_int_equal(fscanf(statm, "%lu", &pages), 1);
+    fclose(statm);
+    getrlimit(RLIMIT_AS, &old);
+    limited = old, limited.rlim_cur = pages * (size_t)sysconf(_SC_PAGESIZE) + more;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limited), 0);
+    return old;
+}
+#endif
+
+/* The header promises 41 GB and no byte follows. */
+static void test_a_lying_count_costs_no_memory(void **state) {
+    (void)state;
+    unsigned char bytes[HEADER];
+    double start = seconds_now();
+    put_header(bytes, (uint32_t[]){0x803, 10000000, 64, 64}, 4);
+    write_bytes(in_folder("liar"), bytes, HEADER);
+    write_gz(in_folder("liar.gz"), bytes, HEADER);
+#ifdef CAN_LIMIT_MEMORY
+    struct rlimit old = limit_memory((size_t)128 << 20);
+#endif
+    assert_refused(in_folder("liar"), 3, "promises 40960000000 bytes of data, 0 are there");
+    assert_refused(in_folder("liar.gz"), 3, "promises 40960000000 bytes of data, 0 are there");
+#ifdef CAN_LIMIT_MEMORY
+    setrlimit(RLIMIT_AS, &old);
+#endif
+    assert_true(seconds_now() - start < 2);
+}
+
+/* Beyond the first 64 MiB the buffer grows: 20,000 images of 64 x 64, mostly a hole in the file. */
+static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
+    (void)state;
+    enum { COUNT = 20000, TOTAL = COUNT * 4096, CHUNK = 64 << 20 };
+    static const size_t marks[] = {0, 4095, CHUNK - 1, CHUNK, CHUNK + 1, TOTAL - 1};
+    unsigned char bytes[HEADER];
+    struct idx idx;
+    struct error err;
+    put_header(bytes, (uint32_t[]){0x803, COUNT, 64, 64}, 4);
+    write_bytes(in_folder("huge"), bytes, HEADER);
+    int file = open(in_folder("huge"), O_WRONLY);
+    assert_int_equal(ftruncate(file, HEADER + TOTAL), 0);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(pwrite(file, "mark" + i % 4, 1, (off_t)(HEADER + marks[i])), 1);
+    assert_true(idx_read(in_folder("huge"), 3, &idx, &err));
+    size_t lit = 0;
+    for (size_t i = 0; i < TOTAL; i++) lit += idx.data[i] != 0;
+    assert_int_equal(lit, 6);
+    for (size_t i = 0; i < 6; i++) assert_int_equal(idx.data[marks[i]], "mark"[i % 4]);
+    idx_free(&idx);
+    assert_int_equal(ftruncate(file, HEADER + TOTAL - 1), 0);
+    close(file);
+    assert_refused(in_folder("huge"), 3, "promises 81920000 bytes of data, 81919999 are there");
+    unlink(in_folder("huge"));
+}
+
+static void test_what_is_no_file_is_refused(void **state) {
+    (void)state;
+    assert_refused(in_folder("missing"), 3, "No such file or directory");
+    assert_refused(test_folder, 3, "is not a regular file");
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    assert_refused(in_folder("pipe"), 1, "is not a regular file"); /* and does not wait for a writer */
+    write_bytes(in_folder("empty"), "", 0);
+    assert_refused(in_folder("empty"), 1, "is only 0 bytes long");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain_and_compressed_give_the_same),
+        cmocka_unit_test(test_written_file_reads_back),
+        cmocka_unit_test(test_file_cut_at_any_byte_is_refused),
+        cmocka_unit_test(test_compressed_file_cut_at_any_byte_is_refused),
+        cmocka_unit_test(test_large_compressed_file_cut_anywhere_is_refused),
+        cmocka_unit_test(test_compressed_file_with_a_changed_byte_never_gives_other_images),
+        cmocka_unit_test(test_data_behind_the_end_is_refused),
+        cmocka_unit_test(test_bad_headers_are_refused),
+        cmocka_unit_test(test_largest_pictures_are_read),
+        cmocka_unit_test(test_a_lying_count_costs_no_memory),
+        cmocka_unit_test(test_a_file_larger_than_the_first_buffer_is_read),
+        cmocka_unit_test(test_what_is_no_file_is_refused),
+    };
+    return cmocka_run_group_tests_name("idx", tests, folder_setup, folder_teardown);
+}
