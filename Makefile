@@ -6,7 +6,7 @@ BUILD ?= build
 CFLAGS ?= -O3 -g
 
 # ---- what the program is built with -----------------------------------------------------------------------
-STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -Isrc
+STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc
 ifneq ($(shell uname),Darwin)
 OPENMP := -fopenmp
 else

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/blas_core.h"
 #include "app/commands.h"
 #include "base/file.h"
 
@@ -23,9 +24,10 @@ static const struct command {
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *stream) {
-    fprintf(stream, "usage: mnistq COMMAND [options] [FILES]\n\n");
+    fprintf(stream, "usage: mnistq [--keep-blas-core] COMMAND [options] [FILES]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(stream, "\n`mnistq COMMAND --help` lists a command's options and their defaults.\n");
+    fprintf(stream, "\n--keep-blas-core: run with the kernels that OpenBLAS picked, even where the CPU has more.\n");
+    fprintf(stream, "`mnistq COMMAND --help` lists a command's options and their defaults.\n");
 }
 
 /* Interrupted: no half-written file may stay behind. */
@@ -43,6 +45,12 @@ static int flush_output(int status) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--keep-blas-core") == 0) {
+        argv[1] = argv[0];
+        argc--, argv++;
+    } else {
+        blas_core_choose(argv);
+    }
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 3; i++) /* a signal that is ignored, as under nohup, stays so */
         if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "app/blas_core.h"
 #include "app/options.h"
 #include "base/progress.h"
 #include "nn/gemm.h"
@@ -218,7 +219,10 @@ void provenance_machine(struct provenance *p) {
     gemm_describe(blas, sizeof blas);
     provenance_add(p, "CPU", "%s, %d threads", cpu, machine_threads());
     provenance_add(p, "integer kernel", "%s (%s)", qkernel_best()->name, qkernel_best()->what);
-    provenance_add(p, "BLAS", "%s", blas);
+    if (blas_core_replaced())
+        provenance_add(p, "BLAS", "%s (OpenBLAS itself picked %s)", blas, blas_core_replaced());
+    else
+        provenance_add(p, "BLAS", "%s", blas);
 }
 
 int report_error(const struct error *err) {

@@ -3,27 +3,80 @@
 #include <cblas.h>
 #include <stdio.h>
 
+/* A product in BLAS's terms: leading dimensions, and how far apart the parts of A, B and C of two tiles begin. */
+struct product {
+    CBLAS_TRANSPOSE a_form, b_form;
+    int m, n, k, lda, ldb;
+    const float *a, *b;
+    float *c;
+};
+
+static int thread_count; /* 0: not asked yet */
+
+int gemm_threads(int threads) {
+    if (thread_count == 0) {
+        thread_count = openblas_get_num_threads();
+        openblas_set_num_threads(1); /* inside a tile */
+    }
+    if (threads > 0) thread_count = threads;
+    return thread_count;
+}
+
+/* Into how many parts a side is cut: a power of two that leaves each part 96 long or more. */
+static int part_count(int length) {
+    int parts = 1;
+    while (length / (2 * parts) >= 96) parts *= 2;
+    return parts;
+}
+
+static void run_part(const struct product *p, int by_rows, int first, int count) {
+    const float *a = p->a, *b = p->b;
+    float *c = p->c;
+    int m = p->m, n = p->n;
+    if (by_rows) {
+        a += p->a_form == CblasNoTrans ? (size_t)first * (size_t)p->lda : (size_t)first;
+        c += (size_t)first * (size_t)p->n;
+        m = count;
+    } else {
+        b += p->b_form == CblasNoTrans ? (size_t)first : (size_t)first * (size_t)p->ldb;
+        c += first;
+        n = count;
+    }
+    cblas_sgemm(CblasRowMajor, p->a_form, p->b_form, m, n, p->k, 1, a, p->lda, b, p->ldb, 0, c, p->n);
+}
+
+/* Cut along the longer side of C. */
+static void run(const struct product *p) {
+    int by_rows = p->m > p->n, length = by_rows ? p->m : p->n, parts = part_count(length);
+    int threads = gemm_threads(0);
+    if ((double)p->m * p->n * p->k < 5e5) parts = 1; /* less than waking a thread costs */
+#pragma omp parallel for schedule(static) num_threads(threads) if (parts > 1 && threads > 1)
+    for (int i = 0; i < parts; i++) {
+        int first = (int)((long)length * i / parts), end = (int)((long)length * (i + 1) / parts);
+        run_part(p, by_rows, first, end - first);
+    }
+}
+
 void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, b, k, 0, c, n);
+    run(&(struct product){CblasNoTrans, CblasTrans, m, n, k, k, k, a, b, c});
 }
 
 void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, a, k, b, n, 0, c, n);
+    run(&(struct product){CblasNoTrans, CblasNoTrans, m, n, k, k, n, a, b, c});
 }
 
 void gemm_tn(int m, int n, int k, const float *a, const float *b, float *c) {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, 1, a, m, b, n, 0, c, n);
+    run(&(struct product){CblasTrans, CblasNoTrans, m, n, k, m, n, a, b, c});
 }
 
-int gemm_threads(int threads) {
-    if (threads > 0) openblas_set_num_threads(threads);
-    return openblas_get_num_threads();
+const char *gemm_core(void) {
+    return openblas_get_corename();
 }
 
 void gemm_describe(char *text, size_t size) {
     char name[32] = "OpenBLAS", version[32] = "";
+    int threads = gemm_threads(0);
     sscanf(openblas_get_config(), "%31s %31s", name, version); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
-    int threads = openblas_get_num_threads();
     snprintf(text, size, "%s %s, %s kernels, %d thread%s", name, version, openblas_get_corename(), threads,
              threads == 1 ? "" : "s");
 }

@@ -1,5 +1,10 @@
 /* Every matrix product of the network, through BLAS. Matrices are row-major and dense.
- * The letters tell which side is transposed: n as it is, t transposed. */
+ * The letters tell which side is transposed: n as it is, t transposed.
+ *
+ * A product is cut into tiles of C by its size alone, each tile one call of single-threaded BLAS, and the tiles are
+ * shared out to threads by OpenMP: the result is the same, bit for bit, whatever the number of threads. (BLAS's own
+ * threading cuts by the number of threads, and sums round differently; it also wakes its threads anew for each of the
+ * small products of a batch of 64.) */
 #ifndef NN_GEMM_H
 #define NN_GEMM_H
 
@@ -14,8 +19,12 @@ void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c);
 /* C [m][n] = A^T * B [k][n], with A [k][m] */
 void gemm_tn(int m, int n, int k, const float *a, const float *b, float *c);
 
-/* Threads that BLAS may use: 0 leaves its own choice. Returns how many it now uses. */
+/* Threads that share the tiles: 0 leaves them as they are (at first what OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say,
+ * else one for each core). Returns how many there now are. */
 int gemm_threads(int threads);
+
+/* The kernels that BLAS picked for this CPU: "Haswell", "SkylakeX", ... */
+const char *gemm_core(void);
 
 /* Which BLAS this is, for the provenance of a table: "OpenBLAS 0.3.21, Haswell kernels, 2 threads". */
 void gemm_describe(char *text, size_t size);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/vectorise.h"
 #include "nn/gemm.h"
 
 bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struct mlp_shape *out, struct error *err) {
@@ -93,12 +94,17 @@ void mlp_workspace_free(struct mlp_workspace *ws) {
     block_free(&ws->block);
 }
 
+VECTORISED
+static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float *restrict x) {
+    for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f;
+}
+
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
-    float *restrict x = ws->activation[0];
-    for (size_t i = 0; i < (size_t)count * (size_t)mlp->shape.widths[0]; i++) x[i] = (float)images[i] / 255.0f;
+    bytes_to_floats(images, (size_t)count * (size_t)mlp->shape.widths[0], ws->activation[0]);
 }
 
 /* y [count][out] += b [out] on every row, then ReLU where asked. A NaN stays a NaN: it must show in the loss. */
+VECTORISED
 static void add_bias(float *restrict y, const float *restrict bias, int count, int out, bool relu) {
     for (int i = 0; i < count; i++, y += out) {
         if (relu)
@@ -146,10 +152,17 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
 }
 
 /* db [out] = the sum of the rows of dy [count][out] */
+VECTORISED
 static void sum_rows(const float *restrict dy, int count, int out, float *restrict db) {
     memset(db, 0, (size_t)out * sizeof(float));
     for (int i = 0; i < count; i++, dy += out)
         for (int j = 0; j < out; j++) db[j] += dy[j];
+}
+
+/* dx [n], through the ReLU that gave x [n] */
+VECTORISED
+static void through_relu(const float *restrict x, size_t n, float *restrict dx) {
+    for (size_t j = 0; j < n; j++) dx[j] = x[j] > 0 ? dx[j] : 0;
 }
 
 double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
@@ -165,7 +178,7 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
         if (i == 0) break;
         float *dx = ws->gradient[i];
         gemm_nn(count, d->in, d->out, dy, d->weight, dx); /* dx = dy * W */
-        for (size_t j = 0; j < (size_t)count * (size_t)d->in; j++) dx[j] = x[j] > 0 ? dx[j] : 0; /* through ReLU */
+        through_relu(x, (size_t)count * (size_t)d->in, dx);
     }
     return loss;
 }

@@ -2,6 +2,9 @@
 
 #include <math.h>
 
+#include "base/vectorise.h"
+#include "nn/gemm.h"
+
 static void carve(struct optimizer *o) {
     o->first = block_take(&o->block, o->count, sizeof(float));
     o->second = o->kind == OPTIMIZER_ADAM ? block_take(&o->block, o->count, sizeof(float)) : NULL;
@@ -20,16 +23,32 @@ void optimizer_free(struct optimizer *optimizer) {
     block_free(&optimizer->block);
 }
 
+enum { PART = 16384 }; /* weights a thread takes at a time */
+
+/* Constants of one step of Adam. */
+struct adam {
+    float beta1, beta2, step_size, v_scale, epsilon;
+};
+
+VECTORISED
+static void adam_update(struct adam a, size_t count, const float *restrict g, float *restrict m, float *restrict v,
+                        float *restrict w) {
+    for (size_t i = 0; i < count; i++) {
+        m[i] = a.beta1 * m[i] + (1 - a.beta1) * g[i];
+        v[i] = a.beta2 * v[i] + (1 - a.beta2) * g[i] * g[i];
+        w[i] -= a.step_size * m[i] / (sqrtf(v[i]) * a.v_scale + a.epsilon);
+    }
+}
+
 static void adam_step(struct optimizer *o, float rate, float *restrict w, const float *restrict g) {
-    float *restrict m = o->first, *restrict v = o->second;
     double t = (double)o->step;
-    float step_size = (float)(rate / (1 - pow(o->beta1, t)));
-    float v_scale = (float)(1 / sqrt(1 - pow(o->beta2, t)));
-    float beta1 = o->beta1, beta2 = o->beta2, epsilon = o->epsilon;
-    for (size_t i = 0; i < o->count; i++) {
-        m[i] = beta1 * m[i] + (1 - beta1) * g[i];
-        v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
-        w[i] -= step_size * m[i] / (sqrtf(v[i]) * v_scale + epsilon);
+    struct adam a = {o->beta1, o->beta2, (float)(rate / (1 - pow((double)o->beta1, t))),
+                     (float)(1 / sqrt(1 - pow((double)o->beta2, t))), o->epsilon};
+    size_t parts = o->count / PART;
+#pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (parts > 1)
+    for (size_t part = 0; part <= parts; part++) { /* each weight on its own: any cut, any thread gives the same */
+        size_t at = part * PART, n = part < parts ? PART : o->count - at;
+        adam_update(a, n, g + at, o->first + at, o->second + at, w + at);
     }
 }
 

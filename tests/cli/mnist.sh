@@ -2,7 +2,7 @@
 # TAP tests of the exercise on real MNIST, in $MNIST_DIR; without it each is counted as skipped.
 # From the root of the repository:
 #   BUILD=build MNIST_DIR=data/mnist sh tests/cli/mnist.sh
-# shellcheck disable=SC2317 # most functions are only called through check
+# shellcheck disable=SC2317,SC2086 # most functions are only called through check; numbers are not quoted
 
 . tests/cli/tap.sh
 

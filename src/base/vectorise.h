@@ -1,0 +1,13 @@
+/* VECTORISED before a function has the compiler make it several times, for wider and wider vector instructions, and
+ * the loader take the widest that the CPU has. For plain loops over arrays: the results are the same, bit for bit,
+ * since nothing is reordered (no -ffast-math) and no multiply-add is fused (-ffp-contract=off). */
+#ifndef BASE_VECTORISE_H
+#define BASE_VECTORISE_H
+
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(MNISTQ_NO_CLONES)
+#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define VECTORISED
+#endif
+
+#endif
