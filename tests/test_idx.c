@@ -301,7 +301,7 @@ static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
     int file = open(in_folder("huge"), O_WRONLY);
     assert_int_equal(ftruncate(file, HEADER + TOTAL), 0);
     for (size_t i = 0; i < 6; i++)
-        assert_int_equal(pwrite(file, "mark" + i % 4, 1, (off_t)(HEADER + marks[i])), 1);
+        assert_int_equal(pwrite(file, &"mark"[i % 4], 1, (off_t)(HEADER + marks[i])), 1);
     assert_true(idx_read(in_folder("huge"), 3, &idx, &err));
     size_t lit = 0;
     for (size_t i = 0; i < TOTAL; i++) lit += idx.data[i] != 0;
