@@ -19,6 +19,7 @@ static const struct command {
     {"inspect", "what is in a model file, byte by byte", command_inspect},
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
+    {"bench", "how fast, and how close to what the machine can do", command_bench},
     {"ladder", "every precision from fp32 to 2 bits, and the codecs of the lower ones", command_ladder},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -10,5 +10,6 @@ int command_inspect(int argc, char **argv);
 int command_exercise(int argc, char **argv);
 int command_sweep(int argc, char **argv);
 int command_ladder(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 #endif

@@ -209,7 +209,7 @@ static bool run(struct ladder_run *run, const char *model, struct table *t, stru
     struct dataset data;
     struct rung_sums *sums = aligned_array((size_t)rung_count, sizeof *sums, err);
     snprintf(run->models, sizeof run->models, "%.3900s/models/%.100s", run->results, run->name);
-    if (!sums || !folder_create(run->results, err) || !dataset_load(run->source, &data, err)) {
+    if (!sums || !dataset_load(run->source, &data, err)) {
         free(sums);
         return false;
     }

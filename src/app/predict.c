@@ -6,64 +6,15 @@
 #include "app/commands.h"
 #include "app/options.h"
 #include "app/report.h"
+#include "app/runner.h"
 #include "data/picture.h"
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE };
 
-/* Scratch for one image at a time, of either kind of model. */
-struct predictor {
-    struct model model;
-    struct mlp_workspace mlp_ws;
-    struct qmlp_workspace qmlp_ws;
-    struct qdynamic_workspace qdynamic_ws;
-};
-
-static bool predictor_create(const char *path, struct predictor *p, struct error *err) {
-    *p = (struct predictor){0};
-    if (!model_read(path, &p->model, NULL, err)) return false;
-    if (p->model.shape.widths[0] != PIXELS)
-        return fail(err, "%s: takes %d pixels; a picture becomes %d x %d = %d", path, p->model.shape.widths[0], SIDE,
-                    SIDE, PIXELS);
-    switch (p->model.kind) {
-    case MODEL_FP32:
-    case MODEL_CODED: return mlp_workspace_create(&p->model.shape, 1, false, &p->mlp_ws, err);
-    case MODEL_INT8: return qmlp_workspace_create(&p->model.shape, 1, &p->qmlp_ws, err);
-    case MODEL_DYNAMIC: return qdynamic_workspace_create(&p->model.shape, 1, &p->qdynamic_ws, err);
-    }
-    return false;
-}
-
-static void predictor_free(struct predictor *p) {
-    mlp_workspace_free(&p->mlp_ws);
-    qmlp_workspace_free(&p->qmlp_ws);
-    qdynamic_workspace_free(&p->qdynamic_ws);
-    model_free(&p->model);
-}
-
-/* The class by the model's own rule (eq. 7 on codes for int8), and probabilities [classes] = softmax of the
- * logits, read back from their codes for int8. */
-static int classify(struct predictor *p, const uint8_t *digit, float *probabilities) {
-    int last = p->model.shape.layers, classes = p->model.shape.widths[last];
-    uint8_t codes[256], predicted;
-    const float *logits = NULL; /* [classes] */
-    size_t ties = 0;
-    if (p->model.kind == MODEL_INT8) {
-        qmlp_forward(&p->model.qmlp, digit, 1, &p->qmlp_ws, codes);
-        qmlp_classify(codes, 1, classes, &predicted);
-        for (int j = 0; j < classes; j++) probabilities[j] = dequantize(codes[j], p->model.qmlp.activation[last]);
-    } else if (p->model.kind == MODEL_DYNAMIC) {
-        logits = qdynamic_forward(&p->model.qdynamic, digit, 1, &p->qdynamic_ws);
-    } else {
-        mlp_load_images(&p->model.mlp, digit, 1, &p->mlp_ws);
-        mlp_forward(&p->model.mlp, 1, &p->mlp_ws);
-        logits = p->mlp_ws.activation[last];
-    }
-    if (logits) {
-        predicted = highest_class(logits, classes, &ties);
-        memcpy(probabilities, logits, (size_t)classes * sizeof *probabilities);
-    }
-    softmax(probabilities, classes);
-    return predicted;
+static bool load_model(const char *path, struct model *model, struct error *err) {
+    if (!model_read(path, model, NULL, err)) return false;
+    if (model->shape.widths[0] == PIXELS) return true;
+    return fail(err, "%s: takes %d pixels; a picture becomes %d x %d = %d", path, model->shape.widths[0], SIDE, SIDE, PIXELS);
 }
 
 static void show_digit(const uint8_t *digit) {
@@ -88,16 +39,16 @@ static void print_chart(const char *path, int predicted, const float *probabilit
     }
 }
 
-static void add_row(struct table *t, const char *path, int predicted, const float *probabilities) {
+static void add_row(struct table *t, const char *path, int predicted, const float *probabilities, int classes) {
     table_text(t, "%s", path);
     table_integer(t, predicted);
     table_number(t, (double)probabilities[predicted], 4);
-    for (int j = 0; j < 10; j++) table_number(t, (double)probabilities[j], 4);
+    for (int j = 0; j < classes; j++) table_number(t, (double)probabilities[j], 4);
 }
 
 /* A picture that cannot be read is reported, and the others are still looked at. */
-static int run(struct predictor *p, const struct options *o, bool show, bool json, struct table *t) {
-    int status = EXIT_DONE, classes = p->model.shape.widths[p->model.shape.layers];
+static int run(struct runner *r, const struct options *o, bool show, bool json, struct table *t) {
+    int status = EXIT_DONE, classes = r->model->shape.widths[r->model->shape.layers];
     for (int i = 1; i < o->file_count; i++) {
         uint8_t digit[PIXELS];
         float probabilities[256] = {0};
@@ -106,10 +57,11 @@ static int run(struct predictor *p, const struct options *o, bool show, bool jso
             status = report_error(&err);
             continue;
         }
-        int predicted = classify(p, digit, probabilities);
+        int predicted = runner_logits(r, digit, probabilities);
+        softmax(probabilities, classes);
         if (show && !json) show_digit(digit);
         if (json)
-            add_row(t, o->files[i], predicted, probabilities);
+            add_row(t, o->files[i], predicted, probabilities, classes);
         else
             print_chart(o->files[i], predicted, probabilities, classes);
     }
@@ -117,8 +69,8 @@ static int run(struct predictor *p, const struct options *o, bool show, bool jso
 }
 
 int command_predict(int argc, char **argv) {
-    static const char *const columns[] = {"file", "predicted", "probability", "p0", "p1", "p2", "p3",
-                                          "p4",   "p5",        "p6",          "p7", "p8", "p9"};
+    static char names[256][8]; /* "p0", "p1", ...: one column a class */
+    const char *columns[3 + 256] = {"file", "predicted", "probability"};
     struct options o = {.command = argv[0], .arguments = "MODEL IMAGE...",
                         .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a 28x28\n"
                                 "digit the way MNIST was made. A 28x28 picture with light ink on black is used as it is."};
@@ -128,16 +80,21 @@ int command_predict(int argc, char **argv) {
     int status = options_parse(&o, argc, argv, 2, 100000);
     if (status != OPTIONS_GO_ON) return status;
     struct error err;
-    struct predictor p;
-    if (!predictor_create(o.files[0], &p, &err)) {
-        predictor_free(&p);
-        return report_error(&err);
-    }
+    struct model model;
+    struct runner r = {0};
     struct table t;
-    table_init(&t, "Predictions", columns, 13);
-    status = run(&p, &o, show, json, &t);
-    if (json && !table_print_json(&t, NULL, stdout, &err)) status = report_error(&err);
+    bool ok = load_model(o.files[0], &model, &err) && runner_create(&model, 1, 1, &r, &err);
+    int classes = ok ? model.shape.widths[model.shape.layers] : 0;
+    for (int j = 0; j < classes; j++) {
+        snprintf(names[j], sizeof names[j], "p%d", j);
+        columns[3 + j] = names[j];
+    }
+    table_init(&t, "Predictions", columns, 3 + (size_t)classes);
+    if (ok) status = run(&r, &o, show, json, &t);
+    if (ok && json) ok = table_print_json(&t, NULL, stdout, &err);
+    if (!ok) status = report_error(&err);
     table_free(&t);
-    predictor_free(&p);
+    runner_free(&r);
+    model_free(&model);
     return status;
 }

@@ -8,10 +8,11 @@
 
 #include "app/blas_core.h"
 #include "app/options.h"
+#include "app/runner.h"
 #include "base/progress.h"
 #include "nn/gemm.h"
 
-enum { SPEED_BATCH = 1000, SPEED_RUNS = 21, DYNAMIC_BATCH = 64 };
+enum { EVALUATION_BATCH = 2000, SPEED_BATCH = 1000, SPEED_RUNS = 21, DYNAMIC_BATCH = 64 };
 
 static int machine_threads(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -23,52 +24,37 @@ void evaluation_free(struct evaluation *e) {
     *e = (struct evaluation){0};
 }
 
-static bool evaluate_mlp(const struct mlp *mlp, const struct split *split, struct evaluation *out, struct error *err) {
-    struct mlp_workspace ws;
-    if (!mlp_workspace_create(&mlp->shape, SPEED_BATCH, false, &ws, err)) return false;
-    out->ties = mlp_predict(mlp, split->images, split->count, &ws, out->predicted);
-    mlp_workspace_free(&ws);
-    return true;
-}
-
-static bool evaluate_qmlp(const struct qmlp *q, const struct split *split, bool reference, struct evaluation *out,
-                          struct error *err) {
+/* The specification instead of the fast kernel. */
+static bool predict_by_reference(const struct qmlp *q, const struct split *split, struct evaluation *out, struct error *err) {
     int classes = q->shape.widths[q->shape.layers];
-    struct qmlp_workspace ws = {0};
     uint8_t *codes = aligned_array(split->count, (size_t)classes, err);
-    bool ok = codes && qmlp_workspace_create(&q->shape, machine_threads(), &ws, err);
-    if (ok && reference) qmlp_forward_ref(q, split->images, split->count, codes);
-    if (ok && !reference) qmlp_forward(q, split->images, split->count, &ws, codes);
-    if (ok) out->ties = qmlp_classify(codes, split->count, classes, out->predicted);
-    qmlp_workspace_free(&ws);
+    if (!codes) return false;
+    qmlp_forward_ref(q, split->images, split->count, codes);
+    out->ties = qmlp_classify(codes, split->count, classes, out->predicted);
     free(codes);
-    return ok;
-}
-
-static bool evaluate_qdynamic(const struct qdynamic *q, const struct split *split, struct evaluation *out,
-                              struct error *err) {
-    struct qdynamic_workspace ws;
-    if (!qdynamic_workspace_create(&q->shape, DYNAMIC_BATCH, &ws, err)) return false;
-    out->ties = qdynamic_predict(q, split->images, split->count, &ws, out->predicted);
-    qdynamic_workspace_free(&ws);
     return true;
 }
 
-static bool fill_predictions(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
-                             struct error *err) {
-    switch (model->kind) {
-    case MODEL_FP32:
-    case MODEL_CODED: return evaluate_mlp(&model->mlp, split, out, err);
-    case MODEL_INT8: return evaluate_qmlp(&model->qmlp, split, reference, out, err);
-    case MODEL_DYNAMIC: return evaluate_qdynamic(&model->qdynamic, split, out, err);
+/* A batch at a time; the batch matters to dynamic models, whose ranges are those of a batch. */
+static bool predict_all(const struct model *model, const struct split *split, struct evaluation *out, struct error *err) {
+    size_t batch = model->kind == MODEL_DYNAMIC ? DYNAMIC_BATCH : EVALUATION_BATCH;
+    size_t pixels = (size_t)split->rows * (size_t)split->cols;
+    struct runner r;
+    bool ok = runner_create(model, (int)batch, gemm_threads(0), &r, err);
+    for (size_t first = 0; ok && first < split->count; first += batch) {
+        size_t n = split->count - first < batch ? split->count - first : batch;
+        out->ties += runner_predict(&r, split->images + first * pixels, n, out->predicted + first);
     }
-    return false;
+    runner_free(&r);
+    return ok;
 }
 
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err) {
     *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
-    bool ok = out->predicted && fill_predictions(model, split, reference, out, err);
+    bool by_reference = reference && model->kind == MODEL_INT8;
+    bool ok = out->predicted && (by_reference ? predict_by_reference(&model->qmlp, split, out, err)
+                                              : predict_all(model, split, out, err));
     for (size_t i = 0; ok && i < split->count; i++) out->correct += out->predicted[i] == split->labels[i];
     if (!ok) evaluation_free(out);
     return ok;
@@ -99,50 +85,16 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* One model's answers on n images, timed; the scratch is made before the clock starts. */
+/* One model being timed; its scratch is made before the clock starts. */
 struct timed_model {
-    const struct model *model;
-    struct mlp_workspace mlp_ws;
-    struct qmlp_workspace qmlp_ws;
-    struct qdynamic_workspace qdynamic_ws;
-    uint8_t *codes, *predicted; /* [SPEED_BATCH][classes], [SPEED_BATCH] */
+    struct runner runner;
     double seconds[SPEED_RUNS];
 };
 
-static bool timed_create(const struct model *model, struct timed_model *t, struct error *err) {
-    int classes = model->shape.widths[model->shape.layers];
-    *t = (struct timed_model){.model = model};
-    if (!(t->predicted = aligned_array(SPEED_BATCH, 1, err)) ||
-        !(t->codes = aligned_array(SPEED_BATCH, (size_t)classes, err)))
-        return false;
-    switch (model->kind) {
-    case MODEL_FP32:
-    case MODEL_CODED: return mlp_workspace_create(&model->shape, SPEED_BATCH, false, &t->mlp_ws, err);
-    case MODEL_INT8: return qmlp_workspace_create(&model->shape, 1, &t->qmlp_ws, err);
-    case MODEL_DYNAMIC: return qdynamic_workspace_create(&model->shape, SPEED_BATCH, &t->qdynamic_ws, err);
-    }
-    return false;
-}
-
-static void timed_free(struct timed_model *t) {
-    mlp_workspace_free(&t->mlp_ws);
-    qmlp_workspace_free(&t->qmlp_ws);
-    qdynamic_workspace_free(&t->qdynamic_ws);
-    free(t->codes);
-    free(t->predicted);
-}
-
-static double timed_run(struct timed_model *t, const uint8_t *images, size_t n) {
+static double timed_run(struct runner *r, const uint8_t *images, size_t n) {
+    uint8_t predicted[SPEED_BATCH];
     double started = seconds_now();
-    switch (t->model->kind) {
-    case MODEL_FP32:
-    case MODEL_CODED: mlp_predict(&t->model->mlp, images, n, &t->mlp_ws, t->predicted); break;
-    case MODEL_INT8:
-        qmlp_forward(&t->model->qmlp, images, n, &t->qmlp_ws, t->codes);
-        qmlp_classify(t->codes, n, t->model->shape.widths[t->model->shape.layers], t->predicted);
-        break;
-    case MODEL_DYNAMIC: qdynamic_predict(&t->model->qdynamic, images, n, &t->qdynamic_ws, t->predicted); break;
-    }
+    runner_predict(r, images, n, predicted);
     return seconds_now() - started;
 }
 
@@ -151,19 +103,16 @@ bool measure_speeds(const struct model *const *models, int count, const struct s
     struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
     size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
     bool ok = timed != NULL;
-    for (int i = 0; ok && i < count; i++) ok = timed_create(models[i], &timed[i], err);
-    int threads = gemm_threads(0);
-    gemm_threads(1);
+    for (int i = 0; ok && i < count; i++) ok = runner_create(models[i], SPEED_BATCH, 1, &timed[i].runner, err);
     for (int run = -1; ok && run < SPEED_RUNS; run++) /* the first, -1, only warms the caches */
         for (int i = 0; i < count; i++) {
-            double seconds = timed_run(&timed[i], split->images, n);
+            double seconds = timed_run(&timed[i].runner, split->images, n);
             if (run >= 0) timed[i].seconds[run] = seconds;
         }
-    gemm_threads(threads);
     for (int i = 0; timed && i < count; i++) {
         qsort(timed[i].seconds, SPEED_RUNS, sizeof(double), by_value);
         speeds[i] = (double)n / timed[i].seconds[SPEED_RUNS / 2];
-        timed_free(&timed[i]);
+        runner_free(&timed[i].runner);
     }
     free(timed);
     return ok;

@@ -4,6 +4,7 @@
 #include "app/commands.h"
 #include "app/recipe.h"
 #include "app/report.h"
+#include "base/file.h"
 
 /* The last training images, which training did not see. */
 static struct split validation_split(const struct split *train, int count) {
@@ -45,7 +46,7 @@ static bool run(const char *source, const char *out, const struct training_recip
     struct mlp mlp;
     struct train_report report;
     struct model_notes notes = {0};
-    if (!dataset_load(source, &data, err)) return false;
+    if (!out_file_check(out, err) || !dataset_load(source, &data, err)) return false;
     bool ok = train_model(&data, r, &mlp, &report, err);
     if (ok) {
         describe_training(&data, r, &notes);

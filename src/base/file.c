@@ -80,6 +80,13 @@ void out_file_discard(struct out_file *out) {
     out->temporary[0] = 0;
 }
 
+bool out_file_check(const char *path, struct error *err) {
+    struct out_file out;
+    if (!out_file_open(&out, path, err)) return false;
+    out_file_discard(&out);
+    return true;
+}
+
 bool out_file_commit(struct out_file *out, struct error *err) {
     errno = 0;
     bool written = fflush(out->stream) == 0 && !ferror(out->stream);

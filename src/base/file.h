@@ -22,6 +22,9 @@ bool out_file_open(struct out_file *out, const char *path, struct error *err);
  * On an error the temporary file is removed and what was at path before is still there. */
 bool out_file_commit(struct out_file *out, struct error *err);
 
+/* Whether path can be written, found out before long work rather than after it; leaves everything as it was. */
+bool out_file_check(const char *path, struct error *err);
+
 /* Drops the temporary file; for a caller that failed half way. */
 void out_file_discard(struct out_file *out);
 

@@ -1,5 +1,6 @@
 #include "nn/cholesky.h"
 
+#include <math.h>
 #include <stddef.h>
 
 /* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
@@ -13,7 +14,10 @@ bool cholesky_of_inverse(int n, double *a) {
     dpotrf_("L", &n, a, &n, &info);
     if (info == 0) dpotri_("L", &n, a, &n, &info); /* the inverse, in our upper triangle */
     if (info == 0) dpotrf_("L", &n, a, &n, &info); /* a^-1 = L L^T; L in column-major is U = L^T in row-major */
-    for (size_t i = 0; i < size; i++)
+    bool ok = info == 0;
+    for (size_t i = 0; i < size; i++) {
         for (size_t j = 0; j < i; j++) a[i * size + j] = 0;
-    return info == 0;
+        ok = ok && isfinite(a[i * size + i]) && a[i * size + i] > 0; /* OpenBLAS lets a NaN pass */
+    }
+    return ok;
 }

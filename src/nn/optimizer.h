@@ -27,8 +27,9 @@ void optimizer_free(struct optimizer *optimizer);
  * SGD with momentum (Polyak 1964, as PyTorch writes it): u = momentum u + g;  w -= rate * u. */
 void optimizer_step(struct optimizer *optimizer, float rate, float *parameters, const float *gradient);
 
-/* The learning rate of step 0..steps-1: linear warm-up over the first warmup share of the steps to peak, then
- * linear decay that would reach zero one step after the last. */
+/* The learning rate of step 0..steps-1: linear warm-up over the first warmup share of the steps towards peak, then
+ * linear decay that would reach zero one step after the last. Without warm-up the first step is a step down already:
+ * peak * steps / (steps + 1). */
 float learning_rate(float peak, double warmup, long step, long steps);
 
 #endif

@@ -196,6 +196,8 @@ bool awq_scales(const float *w, const double *gram, const float *magnitude, enum
     float *candidate = aligned_array((size_t)m->in, sizeof *candidate, err);
     double least = INFINITY;
     bool ok = scaled && w_hat && candidate;
+    *alpha = 0;
+    for (int k = 0; k < m->in; k++) scale[k] = 1; /* stays where no error can be told: no inputs, no weights */
     for (int step = 0; ok && step <= 20; step++) {
         scales_of_alpha(magnitude, m->in, step / 20.0, candidate);
         awq_round(w, candidate, rule, m, scaled, w_hat);
