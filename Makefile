@@ -40,7 +40,7 @@ FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(ca
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
   $(call option,calibration,$(CALIBRATION)))
 
-.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow data test asan format clean
+.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench data test asan format clean
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
@@ -65,17 +65,20 @@ endif
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(COMPILE) -c $< -o $@
+	@echo "  cc $<"
+	@$(COMPILE) -c $< -o $@
 
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
-	$(AR) rcs $@ $^
+	@rm -f $@; $(AR) rcs $@ $^
 
 $(BUILD)/mnistq: $(call objects,$(PROGRAM_SOURCES)) $(BUILD)/libmnistq.a
-	$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
+	@echo "  ld $@"
+	@$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libmnistq.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@
+	@echo "  ld $@"
+	@$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@
 
 # ---- running ------------------------------------------------------------------------------------------------
 # Exit 3 of the fetch script: no mirror can be reached. The built-in digits then stand in, under their own name.
@@ -95,6 +98,10 @@ ladder-wide: all ## the same for 1024,1024 hidden neurons
 
 ladder-narrow: all ## the same for 32 hidden neurons
 	@$(LADDER) --hidden 32 --name ladder-narrow
+
+bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench results/mnist/models/fp32.safetensors \
+	  results/mnist/models/int8-per-channel.safetensors --scaling
 
 data: ## fetch MNIST into data/mnist
 	sh scripts/fetch_mnist.sh $(DATA)

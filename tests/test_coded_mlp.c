@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,7 +183,7 @@ static void a_weight_that_is_no_number(void **state) {
     for (int t = 0; t < 3 * METHODS; t++)
         for (int l = 0; l < 3; l++) {
             struct mlp mlp;
-            char name[8];
+            char name[32];
             make_network(&shapes[2], 3, &mlp);
             struct coding_config config = configured("int4", CODEC_ROW, (enum method)(t / 3));
             snprintf(name, sizeof name, "fc%d", l + 1);

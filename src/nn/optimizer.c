@@ -30,12 +30,19 @@ struct adam {
     float beta1, beta2, step_size, v_scale, epsilon;
 };
 
+/* Pixels that are rarely lit leave gradients and means to shrink into denormal numbers, at which a CPU stumbles (0.2 s
+ * of an epoch of 1.05 s). Nothing this small can move a weight: epsilon is 1e-8. */
+static inline float without_dust(float x) {
+    return x < 1e-16f && x > -1e-16f ? 0 : x;
+}
+
 VECTORISED
 static void adam_update(struct adam a, size_t count, const float *restrict g, float *restrict m, float *restrict v,
                         float *restrict w) {
     for (size_t i = 0; i < count; i++) {
-        m[i] = a.beta1 * m[i] + (1 - a.beta1) * g[i];
-        v[i] = a.beta2 * v[i] + (1 - a.beta2) * g[i] * g[i];
+        float gradient = without_dust(g[i]);
+        m[i] = without_dust(a.beta1 * m[i] + (1 - a.beta1) * gradient);
+        v[i] = a.beta2 * v[i] + (1 - a.beta2) * gradient * gradient;
         w[i] -= a.step_size * m[i] / (sqrtf(v[i]) * a.v_scale + a.epsilon);
     }
 }

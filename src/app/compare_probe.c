@@ -1,0 +1,128 @@
+#include "app/compare_probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/half.h"
+
+static void carve(struct probe *p) {
+    const struct mlp_shape *shape = &p->model->shape;
+    for (int i = 0; i <= shape->layers; i++) {
+        p->activation[i] = block_take(&p->block, PROBE_BATCH * (size_t)shape->widths[i], sizeof(float));
+        p->code[i] = block_take(&p->block, PROBE_BATCH * (size_t)shape->widths[i], 1);
+    }
+}
+
+bool probe_create(const struct model *model, struct probe *p, struct error *err) {
+    *p = (struct probe){.model = model};
+    carve(p);
+    if (!block_reserve(&p->block, err)) return false;
+    carve(p);
+    if (model->kind == MODEL_DYNAMIC)
+        return qdynamic_workspace_create(&model->shape, PROBE_BATCH, &p->dynamic_ws, err);
+    return model->kind == MODEL_INT8 || mlp_workspace_create(&model->shape, PROBE_BATCH, false, &p->mlp_ws, err);
+}
+
+void probe_free(struct probe *p) {
+    mlp_workspace_free(&p->mlp_ws);
+    qdynamic_workspace_free(&p->dynamic_ws);
+    block_free(&p->block);
+}
+
+static void run_mlp(struct probe *p, const uint8_t *images, int count) {
+    const struct mlp_shape *shape = &p->model->shape;
+    mlp_load_images(&p->model->mlp, images, count, &p->mlp_ws);
+    mlp_forward(&p->model->mlp, count, &p->mlp_ws);
+    for (int i = 0; i <= shape->layers; i++)
+        memcpy(p->activation[i], p->mlp_ws.activation[i], (size_t)count * (size_t)shape->widths[i] * sizeof(float));
+}
+
+static void run_integer(struct probe *p, const uint8_t *images, int count) {
+    const struct qmlp *q = &p->model->qmlp;
+    for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++) p->code[0][i] = q->pixel_code[images[i]];
+    for (int l = 0; l < q->shape.layers; l++) {
+        size_t in = (size_t)q->layer[l].in, out = (size_t)q->layer[l].out;
+#pragma omp parallel for schedule(static)
+        for (int i = 0; i < count; i++)
+            qlinear_ref(&q->layer[l], p->code[l] + (size_t)i * in, 1, p->code[l + 1] + (size_t)i * out);
+    }
+    for (int i = 0; i <= q->shape.layers; i++)
+        for (size_t k = 0; k < (size_t)count * (size_t)q->shape.widths[i]; k++)
+            p->activation[i][k] = dequantize(p->code[i][k], q->activation[i]);
+}
+
+/* The engine keeps only the last layer's output, so each layer is run as the last one of a shorter network; it then
+ * lacks its ReLU. */
+static void run_dynamic(struct probe *p, const uint8_t *images, int count) {
+    int layers = p->model->shape.layers;
+    for (size_t i = 0; i < (size_t)count * (size_t)p->model->shape.widths[0]; i++)
+        p->activation[0][i] = (float)images[i] / 255.0f;
+    for (int l = 1; l <= layers; l++) {
+        struct qdynamic shorter = p->model->qdynamic;
+        shorter.shape.layers = l;
+        const float *y = qdynamic_forward(&shorter, images, count, &p->dynamic_ws);
+        for (size_t i = 0; i < (size_t)count * (size_t)p->model->shape.widths[l]; i++)
+            p->activation[l][i] = l < layers && y[i] < 0 ? 0 : y[i];
+    }
+}
+
+void probe_run(struct probe *p, const uint8_t *images, int count) {
+    switch (p->model->kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: run_mlp(p, images, count); break;
+    case MODEL_INT8: run_integer(p, images, count); break;
+    case MODEL_DYNAMIC: run_dynamic(p, images, count); break;
+    }
+}
+
+float *probe_logits(const struct model *model, const struct split *split, struct error *err) {
+    int layers = model->shape.layers;
+    size_t classes = (size_t)model->shape.widths[layers], inputs = (size_t)model->shape.widths[0];
+    struct probe p = {0};
+    float *logits = aligned_array(split->count * classes, sizeof *logits, err);
+    if (!logits || !probe_create(model, &p, err)) {
+        probe_free(&p);
+        free(logits);
+        return NULL;
+    }
+    for (size_t first = 0; first < split->count; first += PROBE_BATCH) {
+        size_t n = split->count - first < PROBE_BATCH ? split->count - first : PROBE_BATCH;
+        probe_run(&p, split->images + first * inputs, (int)n);
+        memcpy(logits + first * classes, p.activation[layers], n * classes * sizeof *logits);
+    }
+    probe_free(&p);
+    return logits;
+}
+
+bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,
+                     struct error *err) {
+    *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
+    for (size_t i = 0; out->predicted && i < split->count; i++) {
+        out->predicted[i] = highest_class(logits + i * (size_t)classes, classes, &out->ties);
+        out->correct += out->predicted[i] == split->labels[i];
+    }
+    return out->predicted != NULL;
+}
+
+static void dynamic_weights(const struct qdynamic_layer *d, float *weights) {
+    for (int c = 0; c < d->out; c++) {
+        float *row = weights + (size_t)c * (size_t)d->in;
+        for (int k = 0; k < d->in; k++)
+            row[k] = d->weight_scale[c] * (float)d->weight[(size_t)c * (size_t)d->in + (size_t)k];
+        for (int j = 0; j < d->outliers; j++)
+            row[d->outlier_columns[j]] = float_from_half(d->outlier_weight[c * d->outliers + j]);
+    }
+}
+
+void probe_weights(const struct model *model, int layer, float *weights) {
+    size_t in = (size_t)model->shape.widths[layer], n = in * (size_t)model->shape.widths[layer + 1];
+    if (model->kind == MODEL_DYNAMIC) {
+        dynamic_weights(&model->qdynamic.layer[layer], weights);
+    } else if (model->kind == MODEL_INT8) {
+        const int8_t *codes = model->qmlp.layer[layer].weight;
+        for (size_t i = 0; i < n; i++)
+            weights[i] = qmlp_weight_scale(&model->qmlp, layer, (int)(i / in)) * (float)codes[i];
+    } else {
+        memcpy(weights, model->mlp.layer[layer].weight, n * sizeof *weights);
+    }
+}
