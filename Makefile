@@ -100,8 +100,8 @@ ladder-narrow: all ## the same for 32 hidden neurons
 	@$(LADDER) --hidden 32 --name ladder-narrow
 
 bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench results/mnist/models/fp32.safetensors \
-	  results/mnist/models/int8-per-channel.safetensors --scaling
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench RESULTS/models/fp32.safetensors \
+	  RESULTS/models/int8-per-channel.safetensors --scaling
 
 data: ## fetch MNIST into data/mnist
 	sh scripts/fetch_mnist.sh $(DATA)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "quant/half.h"
+#include "quant/waterfall.h"
 
 static void carve(struct probe *p) {
     const struct mlp_shape *shape = &p->model->shape;
@@ -115,14 +116,11 @@ static void dynamic_weights(const struct qdynamic_layer *d, float *weights) {
 }
 
 void probe_weights(const struct model *model, int layer, float *weights) {
-    size_t in = (size_t)model->shape.widths[layer], n = in * (size_t)model->shape.widths[layer + 1];
-    if (model->kind == MODEL_DYNAMIC) {
-        dynamic_weights(&model->qdynamic.layer[layer], weights);
-    } else if (model->kind == MODEL_INT8) {
-        const int8_t *codes = model->qmlp.layer[layer].weight;
-        for (size_t i = 0; i < n; i++)
-            weights[i] = qmlp_weight_scale(&model->qmlp, layer, (int)(i / in)) * (float)codes[i];
-    } else {
-        memcpy(weights, model->mlp.layer[layer].weight, n * sizeof *weights);
+    size_t n = (size_t)model->shape.widths[layer] * (size_t)model->shape.widths[layer + 1];
+    switch (model->kind) {
+    case MODEL_FP32:
+    case MODEL_CODED: memcpy(weights, model->mlp.layer[layer].weight, n * sizeof *weights); break;
+    case MODEL_INT8: read_weights_back(&model->qmlp, layer, weights); break;
+    case MODEL_DYNAMIC: dynamic_weights(&model->qdynamic.layer[layer], weights); break;
     }
 }

@@ -14,13 +14,10 @@ static void carve(struct waterfall *w) {
             w->code[step][i] = block_take(&w->block, (size_t)w->capacity * (size_t)w->q->shape.widths[i], 1);
 }
 
-static void read_weights_back(const struct mlp *fp32, const struct qmlp *q, struct mlp *out) {
-    memcpy(mlp_parameters(out), mlp_parameters(fp32), mlp_padded_count(fp32) * sizeof(float));
-    for (int l = 0; l < q->shape.layers; l++) {
-        size_t in = (size_t)q->layer[l].in;
-        for (size_t i = 0; i < in * (size_t)q->layer[l].out; i++)
-            out->layer[l].weight[i] = qmlp_weight_scale(q, l, (int)(i / in)) * (float)q->layer[l].weight[i];
-    }
+void read_weights_back(const struct qmlp *q, int layer, float *weights) {
+    size_t in = (size_t)q->layer[layer].in, n = in * (size_t)q->layer[layer].out;
+    for (size_t i = 0; i < n; i++)
+        weights[i] = qmlp_weight_scale(q, layer, (int)(i / in)) * (float)q->layer[layer].weight[i];
 }
 
 bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err) {
@@ -30,7 +27,8 @@ bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity
         !mlp_workspace_create(&fp32->shape, capacity, false, &w->ws, err))
         return false;
     carve(w);
-    read_weights_back(fp32, q, &w->weights);
+    memcpy(mlp_parameters(&w->weights), mlp_parameters(fp32), mlp_padded_count(fp32) * sizeof(float));
+    for (int l = 0; l < q->shape.layers; l++) read_weights_back(q, l, w->weights.layer[l].weight);
     return true;
 }
 
