@@ -23,9 +23,9 @@ int gemm_threads(int threads) {
 }
 
 /* Into how many parts a side is cut: a power of two that leaves each part long enough to be worth a call. Every call
- * packs its B anew, so rows are cut into long parts: with 125 rows a call, packing took a third of the time. */
-static int part_count(int length, int by_rows) {
-    int parts = 1, least = by_rows ? 448 : 96;
+ * packs its B anew, so many rows are cut into long parts: with 125 rows a call, packing took a third of the time. */
+static int part_count(int length, int least) {
+    int parts = 1;
     while (length / (2 * parts) >= least) parts *= 2;
     return parts;
 }
@@ -46,10 +46,12 @@ static void run_part(const struct product *p, int by_rows, int first, int count)
     cblas_sgemm(CblasRowMajor, p->a_form, p->b_form, m, n, p->k, 1, a, p->lda, b, p->ldb, 0, c, p->n);
 }
 
-/* Cut along the longer side of C. */
+/* Cut along the longer side of C; but a gradient dW [out][in] = dy^T * x always by its rows, the outputs, as the
+ * forward product is: so that each thread finds its rows of W, of dW and of the optimizer's memory in its own cache. */
 static void run(const struct product *p) {
-    int by_rows = p->m > p->n, length = by_rows ? p->m : p->n, parts = part_count(length, by_rows);
-    int threads = gemm_threads(0);
+    int is_gradient = p->a_form == CblasTrans, by_rows = is_gradient ? p->m >= 192 : p->m > p->n;
+    int parts = by_rows ? part_count(p->m, is_gradient ? 96 : 448) : part_count(p->n, 96);
+    int threads = gemm_threads(0), length = by_rows ? p->m : p->n;
     if ((double)p->m * p->n * p->k < 5e5) parts = 1; /* less than waking a thread costs */
 #pragma omp parallel for schedule(static) num_threads(threads) if (parts > 1 && threads > 1)
     for (int i = 0; i < parts; i++) {

@@ -100,7 +100,12 @@ static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float *rest
 }
 
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
-    bytes_to_floats(images, (size_t)count * (size_t)mlp->shape.widths[0], ws->activation[0]);
+    size_t inputs = (size_t)mlp->shape.widths[0], parts = count >= 32 ? 16 : 1, n = (size_t)count;
+#pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (parts > 1)
+    for (size_t part = 0; part < parts; part++) {
+        size_t first = n * part / parts, end = n * (part + 1) / parts;
+        bytes_to_floats(images + first * inputs, (end - first) * inputs, ws->activation[0] + first * inputs);
+    }
 }
 
 /* y [count][out] += b [out] on every row, then ReLU where asked. A NaN stays a NaN: it must show in the loss. */
@@ -124,10 +129,17 @@ void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws) {
     for (int i = 0; i < mlp->shape.layers; i++) mlp_forward_layer(mlp, i, count, ws);
 }
 
+/* In place: x_i = exp(x_i - max); returns their sum, *highest the max. */
+static float exponentials(float *x, int classes, float *highest) {
+    float sum = 0;
+    *highest = x[0];
+    for (int j = 1; j < classes; j++) *highest = x[j] > *highest ? x[j] : *highest;
+    for (int j = 0; j < classes; j++) sum += x[j] = expf(x[j] - *highest);
+    return sum;
+}
+
 void softmax(float *x, int classes) {
-    float highest = x[0], sum = 0;
-    for (int j = 1; j < classes; j++) highest = x[j] > highest ? x[j] : highest;
-    for (int j = 0; j < classes; j++) sum += x[j] = expf(x[j] - highest);
+    float highest, sum = exponentials(x, classes, &highest);
     for (int j = 0; j < classes; j++) x[j] /= sum;
 }
 
@@ -136,17 +148,13 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
     double loss = 0;
     memcpy(gradient, logits, (size_t)count * (size_t)classes * sizeof(float));
     for (int i = 0; i < count; i++, gradient += classes, logits += classes) {
-        double sum = 0, logit_sum = 0, highest = (double)logits[0];
-        for (int j = 1; j < classes; j++) highest = fmax(highest, (double)logits[j]);
-        for (int j = 0; j < classes; j++) {
-            sum += exp((double)logits[j] - highest);
-            logit_sum += (double)logits[j];
-        }
-        double target_logit = (1 - smoothing) * (double)logits[labels[i]] + smoothing * logit_sum / classes;
-        loss += log(sum) + highest - target_logit; /* -sum target * log softmax, with no log(0) */
-        softmax(gradient, classes);
-        gradient[labels[i]] -= 1 - smoothing;
-        for (int j = 0; j < classes; j++) gradient[j] = (gradient[j] - smoothing / (float)classes) / (float)count;
+        float highest, sum = exponentials(gradient, classes, &highest);
+        double logit_sum = 0;
+        for (int j = 0; j < classes; j++) logit_sum += (double)logits[j];
+        double target_logit = (1 - (double)smoothing) * (double)logits[labels[i]] + (double)smoothing * logit_sum / classes;
+        loss += log((double)sum) + (double)highest - target_logit; /* -sum target * log softmax, with no log(0) */
+        for (int j = 0; j < classes; j++)
+            gradient[j] = (gradient[j] / sum - smoothing / (float)classes - (j == labels[i] ? 1 - smoothing : 0)) / (float)count;
     }
     return loss / count;
 }

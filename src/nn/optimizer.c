@@ -16,14 +16,31 @@ bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *
     carve(out);
     if (!block_reserve(&out->block, err)) return false;
     carve(out);
+    out->slice_count = 1;
+    out->slices[0] = (struct slice){0, count};
     return true;
+}
+
+/* Part by part through all layers, so that a static schedule gives the first half of every layer's rows to the first
+ * of two threads, as the tiles of gemm.c do. A bias goes with its layer's last part. */
+void optimizer_follow(struct optimizer *o, const struct mlp *mlp) {
+    enum { PARTS = 16 };
+    const float *start = mlp_parameters(mlp);
+    o->slice_count = 0;
+    for (int part = 0; part < PARTS; part++)
+        for (int l = 0; l < mlp->shape.layers; l++) {
+            const struct dense *d = &mlp->layer[l];
+            size_t rows = (size_t)d->out, row = (size_t)d->in, layer = (size_t)(d->weight - start);
+            size_t first = layer + rows * (size_t)part / PARTS * row, end = layer + rows * ((size_t)part + 1) / PARTS * row;
+            if (part == PARTS - 1) /* and the padding up to the next layer */
+                end = l + 1 < mlp->shape.layers ? (size_t)(mlp->layer[l + 1].weight - start) : o->count;
+            if (end > first) o->slices[o->slice_count++] = (struct slice){first, end - first};
+        }
 }
 
 void optimizer_free(struct optimizer *optimizer) {
     block_free(&optimizer->block);
 }
-
-enum { PART = 16384 }; /* weights a thread takes at a time */
 
 /* Constants of one step of Adam. */
 struct adam {
@@ -51,11 +68,10 @@ static void adam_step(struct optimizer *o, float rate, float *restrict w, const 
     double t = (double)o->step;
     struct adam a = {o->beta1, o->beta2, (float)(rate / (1 - pow((double)o->beta1, t))),
                      (float)(1 / sqrt(1 - pow((double)o->beta2, t))), o->epsilon};
-    size_t parts = o->count / PART;
-#pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (parts > 1)
-    for (size_t part = 0; part <= parts; part++) { /* each weight on its own: any cut, any thread gives the same */
-        size_t at = part * PART, n = part < parts ? PART : o->count - at;
-        adam_update(a, n, g + at, o->first + at, o->second + at, w + at);
+#pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (o->slice_count > 1)
+    for (int i = 0; i < o->slice_count; i++) {
+        size_t at = o->slices[i].first;
+        adam_update(a, o->slices[i].count, g + at, o->first + at, o->second + at, w + at);
     }
 }
 

@@ -2,9 +2,16 @@
 #ifndef NN_OPTIMIZER_H
 #define NN_OPTIMIZER_H
 
-#include "base/block.h"
+#include "nn/mlp.h"
 
 enum optimizer_kind { OPTIMIZER_ADAM, OPTIMIZER_SGD };
+
+enum { OPTIMIZER_MAX_SLICES = 16 * MLP_MAX_LAYERS };
+
+/* A run of parameters that one thread updates. */
+struct slice {
+    size_t first, count;
+};
 
 struct optimizer {
     enum optimizer_kind kind;
@@ -14,10 +21,15 @@ struct optimizer {
     float *first;                /* [count] Adam: mean of gradients; SGD: velocity */
     float *second;               /* [count] Adam: mean of squared gradients */
     long step;
+    int slice_count;
+    struct slice slices[OPTIMIZER_MAX_SLICES]; /* together all parameters; neighbours go to one thread */
     struct block block;
 };
 
 bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *out, struct error *err);
+/* Lets each thread update those rows of a network whose products gemm gives it: they are in its cache. Without it, or
+ * with other slices, the parameters come out the same: each is updated on its own. */
+void optimizer_follow(struct optimizer *optimizer, const struct mlp *mlp);
 void optimizer_free(struct optimizer *optimizer);
 
 /* One step down the gradient [count], in place.

@@ -99,8 +99,9 @@ bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
     struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = mlp_create(&mlp->shape, &t.gradient, err) &&
               mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
-              optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err) &&
-              train_epochs(&data, config, train_step, &t, report, err);
+              optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
+    if (ok) optimizer_follow(&t.optimizer, mlp);
+    ok = ok && train_epochs(&data, config, train_step, &t, report, err);
     if (ok && !all_finite(mlp_parameters(mlp), mlp_padded_count(mlp))) /* a step's loss is taken before it */
         ok = fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too "
                        "high)", (double)config->rate);

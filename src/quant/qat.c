@@ -123,6 +123,7 @@ bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
     struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = qat_create(mlp, config->weight_bits, config->train.batch, &q, err) &&
               optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
+    if (ok) optimizer_follow(&q.optimizer, mlp);
     q.ranges = ranges;
     q.smoothing = config->train.smoothing;
     ok = ok && train_epochs(&data, &config->train, qat_step, &q, report, err);
