@@ -40,7 +40,7 @@ FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(ca
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
   $(call option,calibration,$(CALIBRATION)))
 
-.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench data test asan format clean
+.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan format clean
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
@@ -102,6 +102,36 @@ ladder-narrow: all ## the same for 32 hidden neurons
 bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
 	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench RESULTS/models/fp32.safetensors \
 	  RESULTS/models/int8-per-channel.safetensors --scaling
+
+audit: all ## the lesson's figures and claims beside what comes out here
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq audit \
+	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
+	  $(call option,calibration,$(CALIBRATION)))
+
+pitfalls: all ## the lesson's failures: each provoked, measured, repaired
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq pitfalls \
+	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
+	  $(call option,calibration,$(CALIBRATION)))
+
+INT8 = RESULTS/models/int8-per-channel.safetensors
+FP32 = RESULTS/models/fp32.safetensors
+compare: mnist ## fp32 against int8 of `make mnist`: layers, changed digits, what each step costs
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq compare $(FP32) $(INT8) --sensitivity
+
+IMAGE ?= 0
+trace: mnist ## test image IMAGE through int8, every number; and a worksheet of it for a class
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq trace $(INT8) --fp32 $(FP32) --image $(IMAGE)
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq trace $(INT8) --image $(IMAGE) --worksheet >/dev/null
+
+histogram: mnist ## how int8 uses its codes, and layer 1 as pictures: weights.png
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq inspect $(INT8) --histogram --fp32 $(FP32) \
+	  --weights-png RESULTS/weights.png
+
+bench-peers: mnist ## the same models in PyTorch and ONNX Runtime, turn by turn: results/mnist/peers
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq peers $(FP32) $(INT8)
+
+peers-install: ## what bench-peers compares with, into the system (apt) and build/peers (npm)
+	@sh scripts/peers/install.sh
 
 data: ## fetch MNIST into data/mnist
 	sh scripts/fetch_mnist.sh $(DATA)

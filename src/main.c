@@ -17,10 +17,15 @@ static const struct command {
     {"eval", "accuracy of a model on the test images", command_eval},
     {"predict", "what digit is on a picture", command_predict},
     {"inspect", "what is in a model file, byte by byte", command_inspect},
+    {"compare", "two models on the same images, layer by layer and step by step", command_compare},
+    {"trace", "one image through the integer engine, every number", command_trace},
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
+    {"peers", "how fast next to PyTorch and ONNX Runtime, side by side", command_peers},
     {"ladder", "every precision from fp32 to 2 bits, and the codecs of the lower ones", command_ladder},
+    {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
+    {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -1,8 +1,10 @@
-/* GPTQ and AWQ: the Cholesky factor they need, the codes against NumPy's (tests/golden/make_gptq.py), and what must hold
- * whatever the layer: dead inputs, inputs that know nothing of each other, too few images, none at all. */
+/* GPTQ and AWQ: the Cholesky factor they need, the codes against NumPy's (tests/golden/make_gptq.py), and
+ * what must hold whatever the layer: dead inputs, inputs that know nothing of each other, too few images,
+ * none at all. */
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "nn/cholesky.h"
+#include "nn/gemm.h"
 #include "quant/gptq.h"
 
 #include <stdarg.h>
@@ -87,7 +89,7 @@ static const struct kind {
     int bits;
     bool symmetric;
     int block;
-} kinds[] = {{8, true, IN}, {4, true, IN}, {4, true, 10}, {4, true, 7},   {3, true, IN}, {3, true, 10},
+} kinds[] = {{8, true, IN}, {4, true, IN}, {4, true, 10},  {4, true, 7},   {3, true, IN}, {3, true, 10},
              {2, true, IN}, {2, true, 6},  {4, false, IN}, {4, false, 10}, {3, false, 7}, {2, false, 15}};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -133,7 +135,8 @@ static void the_factor_worked_by_hand(void **state) {
 
 static void an_indefinite_matrix_is_refused(void **state) {
     (void)state;
-    double negative[] = {-1}, zero[] = {0}, saddle[] = {1, 2, 2, 1}, singular[] = {1, 1, 1, 1}, nan[] = {NAN, 0, 0, 1};
+    double negative[] = {-1}, zero[] = {0}, saddle[] = {1, 2, 2, 1}, singular[] = {1, 1, 1, 1},
+           nan[] = {NAN, 0, 0, 1};
     assert_false(cholesky_of_inverse(1, negative));
     assert_false(cholesky_of_inverse(1, zero));
     assert_false(cholesky_of_inverse(2, saddle));
@@ -188,7 +191,8 @@ static void codes_are_those_of_numpy(void **state) {
                          m.grids[i].zero_point, (double)scale[i], zero[i]);
         for (int i = 0; i < G_OUT * G_IN; i++)
             if (m.codes[i] != codes[i])
-                fail_msg("%s: output %d, input %d: %d, expected %d", name, i / G_IN, i % G_IN, m.codes[i], codes[i]);
+                fail_msg("%s: output %d, input %d: %d, expected %d", name, i / G_IN, i % G_IN, m.codes[i],
+                         codes[i]);
         compared += G_OUT * G_IN;
         moved += codes_that_differ(&m, &rtn);
         coded_matrix_free(&m);
@@ -407,7 +411,8 @@ static void the_least_squares_grid_is_never_worse(void **state) {
             int n = kinds[t].block;
             for (int rule = 0; rule < 2; rule++) {
                 struct grid g = grid_by_rule(w, n, kinds[t].bits, kinds[t].symmetric, (enum grid_rule)rule);
-                for (int i = 0; i < n; i++) errors[rule] += pow((double)(w[i] - grid_value(grid_code(w[i], g), g)), 2);
+                for (int i = 0; i < n; i++)
+                    errors[rule] += pow((double)(w[i] - grid_value(grid_code(w[i], g), g)), 2);
             }
             assert_true(errors[1] <= errors[0] * (1 + 1e-6));
             better += errors[1] < 0.9 * errors[0];
@@ -507,7 +512,8 @@ static void scales_are_never_worse_than_none(void **state) {
             }
             assert_true(fabs((double)(lowest * highest) - 1) <= 1e-5);
             double awq = scaled_error(scale, rule, &m);
-            if (!(awq > 0 && awq <= rtn)) fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t / 2, awq, rtn);
+            if (!(awq > 0 && awq <= rtn))
+                fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t / 2, awq, rtn);
             gained += awq < 0.95 * rtn;
             coded_matrix_free(&m);
         }
@@ -530,7 +536,8 @@ static void a_few_large_inputs_are_what_it_is_for(void **state) {
         CHECK(awq_scales(w, gram, magnitude, GRID_MSE, &m, scale, &alpha, &err));
         double awq = scaled_error(scale, GRID_MSE, &m);
         if (!(alpha > 0 && awq < 0.6 * rtn))
-            fail_msg("%d bits, block %d: alpha %g, %g, without %g", kinds[t].bits, kinds[t].block, alpha, awq, rtn);
+            fail_msg("%d bits, block %d: alpha %g, %g, without %g", kinds[t].bits, kinds[t].block, alpha, awq,
+                     rtn);
         coded_matrix_free(&m);
     }
 }
@@ -558,6 +565,8 @@ static void scales_where_there_is_nothing_to_gain(void **state) {
 }
 
 int main(void) {
+    omp_set_num_threads(1); /* small matrices: on a busy machine threads would only wait for each other */
+    gemm_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_factor_of_an_inverse),
         cmocka_unit_test(the_factor_worked_by_hand),

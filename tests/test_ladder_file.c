@@ -1,12 +1,15 @@
-/* The files of the ladder's rungs: each kind comes back as it was written, and nothing that an enemy may do to them reads
- * outside the file, takes memory that the file does not account for, or loads what cannot be run. */
+/* The files of the ladder's rungs: each kind comes back as it was written, and nothing that an enemy may do
+ * to them reads outside the file, takes memory that the file does not account for, or loads what cannot be
+ * run. */
 #include "base/rng.h"
 #include "io/ladder_file.h"
 #include "io/model_file.h"
+#include "nn/gemm.h"
 #include "quant/half.h"
 #include "support.h"
 
 #include <math.h>
+#include <omp.h>
 #include <sys/resource.h>
 
 enum { INPUTS = 21, CLASSES = 10, IMAGES = 60, KINDS = 12 };
@@ -27,7 +30,8 @@ static void make_network(const struct mlp_shape *s, struct mlp *mlp) {
     for (int l = 0; l < s->layers; l++)
         for (int c = 0; c < s->widths[l + 1]; c++) {
             mlp->layer[l].bias[c] = (float)(0.1 * rng_normal(&rng));
-            for (int k = 0; c % 5 == 1 && l + 1 < s->layers && k < s->widths[l]; k++) /* loud: an outlier of LLM.int8() */
+            for (int k = 0; c % 5 == 1 && l + 1 < s->layers && k < s->widths[l];
+                 k++) /* loud: an outlier of LLM.int8() */
                 mlp->layer[l].weight[c * s->widths[l] + k] *= 10;
         }
     for (size_t i = 0; i < sizeof images; i++) images[i] = rng_below(&rng, 3) ? (uint8_t)rng_next(&rng) : 0;
@@ -40,10 +44,18 @@ static const struct file_kind {
     int block;                 /* packed: the bits */
     enum method method;
 } kinds[KINDS] = {
-    {"int4", NULL, 7, METHOD_AWQ},       {"int4", NULL, CODEC_TENSOR, METHOD_RTN}, {"uint3", NULL, CODEC_ROW, METHOD_GPTQ},
-    {"nf4-dq", NULL, 0, METHOD_RTN},     {"nf4", NULL, 0, METHOD_RTN},             {"q4_K", "q6_K", 0, METHOD_RTN},
-    {"q8_0", NULL, 0, METHOD_RTN},       {"bf16", "f16", 0, METHOD_RTN},           {"dynamic", NULL, 0, METHOD_RTN},
-    {"vector-wise", NULL, 0, METHOD_RTN}, {"packed", NULL, 4, METHOD_GPTQ},         {"packed", NULL, 3, METHOD_RTN_MSE},
+    {"int4", NULL, 7, METHOD_AWQ},
+    {"int4", NULL, CODEC_TENSOR, METHOD_RTN},
+    {"uint3", NULL, CODEC_ROW, METHOD_GPTQ},
+    {"nf4-dq", NULL, 0, METHOD_RTN},
+    {"nf4", NULL, 0, METHOD_RTN},
+    {"q4_K", "q6_K", 0, METHOD_RTN},
+    {"q8_0", NULL, 0, METHOD_RTN},
+    {"bf16", "f16", 0, METHOD_RTN},
+    {"dynamic", NULL, 0, METHOD_RTN},
+    {"vector-wise", NULL, 0, METHOD_RTN},
+    {"packed", NULL, 4, METHOD_GPTQ},
+    {"packed", NULL, 3, METHOD_RTN_MSE},
 };
 
 static bool is_coded(const struct file_kind *kind) {
@@ -51,8 +63,12 @@ static bool is_coded(const struct file_kind *kind) {
 }
 
 static void encode(const struct mlp *mlp, const struct file_kind *kind, struct coded_mlp *c) {
-    struct coding_config config = {format_find(kind->format), kind->last ? format_find(kind->last) : NULL, kind->block,
-                                   kind->method, GRID_MINMAX, 0.01};
+    struct coding_config config = {format_find(kind->format),
+                                   kind->last ? format_find(kind->last) : NULL,
+                                   kind->block,
+                                   kind->method,
+                                   GRID_MINMAX,
+                                   0.01};
     CHECK(coded_mlp_encode(mlp, images, IMAGES, &config, c, NULL, &err));
 }
 
@@ -109,7 +125,8 @@ static unsigned run_model(const struct model *m) {
     unsigned sum = 0;
     int classes = m->shape.widths[m->shape.layers];
     size_t inputs = (size_t)m->shape.widths[0], count = inputs * 4 <= sizeof images ? 4 : 0;
-    if (count == 0 || classes > MLP_MAX_WIDTH / 64) return 0; /* another shape than ours: not with these images */
+    if (count == 0 || classes > MLP_MAX_WIDTH / 64)
+        return 0; /* another shape than ours: not with these images */
     if (m->kind == MODEL_DYNAMIC) {
         struct qdynamic_workspace ws;
         CHECK(qdynamic_workspace_create(&m->shape, 4, &ws, &err));
@@ -162,7 +179,8 @@ static void coded_files_come_back(void **state) {
         assert_int_equal(model.kind, MODEL_CODED);
         assert_string_equal(notes.seed, "1");
         assert_memory_equal(&model.shape, &shape, sizeof(int) * 5);
-        assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&decoded), mlp_padded_count(&decoded) * sizeof(float));
+        assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&decoded),
+                            mlp_padded_count(&decoded) * sizeof(float));
         assert_true(model.bits_per_weight == coded_mlp_bits_per_weight(&c));
         run_model(&model);
         model_free(&model);
@@ -205,7 +223,8 @@ static void dynamic_files_come_back(void **state) {
 /* Rows of 5, 7, 17 and more codes of 4, 3 and 2 bits: most end within a byte. */
 static void packed_codes_come_back(void **state) {
     (void)state;
-    static const struct mlp_shape odd[] = {{3, {5, 7, 17, 10}}, {2, {17, 1, 2}}, {1, {21, 10}}, {3, {8, 16, 9, 3}}};
+    static const struct mlp_shape odd[] = {
+        {3, {5, 7, 17, 10}}, {2, {17, 1, 2}}, {1, {21, 10}}, {3, {8, 16, 9, 3}}};
     for (int t = 0; t < 3 * 4; t++) {
         int bits = 2 + t % 3;
         const struct mlp_shape *s = &odd[t / 3];
@@ -320,10 +339,12 @@ static void nothing_is_wrong_with_the_parts(void **state) {
 static void formats_that_are_none(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "",        "int5/7",   "int4",      "int4/",     "int4/0",    "int4/-3",    "int4/99999999999", "int4/+7",
-        "int4/ 7", "int4/7x",  "int4/7/7",  "int4/07",   "int4/ROW",  "int4/row ",  "int4/99999999999999999999999",
-        "q4_0/32", "f16/row",  "nf4/64",    "INT4/7",    "/7",        "/",          "int4/16385",       "int4/0x7",
-        "q4_K_M",  "int4/7.0", "int4/tens", "uint8/row", "int4\t/7",  "q4_0 + q6_K"};
+        "",          "int5/7",           "int4",     "int4/",      "int4/0",
+        "int4/-3",   "int4/99999999999", "int4/+7",  "int4/ 7",    "int4/7x",
+        "int4/7/7",  "int4/07",          "int4/ROW", "int4/row ",  "int4/99999999999999999999999",
+        "q4_0/32",   "f16/row",          "nf4/64",   "INT4/7",     "/7",
+        "/",         "int4/16385",       "int4/0x7", "q4_K_M",     "int4/7.0",
+        "int4/tens", "uint8/row",        "int4\t/7", "q4_0 + q6_K"};
     struct parts p;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
         for (int l = 0; l < 2; l++) {
@@ -341,8 +362,9 @@ static void formats_that_are_none(void **state) {
 
 static void formats_that_do_not_fit_the_weights(void **state) {
     (void)state;
-    static const char *const texts[] = {"int4/row", "int4/tensor", "int4/14", "int3/7", "uint4/7", "int8/row", "q4_0",
-                                        "q4_K",     "nf4",         "nf4-dq",  "f32",    "f16",     "bf16",     "int4/16384"};
+    static const char *const texts[] = {"int4/row", "int4/tensor", "int4/14", "int3/7",    "uint4/7",
+                                        "int8/row", "q4_0",        "q4_K",    "nf4",       "nf4-dq",
+                                        "f32",      "f16",         "bf16",    "int4/16384"};
     struct parts p;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
         parts_of(&kinds[0], &p);
@@ -353,10 +375,21 @@ static void formats_that_do_not_fit_the_weights(void **state) {
 
 static void metadata_that_is_missing_or_wrong(void **state) {
     (void)state;
-    static const char *const architectures[] = {
-        "",           "mlp",         "mlp ",         "cnn 21-14-17-10", "mlp 21",          "mlp 21-14-17-10-",
-        "mlp 0-5",    "mlp -1-5",    "mlp 16385-10", "mlp 21--14",      "mlp 21-14-17-10x", "mlp 1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1",
-        "mlp 21 - 5", "mlp 21-1e1",  "mlp 99999999999999999999-10"};
+    static const char *const architectures[] = {"",
+                                                "mlp",
+                                                "mlp ",
+                                                "cnn 21-14-17-10",
+                                                "mlp 21",
+                                                "mlp 21-14-17-10-",
+                                                "mlp 0-5",
+                                                "mlp -1-5",
+                                                "mlp 16385-10",
+                                                "mlp 21--14",
+                                                "mlp 21-14-17-10x",
+                                                "mlp 1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1",
+                                                "mlp 21 - 5",
+                                                "mlp 21-1e1",
+                                                "mlp 99999999999999999999-10"};
     static const int some[] = {0, 8, 9};
     struct parts p;
     for (int k = 0; k < 3; k++) {
@@ -392,7 +425,8 @@ static void metadata_that_is_missing_or_wrong(void **state) {
 static void tensors_missing_or_too_many(void **state) {
     (void)state;
     static const char *const coded[] = {"fc1.weight", "fc1.bias", "fc2.weight", "fc3.bias"};
-    static const char *const dynamic[] = {"fc1.weight", "fc2.weight_scale", "fc3.bias", "fc2.outlier_weight", "fc2.outlier_columns"};
+    static const char *const dynamic[] = {"fc1.weight", "fc2.weight_scale", "fc3.bias", "fc2.outlier_weight",
+                                          "fc2.outlier_columns"};
     struct parts p;
     for (int t = 0; t < 4; t++) {
         parts_of(&kinds[0], &p);
@@ -410,7 +444,8 @@ static void tensors_missing_or_too_many(void **state) {
         parts_refused(&p, "tensors: expected");
     }
     parts_of(&kinds[0], &p);
-    st_add(p.file, "fc2.input_divisor", ST_F16, 14, 0, p.coded.layer[0].divisor); /* only the pixels have one */
+    st_add(p.file, "fc2.input_divisor", ST_F16, 14, 0,
+           p.coded.layer[0].divisor); /* only the pixels have one */
     parts_refused(&p, "tensors: expected");
 }
 
@@ -427,7 +462,8 @@ static void divisors_that_cannot_divide(void **state) {
     p.coded.layer[0].divisor[3] = 1;
     parts_refused(&p, NULL);
     parts_of(&kinds[0], &p);
-    *tensor(p.file, "fc1.input_divisor") = (struct st_tensor){"fc1.input_divisor", ST_F16, 1, {20}, 20, 40, p.coded.layer[0].divisor};
+    *tensor(p.file, "fc1.input_divisor") =
+        (struct st_tensor){"fc1.input_divisor", ST_F16, 1, {20}, 20, 40, p.coded.layer[0].divisor};
     parts_refused(&p, "fc1.input_divisor has the shape [20]: expected [21]");
     parts_of(&kinds[0], &p);
     tensor(p.file, "fc1.input_divisor")->dtype = ST_BF16;
@@ -437,17 +473,20 @@ static void divisors_that_cannot_divide(void **state) {
 /* NaN and infinity in the scales of blocks: at byte 0 of fc2's, or where it says. */
 static void scales_that_are_no_numbers(void **state) {
     (void)state;
-    static const uint8_t half_nan[] = {0x01, 0x7e}, half_inf[] = {0x00, 0x7c}, float_nan[] = {0, 0, 0xc0, 0x7f};
+    static const uint8_t half_nan[] = {0x01, 0x7e}, half_inf[] = {0x00, 0x7c},
+                         float_nan[] = {0, 0, 0xc0, 0x7f};
     static const struct {
         int kind;
         size_t at, size;
-    } scales[] = {{0, 0, 2}, {1, 0, 2}, {2, 0, 2}, {3, 0, 4}, {3, 4, 4}, {4, 0, 4}, {5, 0, 2}, {5, 2, 2}, {6, 0, 2}, {7, 8, 2}};
+    } scales[] = {{0, 0, 2}, {1, 0, 2}, {2, 0, 2}, {3, 0, 4}, {3, 4, 4},
+                  {4, 0, 4}, {5, 0, 2}, {5, 2, 2}, {6, 0, 2}, {7, 8, 2}};
     struct parts p;
     for (size_t t = 0; t < sizeof scales / sizeof *scales; t++)
         for (int infinite = 0; infinite < 2; infinite++) {
             if (infinite && (scales[t].size == 4 || scales[t].kind == 7)) continue;
             parts_of(&kinds[scales[t].kind], &p);
-            int layer = scales[t].kind == 7 ? 2 : 1; /* bf16's NaN has other bytes: the f16 of the last layer */
+            int layer =
+                scales[t].kind == 7 ? 2 : 1; /* bf16's NaN has other bytes: the f16 of the last layer */
             uint8_t *at = p.coded.layer[layer].bytes + scales[t].at;
             memcpy(at, scales[t].size == 4 ? float_nan : infinite ? half_inf : half_nan, scales[t].size);
             parts_refused(&p, layer == 2 ? "fc3.weight: weight" : "fc2.weight: weight");
@@ -479,13 +518,16 @@ static void outliers_out_of_order_or_range(void **state) {
     parts_refused(&p, "tensor fc2.outlier_weight: element 3 is not a finite number");
     parts_of(&kinds[9], &p); /* more columns than inputs */
     static const int32_t many[15] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
-    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {15}, 15, 60, many};
+    *tensor(p.file, "fc2.outlier_columns") =
+        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {15}, 15, 60, many};
     parts_refused(&p, "fc2.outlier_columns has 15 columns: expected 1 to 14");
     parts_of(&kinds[9], &p); /* none: then the tensor is not there */
-    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {0}, 0, 0, many};
+    *tensor(p.file, "fc2.outlier_columns") =
+        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {0}, 0, 0, many};
     parts_refused(&p, "fc2.outlier_columns has 0 columns");
     parts_of(&kinds[9], &p); /* fewer columns than weights */
-    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {1}, 1, 4, many};
+    *tensor(p.file, "fc2.outlier_columns") =
+        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {1}, 1, 4, many};
     parts_refused(&p, "fc2.outlier_weight");
 }
 
@@ -508,7 +550,8 @@ static void dynamic_values_that_are_no_numbers(void **state) {
 
 static void bits_that_are_none(void **state) {
     (void)state;
-    static const char *const texts[] = {"", "0", "1", "5", "8", "44", "-4", "4 ", " 4", "four", "\x34\x34\x34"};
+    static const char *const texts[] = {"",   "0",  "1",  "5",    "8",           "44",
+                                        "-4", "4 ", " 4", "four", "\x34\x34\x34"};
     char path[128];
     strcpy(path, write_kind(&kinds[10], "bits")); /* in_folder's texts do not last */
     struct st_file *file = calloc(1, sizeof *file);
@@ -573,9 +616,11 @@ static void lift_limit(rlim_t before) {
 
 static void a_small_file_that_promises_gigabytes(void **state) {
     (void)state;
-    static const char *const huge[] = {"int4/row", "int2/tensor", "q4_K", "nf4", "nf4-dq", "f16", "f32", "int8/16384", "uint2/1"};
-    static const char *const shapes[] = {"mlp 16384-16384-10", "mlp 21-14-16384-16384-10",
-                                         "mlp 16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-10"};
+    static const char *const huge[] = {"int4/row", "int2/tensor", "q4_K",       "nf4",    "nf4-dq",
+                                       "f16",      "f32",         "int8/16384", "uint2/1"};
+    static const char *const shapes[] = {
+        "mlp 16384-16384-10", "mlp 21-14-16384-16384-10",
+        "mlp 16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-10"};
     for (int s = 0; s < 3; s++) {
         for (size_t t = 0; t < sizeof huge / sizeof *huge; t++) {
             struct parts p;
@@ -625,7 +670,8 @@ static void cut_files_are_refused(void **state) {
         for (size_t length = 0; length < size; length += length < 3000 && k % 4 == 0 ? 1 : 97) {
             struct model model;
             write_bytes(cut, bytes, length);
-            if (model_read(cut, &model, NULL, &err)) fail_msg("%s: %zu of %zu bytes were read", kinds[k].format, length, size);
+            if (model_read(cut, &model, NULL, &err))
+                fail_msg("%s: %zu of %zu bytes were read", kinds[k].format, length, size);
             assert_error(err.text, cut, "");
             tried++;
         }
@@ -656,12 +702,18 @@ static void mutations(void **state) {
             int changes = 1 + (int)rng_below(&rng, 4);
             bool in_header = rng_below(&rng, 2);
             for (int i = 0; i < changes; i++) {
-                at[i] = in_header ? rng_below(&rng, (uint32_t)header) : header + rng_below(&rng, (uint32_t)(size - header));
+                at[i] = in_header ? rng_below(&rng, (uint32_t)header)
+                                  : header + rng_below(&rng, (uint32_t)(size - header));
                 kept[i] = bytes[at[i]];
                 switch (rng_below(&rng, 3)) {
-                case 0: bytes[at[i]] = (char)rng_next(&rng); break;
-                case 1: bytes[at[i]] = (char)(bytes[at[i]] ^ 1 << rng_below(&rng, 8)); break;
-                default: bytes[at[i]] = in_header ? "0123456789-/[]{},\":"[rng_below(&rng, 19)] : (char)0xff;
+                case 0:
+                    bytes[at[i]] = (char)rng_next(&rng);
+                    break;
+                case 1:
+                    bytes[at[i]] = (char)(bytes[at[i]] ^ 1 << rng_below(&rng, 8));
+                    break;
+                default:
+                    bytes[at[i]] = in_header ? "0123456789-/[]{},\":"[rng_below(&rng, 19)] : (char)0xff;
                 }
             }
             write_bytes(changed, bytes, size);
@@ -682,6 +734,8 @@ static void mutations(void **state) {
 }
 
 int main(void) {
+    omp_set_num_threads(1); /* small matrices: on a busy machine threads would only wait for each other */
+    gemm_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(coded_files_come_back),
         cmocka_unit_test(dynamic_files_come_back),

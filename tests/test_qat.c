@@ -1,6 +1,7 @@
-/* Quantization-aware training: the fake-quantized forward pass against the integer network it promises, and what training
- * does for few bits, on the built-in digits. */
+/* Quantization-aware training: the fake-quantized forward pass against the integer network it promises, and
+ * what training does for few bits, on the built-in digits. */
 #include "data/digits.h"
+#include "nn/gemm.h"
 #include "quant/gptq.h"
 #include "quant/qat.h"
 
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@ static const struct mlp_shape shape = {3, {PIXELS, 32, 24, CLASSES}};
 static const int bit_widths[] = {2, 3, 4, 8};
 static uint8_t images[(TRAIN + TEST) * PIXELS], labels[TRAIN + TEST];
 static const uint8_t *const test_images = images + TRAIN * PIXELS, *const test_labels = labels + TRAIN;
-static struct mlp fp32;                           /* trained */
+static struct mlp fp32;                             /* trained */
 static struct range calibrated[MLP_MAX_LAYERS + 1]; /* its activations */
 static struct error err;
 
@@ -137,12 +139,13 @@ static double share_equal(const uint8_t *a, const uint8_t *b, size_t n, int *wid
 static void round_biases(const struct qmlp *q, struct mlp *mlp) {
     for (int l = 0; l < shape.layers; l++)
         for (int c = 0; c < shape.widths[l + 1]; c++)
-            mlp->layer[l].bias[c] = (float)q->layer[l].bias[c] * q->activation[l].scale * qmlp_weight_scale(q, l, c);
+            mlp->layer[l].bias[c] =
+                (float)q->layer[l].bias[c] * q->activation[l].scale * qmlp_weight_scale(q, l, c);
 }
 
-/* What separates the two is eq. 5's rounding of the biases, worth up to M / 2 codes, and ties that a float sum misses.
- * With the biases rounded, only ties are left: less than one code in 1000 differs, by one. Without, one layer differs by
- * one code at most, and all layers together by two. */
+/* What separates the two is eq. 5's rounding of the biases, worth up to M / 2 codes, and ties that a float
+ * sum misses. With the biases rounded, only ties are left: less than one code in 1000 differs, by one.
+ * Without, one layer differs by one code at most, and all layers together by two. */
 static void the_fake_forward_pass_is_the_integer_one(void **state) {
     (void)state;
     static uint8_t fake[2][TEST * PIXELS], chain[2][TEST * PIXELS], alone[TEST * PIXELS];
@@ -174,10 +177,12 @@ static void the_fake_forward_pass_is_the_integer_one(void **state) {
             double share = share_equal(y, alone, n, &widest);
             const char *form = rounded ? ", biases rounded" : "";
             if (!(share >= least_alone && widest <= 1))
-                fail_msg("%d bits%s, fc%d alone: %.4f equal, the others up to %d apart", bits, form, l + 1, share, widest);
+                fail_msg("%d bits%s, fc%d alone: %.4f equal, the others up to %d apart", bits, form, l + 1,
+                         share, widest);
             share = share_equal(y, chain[(l + 1) % 2], n, &widest);
             if (!(share >= least && widest <= 2))
-                fail_msg("%d bits%s, up to fc%d: %.4f equal, the others up to %d apart", bits, form, l + 1, share, widest);
+                fail_msg("%d bits%s, up to fc%d: %.4f equal, the others up to %d apart", bits, form, l + 1,
+                         share, widest);
         }
         qmlp_free(&q);
         mlp_workspace_free(&ws);
@@ -272,7 +277,8 @@ static void few_bits_are_where_it_pays(void **state) {
         int least_squares = right_answers_of_rounding(bit_widths[t], GRID_MSE);
         if (!(qat >= TEST * 8 / 10)) fail_msg("%d bits: %d of %d right", bit_widths[t], qat, TEST);
         if (bit_widths[t] == 2 && !(qat > rtn + TEST / 5 && qat > least_squares + TEST / 50))
-            fail_msg("2 bits: %d right, round to nearest %d, on the least squares grid %d", qat, rtn, least_squares);
+            fail_msg("2 bits: %d right, round to nearest %d, on the least squares grid %d", qat, rtn,
+                     least_squares);
         qmlp_free(&q);
         mlp_free(&mlp);
     }
@@ -299,6 +305,8 @@ static void an_absurd_rate_is_an_error(void **state) {
 }
 
 int main(void) {
+    omp_set_num_threads(1); /* small matrices: on a busy machine threads would only wait for each other */
+    gemm_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fake_forward_pass_is_the_integer_one),
         cmocka_unit_test(many_bits_are_near_fp32),

@@ -1,5 +1,5 @@
-/* Activations quantized at run time, against the same worked out in plain loops: one range a batch (dynamic), one scale an
- * image with outlier columns apart in fp16 (LLM.int8()). */
+/* Activations quantized at run time, against the same worked out in plain loops: one range a batch (dynamic),
+ * one scale an image with outlier columns apart in fp16 (LLM.int8()). */
 #include "base/rng.h"
 #include "quant/half.h"
 #include "quant/qdynamic.h"
@@ -26,8 +26,8 @@ static struct error err;
         if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
     } while (0)
 
-/* Every ninth hidden neuron is loud: an outlier column of the layer behind. Pixels 5 and 6 are dead, images differ in
- * brightness. */
+/* Every ninth hidden neuron is loud: an outlier column of the layer behind. Pixels 5 and 6 are dead, images
+ * differ in brightness. */
 static void make_network(uint64_t seed, struct mlp *mlp) {
     struct rng rng = rng_seeded(seed);
     CHECK(mlp_create(&shape, mlp, &err));
@@ -68,7 +68,8 @@ static bool is_outlier(const struct qdynamic_layer *d, int k) {
 }
 
 /* count images from first on, from the fp32 network: nothing but its weights and the outlier columns. */
-static void plain_forward(const struct mlp *mlp, const struct qdynamic *q, int first, int count, float *logits) {
+static void plain_forward(const struct mlp *mlp, const struct qdynamic *q, int first, int count,
+                          float *logits) {
     static float x[IMAGES * WIDEST], y[IMAGES * WIDEST];
     for (int i = 0; i < count * INPUTS; i++) x[i] = (float)images[first * INPUTS + i] / 255.0f;
     for (int l = 0; l < shape.layers; l++) {
@@ -99,7 +100,8 @@ static void plain_forward(const struct mlp *mlp, const struct qdynamic *q, int f
                     if (is_outlier(&q->layer[l], k))
                         apart += xk * float_from_half(half_from_float(w[k]));
                     else
-                        sum += (long)(code(xk, s_x, zero, lowest, highest) - zero) * code(w[k], s_w, 0, -127, 127);
+                        sum += (long)(code(xk, s_x, zero, lowest, highest) - zero) *
+                               code(w[k], s_w, 0, -127, 127);
                 }
                 float value = s_x * s_w * (float)sum + d->bias[c] + apart;
                 y[i * d->out + c] = l + 1 < shape.layers && value < 0 ? 0 : value;
@@ -160,7 +162,8 @@ static void weights_are_eq_4_a_row(void **state) {
                     assert_int_equal(layer->weight[c * d->in + k], expected);
                     assert_int_equal(layer->wide_weight[c * d->in + k], expected);
                     if (is_outlier(layer, k))
-                        assert_int_equal(layer->outlier_weight[c * layer->outliers + j++], half_from_float(w));
+                        assert_int_equal(layer->outlier_weight[c * layer->outliers + j++],
+                                         half_from_float(w));
                 }
             }
         }
@@ -304,7 +307,8 @@ static void logits_are_near_fp32_and_nearer_with_outliers_apart(void **state) {
             struct qdynamic q;
             struct qdynamic_workspace q_ws;
             converted(&mlp, t > 0, thresholds[t], &q, &q_ws);
-            difference[t] = mean_difference(qdynamic_forward(&q, images, IMAGES, &q_ws), ws.activation[shape.layers]);
+            difference[t] =
+                mean_difference(qdynamic_forward(&q, images, IMAGES, &q_ws), ws.activation[shape.layers]);
             qdynamic_workspace_free(&q_ws);
             qdynamic_free(&q);
         }
@@ -358,7 +362,8 @@ static void zeros_all_over(void **state) {
         converted(&mlp, vector_wise, 6, &q, &ws);
         const float *logits = qdynamic_forward(&q, images, IMAGES, &ws);
         for (int i = 0; i < IMAGES * CLASSES; i++) assert_true(logits[i] == 0);
-        assert_int_equal(qdynamic_predict(&q, images, IMAGES, &ws, predicted), IMAGES); /* all ties, the lowest class */
+        assert_int_equal(qdynamic_predict(&q, images, IMAGES, &ws, predicted),
+                         IMAGES); /* all ties, the lowest class */
         for (int i = 0; i < IMAGES; i++) assert_int_equal(predicted[i], 0);
         qdynamic_workspace_free(&ws);
         qdynamic_free(&q);

@@ -66,26 +66,27 @@ void list_text(const double *values, int count, int decimals, char *text, size_t
 
 /* ---- what claims are measured on: made when the first claim asks, NULL after an error -------------------------- */
 
+enum { AUDIT_FP32, AUDIT_CHANNEL, AUDIT_TENSOR };                         /* the exercise's models */
+enum { SPEED_FP32, SPEED_FP16, SPEED_BF16, SPEED_INT8, SPEED_INT4, AUDIT_SPEEDS }; /* those that are timed together */
+
 struct audit {
     const char *source, *results;    /* --data, --results */
     char models[4096];               /* folder */
     struct training_recipe training; /* of the first seed */
     int calibration, seeds;
-    bool has_data, has_exercise, has_ladder, has_speeds, has_extra;
+    bool has_data, has_exercise, has_ladder, has_speeds;
     struct dataset data;
     struct exercise exercise;        /* fp32, int8 per channel, int8 per tensor, from the first seed */
     struct ladder ladder;
     struct ladder_options ladder_options;
     struct model_notes notes;
     struct rung_result *rungs;       /* [rung_count] those asked for; a model of 0 layers: not yet */
-    double extra_mean, extra_error;  /* per-tensor's drop beyond per-channel's, points over the seeds */
+    double speeds[AUDIT_SPEEDS];     /* images a second, of the same run */
 };
-
-enum { AUDIT_FP32, AUDIT_CHANNEL, AUDIT_TENSOR }; /* the exercise's models */
 
 const struct dataset *audit_data(struct audit *a, struct error *err);
 const struct exercise *audit_exercise(struct audit *a, struct error *err);
-const struct rung_result *audit_rung(struct audit *a, const struct claim *c, struct error *err);
+const struct rung_result *audit_rung(struct audit *a, const char *format, int block, const char *method, struct error *err);
 void audit_free(struct audit *a);
 
 /* Creates the folder of models; false when it cannot. */
@@ -151,7 +152,7 @@ MEASURE(measure_error_of_range);
 MEASURE(measure_rung_gap);
 MEASURE(measure_rung_drop);
 MEASURE(measure_half_of_int8);
-MEASURE(measure_gptq_gain);
+MEASURE(measure_method_gain);
 MEASURE(measure_speed);
 MEASURE(measure_int8_units);
 #undef MEASURE

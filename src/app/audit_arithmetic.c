@@ -112,7 +112,7 @@ bool measure_storage(struct audit *a, const struct claim *c, struct finding *f, 
     enum { WIDTH = 4096 };
     struct codec codec = {format_find(c->rung.format), c->rung.block};
     double bytes = (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH, gb = 7 * bytes;
-    return found(f, gb, "%.4g bytes, %.4g GB", bytes, gb);
+    return found(f, gb, "%.5g B, %.4g GB", bytes, gb);
 }
 
 static float sixteen_bits(unsigned bits, int bf16) {

@@ -34,7 +34,8 @@ bool measure_int8_parameters(struct audit *a, const struct claim *c, struct find
     if (!listing_shape(AS_COUNTED, &shape, err)) return false;
     for (int i = 1; i <= shape.layers; i++) biases += (size_t)shape.widths[i];
     size_t weights = mlp_parameter_count(&shape) - biases;
-    if (c->which == 0) return found(f, (double)(weights + biases), "%zu weights + %zu biases = %zu", weights, biases, weights + biases);
+    if (c->which == 0)
+        return found(f, (double)(weights + biases), "%zu weights + %zu biases = %zu", weights, biases, weights + biases);
     double words = (double)weights / 4 + (double)biases;
     return found(f, words, "%zu / 4 + %zu = %.0f", weights, biases, words);
 }
@@ -78,7 +79,8 @@ static bool listing_convert(const struct mlp *mlp, struct rng *rng, struct qmlp 
     return convert(mlp, ranges, &config, out, &saturated, err);
 }
 
-static bool written_sizes(struct audit *a, const struct mlp *mlp, const struct qmlp *q, uint64_t bytes[2], struct error *err) {
+static bool written_sizes(struct audit *a, const struct mlp *mlp, const struct qmlp *q, uint64_t bytes[2],
+                          struct error *err) {
     static const struct model_notes notes = {.seed = "1", .training = "none"};
     char paths[2][4200];
     snprintf(paths[0], sizeof paths[0], "%s/listing-fp32.safetensors", a->models);

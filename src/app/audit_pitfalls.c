@@ -88,11 +88,6 @@ bool measure_int8_product(struct audit *a, const struct claim *c, struct finding
 
 enum { TERMS = 1024 };
 
-/* How many products of the highest codes fit below a limit. */
-static int products_below(int limit) {
-    return limit / (127 * 127);
-}
-
 /* Sums of products of random codes that end outside the accumulator. which: its bits, 8 or 16 */
 bool measure_sums(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     (void)a, (void)err;
@@ -105,8 +100,7 @@ bool measure_sums(struct audit *a, const struct claim *c, struct finding *f, str
         outside += sum > limit || sum < -limit - 1;
     }
     double percent = 100.0 * outside / SUMS;
-    return found(f, percent, "%.1f%% of random sums; of the largest products %d fit%s", percent, products_below(limit),
-                 products_below(limit) == 1 ? "s" : "");
+    return found(f, percent, "%.1f%% of random sums; room for %d times 127 x 127", percent, limit / (127 * 127));
 }
 
 bool measure_worst_sum(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {

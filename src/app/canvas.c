@@ -57,8 +57,9 @@ bool tiles_write(const struct tiles *tiles, const char *head, const char *folder
     if (!canvas_create(CANVAS_MARGIN + TILE_COLUMNS * (wide + CANVAS_MARGIN),
                        CANVAS_HEAD + CANVAS_MARGIN + rows * (high + CANVAS_MARGIN), &c, err))
         return false;
-    char text[256];
-    snprintf(text, sizeof text, tiles->count > TILES_MAX ? "%.200s; the first %d:" : "%.200s", head, TILES_MAX);
+    char text[256], more[32] = "";
+    if (tiles->count > TILES_MAX) snprintf(more, sizeof more, "; the first %d:", TILES_MAX);
+    snprintf(text, sizeof text, "%.200s%s", head, more);
     canvas_text(&c, CANVAS_MARGIN, CANVAS_MARGIN, text);
     for (int i = 0; i < shown; i++)
         draw_tile(&c, tiles, tiles->images[i], CANVAS_MARGIN + i % TILE_COLUMNS * (wide + CANVAS_MARGIN),

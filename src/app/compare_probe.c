@@ -30,6 +30,10 @@ void probe_free(struct probe *p) {
     block_free(&p->block);
 }
 
+size_t probe_batch(const struct model *model) {
+    return model->kind == MODEL_DYNAMIC ? 64 : PROBE_BATCH;
+}
+
 static void run_mlp(struct probe *p, const uint8_t *images, int count) {
     const struct mlp_shape *shape = &p->model->shape;
     mlp_load_images(&p->model->mlp, images, count, &p->mlp_ws);
@@ -86,8 +90,8 @@ float *probe_logits(const struct model *model, const struct split *split, struct
         free(logits);
         return NULL;
     }
-    for (size_t first = 0; first < split->count; first += PROBE_BATCH) {
-        size_t n = split->count - first < PROBE_BATCH ? split->count - first : PROBE_BATCH;
+    for (size_t first = 0, batch = probe_batch(model); first < split->count; first += batch) {
+        size_t n = split->count - first < batch ? split->count - first : batch;
         probe_run(&p, split->images + first * inputs, (int)n);
         memcpy(logits + first * classes, p.activation[layers], n * classes * sizeof *logits);
     }

@@ -4,8 +4,7 @@
 
 #include "app/report.h"
 
-/* As in evaluate(): models with ranges taken at run time take those of 64 images. */
-enum { PROBE_BATCH = 64 };
+enum { PROBE_BATCH = 512 }; /* images at a time, at most */
 
 struct probe {
     const struct model *model;
@@ -19,6 +18,9 @@ struct probe {
 /* Error: out of memory. Release with probe_free, also after an error. */
 bool probe_create(const struct model *model, struct probe *p, struct error *err);
 void probe_free(struct probe *p);
+
+/* Images at a time: as in evaluate(), models with ranges taken at run time take those of 64 images. */
+size_t probe_batch(const struct model *model);
 
 /* Fills activation (and code) for images [count][inputs], count <= PROBE_BATCH. */
 void probe_run(struct probe *p, const uint8_t *images, int count);

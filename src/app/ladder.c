@@ -147,7 +147,7 @@ static bool run_given(const struct ladder_run *run, const char *path, const stru
 static bool run_seeds(struct ladder_run *run, const struct dataset *data, struct table *t, struct rung_sums *sums,
                       struct error *err) {
     uint64_t first = run->training.seed;
-    for (int i = 0; i < run->seeds; i++) {
+    for (int i = run->seeds - 1; i >= 0; i--) { /* the first last: the files that stay are those of the table */
         struct mlp mlp;
         struct train_report report;
         struct model_notes notes = {0};

@@ -102,6 +102,11 @@ bool ladder_create(const struct dataset *data, const struct mlp *fp32, const str
                    const struct ladder_options *options, const struct training_recipe *training, struct ladder *out,
                    struct error *err) {
     *out = (struct ladder){.data = data, .fp32 = fp32, .notes = notes, .options = options, .training = training};
+    bool divides = false; /* before the files of an earlier run are written over */
+    for (int i = 0; i < fp32->shape.layers; i++) divides = divides || fp32->shape.widths[i] % options->group == 0;
+    if (!divides) return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group, options->group);
+    if ((size_t)options->images > data->train.count)
+        return fail(err, "--images %d: there are only %zu training images", options->images, data->train.count);
     if ((out->images = calibration_images(&data->train, options->images, err)) && calibrate_ranges(out, err) &&
         make_test_grams(out, err))
         return true;

@@ -255,7 +255,8 @@ static float nf4_dq_absmax(const uint8_t *bytes, int block) {
     float mean, scale;
     memcpy(&mean, bytes, 4);
     memcpy(&scale, bytes + 4, 4);
-    return fmaxf(0, mean + scale * (float)((int)bytes[8 + block] - 128));
+    float absmax = mean + scale * (float)((int)bytes[8 + block] - 128);
+    return absmax < 0 ? 0 : absmax; /* a NaN stays one: a file's reader must see it */
 }
 
 static void nf4_dq_encode(const float *w, int n, uint8_t *bytes) {

@@ -1,0 +1,187 @@
+#!/bin/sh
+# TAP tests of `mnistq ladder` on a small set of built-in digits. From the root of the repository:
+#   BUILD=build sh tests/cli/ladder.sh
+# shellcheck disable=SC2317 # most functions are only called through check
+
+. tests/cli/tap.sh
+
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+mnistq=$BUILD/mnistq
+[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+"$BUILD/tests/make_idx" "$TMP/idx" 1500 200 || tap_bail "$BUILD/tests/make_idx does not work"
+cd "$TMP" || exit 1
+
+ladder() { # RESULTS [OPTION...]
+    ladder_results=$1
+    shift
+    "$mnistq" ladder --data idx --results "$ladder_results" --hidden 16 --epochs 2 --images 200 "$@"
+}
+size() { wc -c <"$1" | tr -d ' '; }
+no_partial() { [ -z "$(find "$TMP" -name '*.partial*')" ]; }
+rows() { # CSV: without header and notes; a comma within quotes becomes a semicolon
+    grep -v '^#' "$1" | sed 1d | awk -F'"' -v OFS='' '{ for (i = 2; i <= NF; i += 2) gsub(",", ";", $i) } 1'
+}
+cell() { # CSV ROW COLUMN-NAME, rows from 1
+    column=$(grep -v '^#' "$1" | sed 1q | tr ',' '\n' | grep -n -x "$3" | cut -d: -f1)
+    rows "$1" | sed -n "$2p" | cut -d, -f"$column"
+}
+parses() { # JSON
+    if command -v jq >/dev/null; then
+        jq -e '.rows | length' "$1"
+    else
+        python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))["rows"]))' "$1"
+    fi
+}
+
+# ---- two seeds ----------------------------------------------------------------------------------------------
+
+check 'help' "$mnistq" ladder --help
+check_grep '^usage: mnistq ladder \[options\] \[MODEL\]' "$TMP/out" 'help: usage'
+check_grep '\[56\]' "$TMP/out" 'help: the default of --group'
+
+check 'two seeds' ladder r --seeds 2 --json
+cp "$TMP/out" out.json
+check 'nothing on stderr when it is no terminal' [ ! -s "$TMP/err" ]
+for file in ladder.md ladder.csv ladder-seeds.md ladder-seeds.csv ladder.svg; do
+    check "$file is there" [ -s "r/$file" ]
+done
+check 'nothing half-written is left' no_partial
+rungs=$(rows r/ladder.csv | wc -l | tr -d ' ')
+check 'many rungs' [ "$rungs" -ge 40 ]
+check 'a file for each' [ "$(find r/models/ladder -name '*.safetensors' | wc -l)" -eq "$rungs" ]
+check 'a row for each in the table of the seeds' [ "$(rows r/ladder-seeds.csv | wc -l)" -eq "$rungs" ]
+if command -v jq >/dev/null || command -v python3 >/dev/null; then
+    check '--json is JSON' parses out.json
+    check '--json: a row for each' [ "$(parses out.json)" = "$rungs" ]
+else
+    skip '--json is JSON' 'there is neither jq nor python3'
+fi
+check_grep '^<svg ' r/ladder.svg 'the picture is SVG'
+check_grep '</svg>$' r/ladder.svg 'the picture is whole'
+if command -v xmllint >/dev/null; then check 'the picture is XML' xmllint --noout r/ladder.svg; fi
+check_grep 'Warning: 200 images for the 784 inputs of fc1: GPTQ.s Hessian has not full rank' r/ladder.md 'too few images: a warning'
+check_no_grep 'Warning.*inputs of fc2' r/ladder.md '... not for the 16 inputs of fc2'
+check_grep '^# seeds: 1 to 2' r/ladder.csv 'the seeds are told'
+check_grep 'not MNIST' r/ladder.csv 'that these are not MNIST is told'
+
+same_names() { # the two tables name the same rungs in the same order
+    rows r/ladder.csv | cut -d, -f1,2 >a.names
+    rows r/ladder-seeds.csv | cut -d, -f1,2 >b.names
+    cmp a.names b.names && [ "$(sort a.names | uniq -d | wc -l)" -eq 0 ]
+}
+check 'the rungs are named alike, each once' same_names
+
+# those of the codes and not much more; a small network pads its rows of 16 to blocks of 256
+bits_are_sane() {
+    rows r/ladder.csv | awk -F, '
+        { b = $1; sub(/^[a-z]+/, "", b); sub(/[^0-9].*/, "", b); b += 0; most = $1 ~ /_K/ ? 2 * b : 1.4 * b
+          n++; if (b < 2 || !($4 >= b && $4 <= most)) { print; bad = 1 } }
+        END { exit bad || n < 40 }'
+}
+check 'bits per weight are those of the format and its overhead' bits_are_sane
+files_agree() { # bytes by stat, and the ratio
+    i=0
+    full=$(size r/models/ladder/00-*)
+    for file in r/models/ladder/*; do
+        i=$((i + 1))
+        [ "$(cell r/ladder.csv "$i" file_bytes)" = "$(size "$file")" ] || { echo "$file" && return 1; }
+        [ "$(cell r/ladder.csv "$i" ratio)" = "$(awk -v a="$full" -v b="$(size "$file")" 'BEGIN { printf "%.2f", a / b }')" ] ||
+            { echo "$file" && return 1; }
+    done
+}
+check 'file_bytes is what stat says' files_agree
+seconds_and_speed() { rows r/ladder.csv | awk -F, '!($15 >= 0 && $16 > 0) { print; bad = 1 } END { exit bad }'; }
+check 'every rung has its seconds and its speed' seconds_and_speed
+
+# ---- every rung's file --------------------------------------------------------------------------------------
+
+{
+    printf 'P5\n28 28\n255\n'
+    tail -c +17 idx/t10k-images-idx3-ubyte | head -c 784
+} >digit.pgm
+evaluated() { "$mnistq" eval "$1" --data idx --json | sed -n 's/.*"accuracy_percent":[^0-9]*\([0-9.]*\).*/\1/p'; }
+evaluate_all() { # the file of each row gives its accuracy
+    i=0
+    for file in r/models/ladder/*; do
+        i=$((i + 1))
+        found=$(evaluated "$file")
+        [ "$found" = "$(cell r/ladder.csv "$i" accuracy_percent)" ] || { echo "$file: $found" && return 1; }
+    done
+    [ -n "$found" ]
+}
+predict_all() {
+    for file in r/models/ladder/*; do "$mnistq" predict "$file" digit.pgm >shown || { echo "$file" && return 1; }; done
+    [ -s shown ]
+}
+inspect_all() { # every byte of a file is accounted for
+    for file in r/models/ladder/*; do
+        "$mnistq" inspect "$file" >shown || { echo "$file" && return 1; }
+        [ "$(sed -n 's/^ *whole file *\([0-9]*\) .*/\1/p' shown)" = "$(size "$file")" ] || { echo "$file" && return 1; }
+    done
+}
+paired() { # changed >= fixed + broken; accuracy follows from fp32's, fixed and broken
+    rows r/ladder.csv | awk -F, '
+        NR == 1 { fp32 = $9 }
+        { d = fp32 + ($13 - $14) / 2 - $9; if ($12 < $13 + $14 || d > 0.011 || d < -0.011) { print; bad = 1 } }
+        END { exit bad || fp32 < 50 }'
+}
+check "each file gives the table's accuracy" evaluate_all
+check 'each file predicts' predict_all
+check 'each file can be inspected' inspect_all
+check 'accuracy, fixed and broken agree' paired
+near_fp32() { rows r/ladder.csv | awk -F, '$1 ~ /16$|^int8|^q8_0/ && $2 != "QAT" { n++; if ($11 > 1.5 || $11 < -1.5) { print; bad = 1 } } END { exit bad || n != 7 }'; }
+check '8 bits and more are near fp32' near_fp32
+mean_of_seeds() { [ "$(rows r/ladder-seeds.csv | cut -d, -f5 | sort -u | wc -l)" -gt 10 ] && rows r/ladder-seeds.csv | awk -F, '!($6 != "" && $6 >= 0) { bad = 1 } END { exit bad }'; }
+check 'two seeds have a mean and a spread' mean_of_seeds
+
+# ---- one given model ----------------------------------------------------------------------------------------
+
+model=r/models/ladder/00-f32--.safetensors
+check 'a MODEL, another group and name' ladder one --group 49 --images 1 --name mine "$model"
+for file in mine.md mine.csv mine-seeds.csv mine.svg models/mine/16-int4-49-GPTQ.safetensors; do
+    check "a MODEL: $file" [ -s "one/$file" ]
+done
+check_grep '^int4/49,GPTQ,' one/mine.csv 'a MODEL: the group is that of --group'
+check 'a MODEL: fp32 is the model' [ "$(cell one/mine.csv 1 accuracy_percent)" = "$(cell r/ladder.csv 1 accuracy_percent)" ]
+check_grep '^# model: ' one/mine.csv 'a MODEL: its name is told'
+check_grep 'Warning: 1 images for the 16 inputs of fc2' one/mine.md 'one image: a warning for fc2 too'
+check_grep '^f32,-,32.000,,[0-9.]*,,' one/mine-seeds.csv 'a MODEL: one network has no spread'
+
+# ---- what is wrong ------------------------------------------------------------------------------------------
+
+refused() { # STATUS PATTERN NAME [OPTION...]
+    refused_status=$1 refused_pattern=$2 refused_name=$3
+    shift 3
+    rm -rf wrong
+    check_status "$refused_status" "$refused_name" ladder wrong "$@"
+    check_grep "$refused_pattern" "$TMP/err" "$refused_name: says so"
+    check "$refused_name: no table" [ ! -e wrong/ladder.md ]
+}
+cksum r/models/ladder/* >before
+refused 1 '^mnistq: .*a group of 5000 weights divides the inputs of no layer$' 'a group of 5000' --group 5000 "$model"
+refused 1 '^mnistq: .*a group of 15 weights' 'a group of 15' --group 15 "$model"
+check_status 1 'a group of 5000 where a ladder is' ladder r --group 5000 "$model"
+cksum r/models/ladder/* >after
+check 'a group of 5000: the ladder that was there stays' cmp before after
+refused 2 '^mnistq.*--group' 'a group of 0' --group 0 "$model"
+refused 2 '^mnistq.*--group' 'a group of -7' --group -7 "$model"
+refused 2 '^mnistq.*--group' 'a group that is no number' --group row "$model"
+refused 2 '^mnistq.*--name' 'a name with a folder' --name ../x "$model"
+refused 2 '^mnistq.*--name' 'an empty name' --name '' "$model"
+refused 2 '^mnistq.*--damping' 'no damping' --damping 0 "$model"
+refused 2 '^mnistq.*--threshold' 'a threshold that is no number' --threshold nan "$model"
+refused 2 '^mnistq.*unexpected' 'two models' "$model" "$model"
+refused 1 '^mnistq: .*--images 1501: there are only 1500' 'more images than there are' --images 1501 "$model"
+refused 1 '^mnistq: .*--calibration 1501: there are only 1500' 'more calibration than there is' --calibration 1501 "$model"
+for file in 05-int8-row-static 06-int8-row-dynamic 16-int4-56-GPTQ; do
+    refused 1 "^mnistq: r/models/ladder/$file.safetensors: .*fp32 model is needed" "a MODEL that is $file" \
+        "r/models/ladder/$file.safetensors"
+done
+refused 1 '^mnistq: nothing.safetensors: ' 'no such MODEL' nothing.safetensors
+refused 1 '^mnistq: nowhere' 'no such data' --data nowhere "$model"
+: >file
+check_status 1 'results in a file' ladder file/r "$model"
+check 'nothing half-written is left after errors' no_partial
+
+tap_done

@@ -1,0 +1,176 @@
+#!/bin/sh
+# TAP tests of `mnistq trace` on a small set of built-in digits: BUILD=build sh tests/cli/trace.sh
+# shellcheck disable=SC2317 # most functions are only called through check
+
+. tests/cli/tap.sh
+
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+mnistq=$BUILD/mnistq
+[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+"$BUILD/tests/make_idx" "$TMP/idx" 1000 100 || tap_bail "$BUILD/tests/make_idx does not work"
+cd "$TMP" || exit 1
+
+"$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
+    "$mnistq" quantize fp32.st --data idx --out int8.st >/dev/null &&
+    "$mnistq" quantize fp32.st --data idx --scheme per-tensor --activations symmetric --out symmetric.st >/dev/null &&
+    "$mnistq" train --data idx --hidden 12 --epochs 1 --out other.st >/dev/null ||
+    tap_bail 'train or quantize does not work'
+
+equal() { [ "$1" = "$2" ] || { echo "$1 is not $2" >&2; false; }; }
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+check 'trace' "$mnistq" trace int8.st --image 3 --data idx --fp32 fp32.st --results r
+cp "$TMP/out" page
+check_grep '^The path:  pixels  ->  fc1 neuron [0-9]+  ->  fc2 neuron [0-9]+  ->  fc3 logit [0-9]+$' "$TMP/out" 'the path'
+check_grep 'is the one of the integer engine' "$TMP/out" 'checked against the engine'
+check 'no line is wider than a terminal of 110' sh -c "awk 'length > 110 { exit 1 }' page"
+check 'the page is written too' cmp page r/trace.txt
+check_grep '^# command: mnistq trace ' r/trace.csv 'trace.csv: its command'
+check 'trace without --fp32' "$mnistq" trace int8.st --data idx
+check_no_grep fp32 "$TMP/out" 'trace without --fp32 speaks of none'
+"$mnistq" eval int8.st --data idx --predictions predictions.csv >/dev/null
+for image in 0 7 99; do
+    "$mnistq" trace int8.st --image $image --data idx >page
+    check "image $image: predicted as eval does" equal "$(sed -n 's/^  predicted: \([0-9]*\) .*/\1/p' page)" \
+        "$(awk -F, -v i=$image '$1 == i { print $3 }' predictions.csv)"
+done
+check '--neuron' "$mnistq" trace int8.st --image 3 --neuron 1:5 --data idx
+check_grep '^The path:  pixels  ->  fc1 neuron 5 ' "$TMP/out" '--neuron leads the path'
+check '--neuron of the last layer' "$mnistq" trace int8.st --image 3 --neuron 3:0 --data idx
+check_grep ' ->  fc3 logit 0$' "$TMP/out" '--neuron of the last layer: that logit'
+check '--row' "$mnistq" trace int8.st --image 3 --row 14 --data idx
+check_grep 'a\. Pixel row 14,' "$TMP/out" '--row: shown in full'
+
+# ---- the numbers: eq. 5 and 6 in the rows of the table, by awk --------------------------------------------------------
+
+cat >check.awk <<'EOF'
+function bad(what) { print "fc" layer ": " what > "/dev/stderr"; failed = 1 }
+NR == 1 || /^#/ { next }
+$3 == "s_x" { layer = substr($1, 3); sum = 0 }
+$3 == "z_x" { z = $8 }
+$3 == "term" { if (($6 - z) * $7 != $8) bad("product of input " $4); sum += $8; if (sum != $9) bad("running sum at " $4) }
+$3 == "sum" { if ($8 != sum) bad("sum") }
+$3 == "b_q" { bias = $8 }
+$3 == "acc" { acc = $8; if (acc != sum + bias) bad("acc") }
+$3 == "sum w_q" { weights = $8 }
+$3 == "folded bias" { folded = $8; if (folded != bias - z * weights) bad("folded bias") }
+$3 == "sum x_q w_q" { if (folded + $8 != acc) bad("folding") }
+$3 == "m" { m = $8; if (m < 2 ^ 30 || m >= 2 ^ 31) bad("m") }
+$3 == "right" { right = $8 }
+$3 == "rounded" { exact = acc * m / 2 ^ right + 0.5; r = int(exact); if (r > exact) r--; if ($8 != r) bad("rounding"); rounded = $8 }
+$3 == "z_y" { z_y = $8 }
+$3 == "y_min" { lo = $8 }
+$3 == "y_max" { hi = $8 }
+$3 == "y_q" { y = rounded + z_y; y = y < lo ? lo : y > hi ? hi : y; if ($8 != y) bad("y_q"); checked++ }
+END { exit failed || checked != 3 }
+EOF
+for model in int8 symmetric; do
+    for image in 0 1 2 50; do
+        "$mnistq" trace $model.st --image $image --data idx --results $model-$image >/dev/null
+        check "$model, image $image: eq. 5 and 6, recomputed from the table" awk -F, -f check.awk $model-$image/trace.csv
+    done
+done
+
+# The whole network once more, from the two files alone.
+cat >engine.py <<'EOF'
+import json, math, struct, sys
+model, folder, image, table = sys.argv[1:5]
+image = int(image)
+b = open(model, "rb").read(); n = struct.unpack("<Q", b[:8])[0]; head = json.loads(b[8:8 + n])
+def tensor(name):
+    t = head[name]; a, e = t["data_offsets"]; code = {"F32": "f", "I32": "i", "I8": "b", "U8": "B"}[t["dtype"]]
+    raw = b[8 + n + a:8 + n + e]
+    return struct.unpack("<%d%s" % (len(raw) // struct.calcsize(code), code), raw)
+idx = open(folder + "/t10k-images-idx3-ubyte", "rb").read(); pixels = struct.unpack(">II", idx[8:16]); size = pixels[0] * pixels[1]
+x = list(idx[16 + image * size:16 + (image + 1) * size])
+symmetric = head["__metadata__"].get("activations") == "symmetric"
+layers = sum(name.endswith(".weight") for name in head)
+s, z = tensor("fc1.input_scale")[0], tensor("fc1.input_zero_point")[0]
+f32 = lambda v: struct.unpack("<f", struct.pack("<f", v))[0]
+x = [max(1 if symmetric else 0, min(255, round(f32(f32(p / 255) / s)) + z)) for p in x]
+codes = []
+for l in range(1, layers + 1):
+    last = l == layers
+    s_y = tensor("output_scale" if last else "fc%d.input_scale" % (l + 1))[0]
+    z_y = tensor("output_zero_point" if last else "fc%d.input_zero_point" % (l + 1))[0]
+    w, b_q, s_w = tensor("fc%d.weight" % l), tensor("fc%d.bias" % l), tensor("fc%d.weight_scale" % l)
+    y = []
+    for c in range(len(b_q)):
+        acc = b_q[c] + sum((x[k] - z) * w[c * len(x) + k] for k in range(len(x)))
+        fraction, exponent = math.frexp(s * s_w[c if len(s_w) > 1 else 0] / s_y)
+        m = round(fraction * 2 ** 31)
+        if m == 2 ** 31: m, exponent = m >> 1, exponent + 1
+        right = 31 - exponent
+        q = ((acc * m + (1 << (right - 1))) >> right) + z_y
+        y.append(max((1 if symmetric else 0) if last else z_y, min(255, q)))
+    codes.append(y); x, s, z = y, s_y, z_y
+found = 0
+for line in open(table):
+    cells = line.rstrip("\n").split(",")
+    if line.startswith("#"): continue
+    if cells[2] == "y_q":
+        assert codes[int(cells[0][2:]) - 1][int(cells[1])] == int(cells[7]), line; found += 1
+    if cells[2].startswith("logit") or cells[2].startswith('"logit'):
+        cells = line.replace('"logit, predicted"', "logit").rstrip("\n").split(",")
+        assert codes[-1][int(cells[1])] == int(cells[7]), line; found += 1
+assert found == layers + len(codes[-1]), found
+EOF
+if command -v python3 >/dev/null; then
+    for model in int8 symmetric; do
+        for image in 0 50; do
+            check "$model, image $image: the engine once more, from the files" python3 engine.py $model.st idx $image $model-$image/trace.csv
+        done
+    done
+    "$mnistq" trace int8.st --image 3 --data idx --json >j.json
+    check '--json' python3 -c 'import json
+rows = json.load(open("j.json"))["rows"]; assert sum(r["step"] == "y_q" for r in rows) == 3 and all(r["integer"] == 0 or r["integer"] for r in rows if r["step"] == "term")'
+else
+    skip 'the engine once more, from the files' 'there is no python3'
+fi
+
+# ---- the worksheet ---------------------------------------------------------------------------------------------------
+
+check 'worksheet' "$mnistq" trace int8.st --image 3 --data idx --worksheet --key key.txt
+cp "$TMP/out" sheet
+blanks() { grep -oE '\([0-9]+\)____' sheet | tr -d '()_' | sort -n; }
+answers() { grep -oE '\([0-9]+\) ' key.txt | tr -d '() ' | sort -n; }
+same_numbers() { blanks >blanks.txt && answers >answers.txt && [ "$(wc -l <blanks.txt)" -ge 20 ] && cmp blanks.txt answers.txt; }
+check 'a key for each blank, each numbered once' same_numbers
+in_order() { grep -oE '\([0-9]+\)____' sheet | tr -d '()_' >order.txt && blanks | cmp - order.txt; }
+check 'blanks are numbered as one reads' in_order
+check_no_grep 'Key to the worksheet' sheet 'the key is not on the sheet'
+"$mnistq" trace int8.st --image 3 --data idx --results full >/dev/null
+row_is() { # STEP COLUMN: of each layer, its number is among the answers
+    grep ",$1," full/trace.csv | cut -d, -f8 | while read -r number; do grep -qE "\) $number( |$)" key.txt || exit 1; done; }
+for step in sum acc 'acc m' rounded y_q; do check "the key has $step" row_is "$step"; done
+products_hidden() { # the 64-bit products cannot be read off the sheet
+    grep ',acc m,' full/trace.csv | cut -d, -f8 | while read -r number; do ! grep -q -e "$number" sheet || exit 1; done; }
+check 'the sheet does not tell the products' products_hidden
+check 'worksheet, the key below' "$mnistq" trace int8.st --image 3 --data idx --worksheet
+check_grep 'cut here' "$TMP/out" 'worksheet, the key below: a line to cut along'
+check 'worksheet to files' "$mnistq" trace int8.st --image 3 --data idx --worksheet --results sheets
+check 'worksheet to files: the sheet' cmp sheet sheets/worksheet.txt
+check 'worksheet to files: the key' cmp key.txt sheets/worksheet-key.txt
+
+# ---- wrong use -------------------------------------------------------------------------------------------------------
+
+one_line() { check_status 2 "$@" && [ "$(wc -l <"$TMP/err")" -eq 1 ]; }
+one_line 'no model' "$mnistq" trace
+one_line 'an fp32 model' "$mnistq" trace fp32.st --data idx
+one_line 'an image too far' "$mnistq" trace int8.st --image 100 --data idx
+check_grep '0 to 99' "$TMP/err" 'an image too far: how many there are'
+for wrong in 0:0 4:0 1:24 3:10 1 x 1:2x 1:-1 ''; do one_line "--neuron '$wrong'" "$mnistq" trace int8.st --neuron "$wrong" --data idx; done
+one_line '--row too far' "$mnistq" trace int8.st --row 28 --data idx
+one_line '--key without --worksheet' "$mnistq" trace int8.st --key k --data idx
+one_line '--json and --worksheet' "$mnistq" trace int8.st --json --worksheet --data idx
+one_line '--fp32 that is int8' "$mnistq" trace int8.st --fp32 symmetric.st --data idx
+one_line '--fp32 of another shape' "$mnistq" trace int8.st --fp32 other.st --data idx
+check_status 1 'a model that is not there' "$mnistq" trace nowhere.st --data idx
+check_status 1 'data that is not there' "$mnistq" trace int8.st --data nowhere
+check_status 1 'a key where no folder is' "$mnistq" trace int8.st --worksheet --key nowhere/key --data idx
+"$BUILD/tests/make_idx" "$TMP/small" 20 10 14 14
+check_status 1 'images of another size' "$mnistq" trace int8.st --data small
+
+tap_done

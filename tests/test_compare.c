@@ -1,0 +1,171 @@
+/* What `mnistq compare` rests on: McNemar's test, similarity, and the steps from fp32 to the integer engine. */
+#include "base/mcnemar.h"
+#include "base/rng.h"
+#include "quant/convert.h"
+#include "quant/similarity.h"
+#include "quant/waterfall.h"
+
+#include <math.h>
+
+#include "support.h"
+
+static void near(double expected, double found, double tolerance) {
+    if (!(fabs(expected - found) <= tolerance)) fail_msg("expected %.17g, found %.17g", expected, found);
+}
+
+/* ---- McNemar ---- */
+
+static void test_mcnemar_by_hand(void **state) {
+    (void)state;
+    static const struct {
+        size_t fixed, broken;
+        double p;
+    } cases[] = {
+        {0, 0, 1},                                        /* nothing to tell */
+        {1, 0, 1},        {0, 1, 1},                      /* 2 * 1/2 */
+        {5, 0, 0.0625},   {0, 5, 0.0625},                 /* 2 * 1/32 */
+        {6, 0, 0.03125},                                  /* the first that is below 5% */
+        {3, 1, 0.625},                                    /* 2 * (1 + 4) / 16 */
+        {2, 10, 158.0 / 4096},                            /* 2 * (1 + 12 + 66) / 2^12 */
+        {4, 3, 1},        {5, 5, 1},                      /* the sum passes 1 and is cut */
+        {7, 3, 2.0 * (1 + 10 + 45 + 120) / 1024},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        near(cases[i].p, mcnemar_exact_p(cases[i].fixed, cases[i].broken), 1e-12);
+}
+
+/* Large counts: symmetric, no overflow, close to the normal approximation with its continuity correction. */
+static void test_mcnemar_large(void **state) {
+    (void)state;
+    near(mcnemar_exact_p(2100, 1900), mcnemar_exact_p(1900, 2100), 0);
+    near(erfc((200 - 1) / sqrt(4000) / sqrt(2)), mcnemar_exact_p(2100, 1900), 1e-4);
+    assert_true(mcnemar_exact_p(0, 5000) >= 0 && mcnemar_exact_p(0, 5000) < 1e-300);
+}
+
+/* ---- similarity ---- */
+
+static void test_similarity(void **state) {
+    (void)state;
+    float x[] = {3, 4, 0, 0}, y[] = {3, 4, 0, 0}, z[] = {3, 4, 0, 0.5f}, turned[] = {-3, -4, 0, 0};
+    struct similarity same = {0}, other = {0}, against = {0}, parts = {0};
+    similarity_add(&same, x, y, 4);
+    assert_true(isinf(similarity_sqnr_db(&same)) && similarity_sqnr_db(&same) > 0);
+    near(1, similarity_cosine(&same), 1e-15);
+    similarity_add(&other, x, z, 4);
+    near(20, similarity_sqnr_db(&other), 1e-12); /* 10 log10(25 / 0.25) */
+    near(0.5, other.highest, 0);
+    near(0.125, similarity_mean_error(&other), 0);
+    near(25 / sqrt(25 * 25.25), similarity_cosine(&other), 1e-15);
+    similarity_add(&against, x, turned, 4);
+    near(-1, similarity_cosine(&against), 1e-15);
+    similarity_add(&parts, x, z, 1);
+    similarity_add(&parts, x + 1, z + 1, 3);
+    near(similarity_sqnr_db(&other), similarity_sqnr_db(&parts), 1e-12);
+    float nan[] = {NAN};
+    similarity_add(&other, nan, x, 1);
+    assert_true(isnan(other.highest)); /* a NaN is not passed over */
+}
+
+/* ---- the waterfall ---- */
+
+enum { INPUTS = 30, CLASSES = 5, IMAGES = 200 };
+
+struct setting {
+    struct mlp mlp;
+    struct qmlp q;
+    uint8_t images[IMAGES * INPUTS];
+};
+
+static void setting_create(struct setting *s, bool per_channel, bool symmetric) {
+    struct error err;
+    struct mlp_shape shape;
+    struct mlp_workspace ws;
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    struct rng rng = rng_seeded(7);
+    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    size_t saturated;
+    int hidden[] = {17, 9};
+    assert_true(mlp_shape_make(INPUTS, hidden, 2, CLASSES, &shape, &err) && mlp_create(&shape, &s->mlp, &err));
+    mlp_initialise(&s->mlp, &rng);
+    for (int l = 0; l < shape.layers; l++)
+        for (int c = 0; c < shape.widths[l + 1]; c++) s->mlp.layer[l].bias[c] = (float)rng_normal(&rng) / 10;
+    for (int i = 0; i < IMAGES * INPUTS; i++) s->images[i] = (uint8_t)rng_below(&rng, 256);
+    assert_true(mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, &err));
+    assert_true(calibrate(&s->mlp, s->images, 64, &config, &ws, ranges, &err));
+    assert_true(convert(&s->mlp, ranges, &config, &s->q, &saturated, &err));
+    mlp_workspace_free(&ws);
+}
+
+static void setting_free(struct setting *s) {
+    mlp_free(&s->mlp);
+    qmlp_free(&s->q);
+}
+
+/* The last step is the engine bit for bit; the logits steps are its codes read back. */
+static void last_step_is_the_engine(bool per_channel, bool symmetric) {
+    struct setting s;
+    struct waterfall w;
+    struct error err;
+    static uint8_t engine[IMAGES * CLASSES];
+    static float logits[IMAGES * CLASSES];
+    setting_create(&s, per_channel, symmetric);
+    assert_true(waterfall_create(&s.mlp, &s.q, IMAGES, &w, &err));
+    qmlp_forward_ref(&s.q, s.images, IMAGES, engine);
+    waterfall_run(&w, WATERFALL_REQUANTIZE, s.images, IMAGES, logits);
+    assert_memory_equal(engine, w.code[WATERFALL_REQUANTIZE][3], sizeof engine);
+    int distinct = 0;
+    for (int i = 0; i < IMAGES * CLASSES; i++) {
+        near((double)dequantize(engine[i], s.q.activation[3]), (double)logits[i], 0);
+        distinct += engine[i] != engine[0];
+    }
+    assert_true(distinct > IMAGES); /* not one code everywhere */
+    waterfall_free(&w);
+    setting_free(&s);
+}
+
+static void test_last_step(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) last_step_is_the_engine(i & 1, i & 2);
+}
+
+/* fp32 and weights are those networks; each step of rounding is at most half a code away from the one before. */
+static void test_steps(void **state) {
+    (void)state;
+    struct setting s;
+    struct waterfall w;
+    struct error err;
+    static float logits[WATERFALL_STEPS][IMAGES * CLASSES];
+    struct mlp_workspace ws;
+    setting_create(&s, true, false);
+    assert_true(waterfall_create(&s.mlp, &s.q, IMAGES, &w, &err));
+    for (int step = 0; step < WATERFALL_STEPS; step++)
+        waterfall_run(&w, (enum waterfall_step)step, s.images, IMAGES, logits[step]);
+    assert_true(mlp_workspace_create(&s.mlp.shape, IMAGES, false, &ws, &err));
+    mlp_load_images(&s.mlp, s.images, IMAGES, &ws);
+    mlp_forward(&s.mlp, IMAGES, &ws);
+    assert_memory_equal(ws.activation[3], logits[WATERFALL_FP32], sizeof logits[0]);
+    for (int l = 0; l < 3; l++) read_weights_back(&s.q, l, s.mlp.layer[l].weight);
+    mlp_forward(&s.mlp, IMAGES, &ws);
+    assert_memory_equal(ws.activation[3], logits[WATERFALL_WEIGHTS], sizeof logits[0]);
+    struct qparams y = s.q.activation[3];
+    int moved = 0;
+    for (int i = 0; i < IMAGES * CLASSES; i++) {
+        double real = (double)logits[WATERFALL_ACTIVATIONS][i], read = (double)logits[WATERFALL_LOGITS][i];
+        bool inside = real > (y.qmin - y.zero_point) * (double)y.scale && real < (y.qmax - y.zero_point) * (double)y.scale;
+        if (inside) near(real, read, 0.5001 * (double)y.scale);
+        moved += real != read;
+        near(read, (double)logits[WATERFALL_BIAS][i], 4.001 * (double)y.scale); /* biases move by less than a step of acc */
+    }
+    assert_true(moved > IMAGES);
+    mlp_workspace_free(&ws);
+    waterfall_free(&w);
+    setting_free(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mcnemar_by_hand), cmocka_unit_test(test_mcnemar_large), cmocka_unit_test(test_similarity),
+        cmocka_unit_test(test_last_step),       cmocka_unit_test(test_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
