@@ -28,11 +28,11 @@ if [ -n "$packages" ]; then
 fi
 
 # --ignore-scripts: its install script would only fetch libraries for GPUs.
-[ -d build/peers/node_modules/onnxruntime-node ] || {
-    mkdir -p build/peers &&
-        npm install --prefix build/peers --ignore-scripts --no-audit --no-fund "$RUNTIME" || {
+if [ ! -d build/peers/node_modules/onnxruntime-node ]; then
+    mkdir -p build/peers || exit 1
+    npm install --prefix build/peers --ignore-scripts --no-audit --no-fund "$RUNTIME" || {
         warn "npm could not install $RUNTIME"
         exit 1
     }
-}
+fi
 echo 'install.sh: all there'

@@ -3,8 +3,9 @@
 // Two ways to call it: session.run, and the native function below it without the promise around each call; and for
 // int8 two inputs: float pixels, and bytes, which are the codes. The caller takes the fastest.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -29,10 +30,10 @@ function loadRuntime() {
     return { InferenceSession, Tensor, binding, version };
 }
 
-/** The three ONNX files of our two models; returns their folder. */
+/** The three ONNX files of our two models; returns their folder, which is there until the end. */
 function convert(fp32, int8) {
-    const folder = join(installed, 'models');
-    mkdirSync(folder, { recursive: true });
+    const folder = mkdtempSync(join(tmpdir(), 'mnistq-onnx-'));
+    process.on('exit', () => rmSync(folder, { recursive: true }));
     try {
         execFileSync('/usr/bin/python3', ['-B', join(here, 'make_onnx.py'), fp32, int8, folder], { stdio: ['ignore', 'ignore', 'inherit'] });
     } catch (error) {

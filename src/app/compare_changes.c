@@ -54,8 +54,8 @@ static void add_notes(struct table *t, const struct comparison *c, size_t shown)
     table_note(t, "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; margin b: "
                   "the same gap in b, the other way (0: a tie, and the lowest class is taken).");
     if (c->models[1].kind == MODEL_INT8)
-        table_note(t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, the codes cannot hold the "
-                      "difference apart.", (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
+        table_note(t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to "
+                      "one code.", (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
     if (c->change_count && median_margin(c, &median))
         table_note(t, "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second class.",
                    c->change_count, c->data.test.count, c->changes[c->change_count / 2].margin_a, median);

@@ -22,10 +22,12 @@ const struct rung rungs[] = {
     {8, "q8_0", NULL, 0, "ggml", RUNG_CODED, METHOD_RTN},
     {4, "int4", NULL, CODEC_TENSOR, "round to nearest", RUNG_CODED, METHOD_RTN},
     {4, "int4", NULL, CODEC_ROW, "round to nearest", RUNG_CODED, METHOD_RTN},
+    {4, "int4", NULL, CODEC_ROW, "least squares grid", RUNG_CODED, METHOD_RTN_MSE},
     {4, "int4", NULL, CODEC_ROW, "GPTQ", RUNG_CODED, METHOD_GPTQ},
     {4, "int4", NULL, CODEC_ROW, "GPTQ, act-order", RUNG_CODED, METHOD_GPTQ_ACT_ORDER},
     {4, "int4", NULL, CODEC_ROW, "AWQ", RUNG_CODED, METHOD_AWQ},
     {4, "int4", NULL, BLOCK_GROUP, "round to nearest", RUNG_CODED, METHOD_RTN},
+    {4, "int4", NULL, BLOCK_GROUP, "least squares grid", RUNG_CODED, METHOD_RTN_MSE},
     {4, "int4", NULL, BLOCK_GROUP, "GPTQ", RUNG_CODED, METHOD_GPTQ},
     {4, "int4", NULL, BLOCK_GROUP, "GPTQ, act-order", RUNG_CODED, METHOD_GPTQ_ACT_ORDER},
     {4, "int4", NULL, BLOCK_GROUP, "AWQ", RUNG_CODED, METHOD_AWQ},
@@ -107,6 +109,8 @@ bool ladder_create(const struct dataset *data, const struct mlp *fp32, const str
     if (!divides) return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group, options->group);
     if ((size_t)options->images > data->train.count)
         return fail(err, "--images %d: there are only %zu training images", options->images, data->train.count);
+    if ((size_t)training->validation >= data->train.count)
+        return fail(err, "--validation %d: there are %zu training images", training->validation, data->train.count);
     if ((out->images = calibration_images(&data->train, options->images, err)) && calibrate_ranges(out, err) &&
         make_test_grams(out, err))
         return true;
@@ -135,13 +139,18 @@ static struct train_config longer_training(const struct ladder *l) {
                                  (float)l->options->qat_rate, r->warmup, (float)r->smoothing, r->seed + 1000003};
 }
 
+/* The training images, less those kept for validation. */
+static size_t learn_from(const struct ladder *l) {
+    return l->data->train.count - (size_t)l->training->validation;
+}
+
 static bool make_longer(const struct ladder *l, const char *path, const struct model_notes *notes, struct error *err) {
     struct mlp mlp;
     struct train_report report;
     struct train_config config = longer_training(l);
     const struct split *train = &l->data->train;
     if (!copy_mlp(l->fp32, &mlp, err)) return false;
-    bool ok = mlp_train(&mlp, train->images, train->labels, train->count, &config, NULL, NULL, &report, err) &&
+    bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, NULL, NULL, &report, err) &&
               model_write_mlp(path, &mlp, notes, err);
     mlp_free(&mlp);
     return ok;
@@ -255,7 +264,7 @@ static bool make_qat(const struct ladder *l, const struct rung *rung, const char
     size_t saturated;
     memcpy(ranges, l->ranges, sizeof ranges);
     if (!copy_mlp(l->fp32, &mlp, err)) return false;
-    bool ok = qat_train(&mlp, train->images, train->labels, train->count, &config, ranges, NULL, NULL, &report, err) &&
+    bool ok = qat_train(&mlp, train->images, train->labels, learn_from(l), &config, ranges, NULL, NULL, &report, err) &&
               qat_convert(&mlp, rung->bits, ranges, &q, &saturated, err);
     mlp_free(&mlp);
     if (!ok) return false;

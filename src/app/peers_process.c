@@ -106,7 +106,7 @@ static bool judge(int status, enum reading reading, bool late, int limit, FILE *
     if (late) {
         snprintf(reason, PEER_TEXT, "stopped after the limit of %d s", limit);
     } else if (reading == READ_REFUSED) {
-        if (!*reason) snprintf(reason, PEER_TEXT, "printed a line that does not end, or is too long");
+        if (!*reason) snprintf(reason, PEER_TEXT, "printed a line that does not end or is too long");
     } else if (WIFSIGNALED(status)) {
         snprintf(reason, PEER_TEXT, "killed by signal %d%s", WTERMSIG(status), complaint);
     } else if (WEXITSTATUS(status) == 127) {

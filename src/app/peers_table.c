@@ -48,12 +48,14 @@ static double accuracy_of(const struct sample *s) {
     return 100.0 * (double)s->correct / (double)s->n;
 }
 
+enum { MOST_SAMPLES = 2 * PEERS_MAX_ROUNDS }; /* of a variant: PyTorch's int8 is the same with either BLAS */
+
 /* The median over all samples of a variant; NAN when they do not have the value. */
 static double median(const struct samples *all, const struct sample *like, double (*value)(const struct sample *)) {
-    double values[PEERS_MAX_ROUNDS];
+    double values[MOST_SAMPLES];
     int count = 0;
     for (size_t i = 0; i < all->count; i++)
-        if (same_variant(&all->items[i], like) && count < PEERS_MAX_ROUNDS) values[count++] = value(&all->items[i]);
+        if (same_variant(&all->items[i], like) && count < MOST_SAMPLES) values[count++] = value(&all->items[i]);
     return count == 0 || isnan(values[0]) ? NAN : percentile_of(values, count, 0.5);
 }
 

@@ -152,12 +152,14 @@ static size_t name_columns(int layers, char names[][32], const char **columns) {
 
 static void add_notes(struct table *t) {
     table_note(t, "See: where the ranges seen are too narrow, codes saturate and answers change; where they are too wide (inverted, "
-                  "bytes), nothing saturates but few codes are left. The repair is the first row: images that look like production.");
+                  "bytes), nothing saturates but few codes are left. The repair is the first row: images that look like production. "
+                  "Accuracy alone hardly tells: the highest logit often stays the highest while output_sqnr_db falls by 20 dB.");
     table_note(t, "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output of that "
                   "layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test images that the "
                   "clamp cut; ReLU's zeros are not counted. change, changed, fixed, broken: against fp32.");
     table_note(t, "representative: evenly spaced training images. only class N: the first images of that class, at most as many. images "
-                  "dimmed to 6/20: the calibration images' pixels times 6/20. hidden ranges x 6/20: every hidden layer's range is cut "
+                  "dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels that saturate, which keeps "
+                  "all that follows in its range. hidden ranges x 6/20: every hidden layer's range is cut "
                   "to what an observer that saw [0, 6] knows of activations in [0, 20]; pixels and logits keep theirs.");
 }
 

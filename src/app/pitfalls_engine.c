@@ -116,8 +116,9 @@ static bool run_accumulator(struct pitfalls *p, struct table *t, const struct fa
 }
 
 static void add_accumulator_notes(struct table *t) {
-    table_note(t, "See: int8 holds no layer of any network, a single product of two codes may need 16 bits; int16 holds the first few "
-                  "bright pixels; int32 has bits to spare. Wrapped sums are noise; saturated ones may keep the sign, and with it some accuracy.");
+    table_note(t, "See: in int8 nearly the first product that is not 0 is already too much, since a product of two codes may need 16 "
+                  "bits; int16 holds a handful of them; int32 has bits to spare. Wrapped sums are noise; saturated ones keep their "
+                  "sign, and a layer whose sums rarely overflow keeps its accuracy.");
     table_note(t, "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial sum| of "
                   "(x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. The bias is added in int32 after.");
     table_note(t, "overflowing_percent: of all sums. first_overflow_k: index of the input at which the sum first leaves the accumulator, and "

@@ -185,10 +185,12 @@ static bool add_lesson_rows(struct table *t, struct error *err) {
 
 /* A network with an outlier in one layer. */
 struct case_k {
+    double k;
+    int layer;
+    size_t at; /* in the layer's weights */
     struct mlp fp32;
     struct evaluation evaluation;
     struct range ranges[MLP_MAX_LAYERS + 1];
-    int layer;
 };
 
 /* The second layer where there is one: its inputs are activations, and all of them are in use. */
@@ -196,13 +198,14 @@ static int outlier_layer(const struct mlp *mlp) {
     return mlp->shape.layers > 1 ? 1 : 0;
 }
 
-/* The most negative weight: made more negative it switches its neuron off, so that the fp32 network loses one neuron
- * and no activation grows. What the int8 network then loses beyond that, the weight's scale has cost. */
-static size_t find_outlier(const struct dense *d) {
-    size_t lowest = 0;
+/* sign < 0: the most negative weight. Made more negative it switches its neuron off, so that the fp32 network loses one
+ * neuron and no activation grows: what the int8 network loses beyond that, the weight's scale has cost. sign > 0: the
+ * most positive weight, whose size the network feels: its neuron grows with it. */
+static size_t find_outlier(const struct dense *d, int sign) {
+    size_t at = 0;
     for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++)
-        if (d->weight[i] < d->weight[lowest]) lowest = i;
-    return lowest;
+        if ((float)sign * d->weight[i] > (float)sign * d->weight[at]) at = i;
+    return at;
 }
 
 static bool evaluate_fp32(const struct mlp *mlp, const struct split *test, struct evaluation *out, struct error *err) {
@@ -216,10 +219,11 @@ static void case_free(struct case_k *c) {
 }
 
 /* The network with its outlier times k, calibrated anew. */
-static bool case_create(const struct pitfalls *p, double k, struct case_k *c, struct error *err) {
-    *c = (struct case_k){.layer = outlier_layer(p->fp32)};
+static bool case_create(const struct pitfalls *p, int sign, double k, struct case_k *c, struct error *err) {
+    *c = (struct case_k){.k = k, .layer = outlier_layer(p->fp32)};
+    c->at = find_outlier(&p->fp32->layer[c->layer], sign);
     if (!mlp_copy(p->fp32, &c->fp32, err)) return false;
-    c->fp32.layer[c->layer].weight[find_outlier(&p->fp32->layer[c->layer])] *= (float)k;
+    c->fp32.layer[c->layer].weight[c->at] *= (float)k;
     uint8_t *images = calibration_images(&p->data->train, p->calibration, err);
     bool ok = images && ranges_over(&c->fp32, images, (size_t)p->calibration, c->ranges, err) &&
               evaluate_fp32(&c->fp32, &p->data->test, &c->evaluation, err);
@@ -277,19 +281,18 @@ static bool measure_apart(const struct case_k *c, const struct way *way, const s
     return ok;
 }
 
-static bool add_network_row(const struct pitfalls *p, struct table *t, const struct case_k *c, double k, struct way *way,
+static bool add_network_row(const struct pitfalls *p, struct table *t, const struct case_k *c, struct way *way,
                             struct measurement *m, struct error *err) {
     struct victim v;
     const struct dense *d = &c->fp32.layer[c->layer];
-    size_t at = find_outlier(&p->fp32->layer[c->layer]);
     char name[64];
-    snprintf(name, sizeof name, "fc%d", c->layer + 1);
-    if (!victim_create(*d, (int)(at / (size_t)d->in), (int)(at % (size_t)d->in), &v, err)) return false;
+    snprintf(name, sizeof name, "fc%d, %s", c->layer + 1, d->weight[c->at] < 0 ? "negative" : "positive");
+    if (!victim_create(*d, (int)(c->at / (size_t)d->in), (int)(c->at % (size_t)d->in), &v, err)) return false;
     bool apart = way->repair == REPAIR_APART;
-    bool ok = (k != 1 || set_baseline(&v, way, err)) && encode(&v, way->per_channel, way->repair, err) &&
+    bool ok = (c->k != 1 || set_baseline(&v, way, err)) && encode(&v, way->per_channel, way->repair, err) &&
               (apart ? measure_apart : measure_static)(c, way, &v, &p->data->test, m, err);
     if (ok) {
-        add_weight_cells(t, name, k, way, apart ? "int8 products, fp32 between" : "integer", &v);
+        add_weight_cells(t, name, c->k, way, apart ? "int8 products, fp32 between" : "integer", &v);
         table_number(t, accuracy_percent(&c->evaluation), 2);
         add_network_cells(t, m, &c->evaluation, p->data->test.labels);
     }
@@ -297,12 +300,12 @@ static bool add_network_row(const struct pitfalls *p, struct table *t, const str
     return ok;
 }
 
-/* One way, over all k. first, last: the networks at both ends. */
+/* One way, over all k of cases [FACTORS]. first, last: the networks at both ends. */
 static bool add_way(const struct pitfalls *p, struct table *t, const struct case_k *cases, struct way way,
                     struct measurement *first, struct measurement *last, struct error *err) {
     for (int i = 0; i < FACTORS; i++) {
         struct measurement m;
-        if (!add_network_row(p, t, &cases[i], factors[i], &way, &m, err)) return false;
+        if (!add_network_row(p, t, &cases[i], &way, &m, err)) return false;
         if (i == 0)
             *first = m;
         else if (i == FACTORS - 1)
@@ -315,7 +318,8 @@ static bool add_way(const struct pitfalls *p, struct table *t, const struct case
 
 enum { WAYS = 2 * REPAIRS };
 
-static bool add_network_rows(struct pitfalls *p, struct table *t, const struct case_k *cases, struct error *err) {
+static bool add_ways(struct pitfalls *p, struct table *t, const struct case_k *cases, struct error *err) {
+    bool negative = cases[0].fp32.layer[cases[0].layer].weight[cases[0].at] < 0;
     struct measurement *ends = aligned_array(2 * WAYS, sizeof *ends, err); /* [WAYS][k = 1, k = 100] */
     bool ok = ends != NULL;
     for (int i = 0; ok && i < WAYS; i++) /* per tensor and per channel in turn, one repair after another */
@@ -324,23 +328,38 @@ static bool add_network_rows(struct pitfalls *p, struct table *t, const struct c
         char how[96];
         snprintf(how, sizeof how, "%s%s%s", scheme_names[i % 2 ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR], i / 2 ? ", " : "",
                  i / 2 ? repair_names[i / 2] : "");
-        if (i == 1 || i % 2 == 0) summarise(p, "outlier", "one weight x 100, per-tensor", how, &ends[0], &ends[1], &ends[2 * i + 1]);
+        if (i == 1 || i % 2 == 0)
+            summarise(p, "outlier", negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor", how, &ends[0], &ends[1], &ends[2 * i + 1]);
     }
     for (int i = 0; ends && i < 2 * WAYS; i++) measurement_free(&ends[i]);
     free(ends);
     return ok;
 }
 
+static bool add_network_rows(struct pitfalls *p, struct table *t, int sign, struct error *err) {
+    struct case_k *cases = aligned_array(FACTORS, sizeof *cases, err);
+    bool ok = cases != NULL;
+    for (int i = 0; ok && i < FACTORS; i++) ok = case_create(p, sign, factors[i], &cases[i], err);
+    ok = ok && add_ways(p, t, cases, err);
+    for (int i = 0; cases && i < FACTORS; i++) case_free(&cases[i]);
+    free(cases);
+    return ok;
+}
+
 static void add_notes(const struct pitfalls *p, struct table *t) {
     int l = outlier_layer(p->fp32);
     const struct dense *d = &p->fp32->layer[l];
-    size_t at = find_outlier(d);
+    size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
     table_note(t, "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times the error); "
                   "per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
-    table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d: the network's most negative weight in "
-                  "that layer, %.4f in row %zu, column %zu, times k. More negative, it switches its neuron off and makes no activation "
-                  "larger, so what is lost beyond the fp32 network with the same outlier is what the scale costs.",
-               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[at], at / (size_t)d->in, at % (size_t)d->in);
+    table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most negative weight of "
+                  "that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and makes no activation larger, so what "
+                  "is lost beyond the fp32 network with the same outlier is what the scale costs; and clipping it costs nothing.",
+               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
+    table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its size: the "
+                  "fp32 network changes, its neuron's activation grows with k and stretches the activation scale of that layer for "
+                  "all neurons (per-channel weights do not help against that), and clipping it is another network.",
+               l + 1, (double)d->weight[highest], highest / in, highest % in);
     table_note(t, "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of the "
                   "same granularity without repair. fp32_percent, change, changed, fixed, broken: against the fp32 network with the "
                   "same outlier, activations calibrated anew.");
@@ -354,13 +373,7 @@ bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
     static const char *const columns[] = {"weights", "k", "granularity", "repair", "arithmetic", "weight_scale", "scale_ratio",
                                           "error_rms", "error_ratio", "own_row_error_ratio", "other_rows_error_ratio",
                                           "fp32_percent", NETWORK_COLUMNS};
-    struct case_k *cases = aligned_array(FACTORS, sizeof *cases, err);
     table_init(t, "Pitfall: an outlier weight", columns, 12 + NETWORK_COLUMN_COUNT);
-    bool ok = cases && add_lesson_rows(t, err);
-    for (int i = 0; ok && i < FACTORS; i++) ok = case_create(p, factors[i], &cases[i], err);
-    ok = ok && add_network_rows(p, t, cases, err);
-    if (ok) add_notes(p, t);
-    for (int i = 0; cases && i < FACTORS; i++) case_free(&cases[i]);
-    free(cases);
-    return ok;
+    add_notes(p, t);
+    return add_lesson_rows(t, err) && add_network_rows(p, t, -1, err) && add_network_rows(p, t, 1, err);
 }

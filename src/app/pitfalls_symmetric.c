@@ -116,7 +116,7 @@ bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
                                           "never_used_percent", "entropy_bits", "rounding_sqnr_db", "sqnr_db", NETWORK_COLUMNS};
     table_init(t, "Pitfall: symmetric activations after ReLU", columns, 11 + NETWORK_COLUMN_COUNT);
     table_note(t, "See: half of the codes stand for negative values that never come. That is one bit, or 6 dB of rounding noise: "
-                  "8 bits have it to spare, 4 and fewer do not.");
+                  "8 bits have it to spare, 4 and fewer do not. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
     table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden layers change. "
                   "never_used: codes that no test image gives. entropy_bits: information in a code, the effective bits; ReLU's zeros "
                   "keep it low. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; sqnr_db: the integer engine's "

@@ -1,12 +1,15 @@
 #include "quant/qlinear.h"
 
+#include <string.h>
+
 void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uint8_t *y) {
     for (size_t row = 0; row < rows; row++, x += layer->in, y += layer->out)
         for (int c = 0; c < layer->out; c++) {
             const int8_t *w = layer->weight + (size_t)c * (size_t)layer->in;
             int32_t acc = layer->bias[c];
             for (int k = 0; k < layer->in; k++) acc += (x[k] - layer->x_zero_point) * w[k]; /* eq. 5 */
-            y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min, layer->y_max); /* eq. 6 */
+            y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min,
+                              layer->y_max); /* eq. 6 */
         }
 }
 
@@ -19,12 +22,25 @@ void qlinear_fold_bias(struct qlinear *layer) {
     }
 }
 
-extern const struct qkernel qkernel_portable;
+extern const struct qkernel qkernel_avx512vnni, qkernel_avxvnni, qkernel_avx2, qkernel_neon_dot,
+    qkernel_portable;
 
-const struct qkernel *const qkernels[] = {&qkernel_portable, NULL};
+const struct qkernel *const qkernels[] = {
+#if defined(__x86_64__) && defined(__GNUC__)
+    &qkernel_avx512vnni, &qkernel_avxvnni, &qkernel_avx2,
+#elif defined(__aarch64__) && defined(__GNUC__) && (defined(__linux__) || defined(__APPLE__))
+    &qkernel_neon_dot,
+#endif
+    &qkernel_portable, NULL};
 
 const struct qkernel *qkernel_best(void) {
     const struct qkernel *const *kernel = qkernels;
     while (!(*kernel)->supported()) kernel++; /* the portable one, the last, always is */
+    return *kernel;
+}
+
+const struct qkernel *qkernel_find(const char *name) {
+    const struct qkernel *const *kernel = qkernels;
+    while (*kernel && strcmp((*kernel)->name, name) != 0) kernel++;
     return *kernel;
 }

@@ -11,7 +11,8 @@
 #include "base/block.h"
 #include "quant/requant.h"
 
-/* |b_q| is at most this. With in <= 16384, |sum| <= 16384 * 255 * 128 < 2^30, so no accumulator can overflow. */
+/* |b_q| is at most this. With in <= 16384, |sum| <= 16384 * 255 * 128 < 2^30, so no accumulator can overflow.
+ */
 #define QLINEAR_MAX_BIAS ((int32_t)1 << 30)
 
 struct qlinear {
@@ -23,6 +24,7 @@ struct qlinear {
     int32_t *folded_bias;               /* [out] b_q - z_x * sum_k w_q: what the fast paths start from */
     struct multiplier *multiplier;      /* [out] M */
     void *packed;                       /* weight once more, in the layout of a kernel; NULL before packing */
+    int four_bit; /* the codes of weight are within [-8, 7]: a kernel may pack two to a byte */
 };
 
 /* The specification: eq. 5 and 6 as they stand. x [rows][in], y [rows][out], both dense. */
@@ -32,16 +34,24 @@ void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uin
 void qlinear_fold_bias(struct qlinear *layer);
 
 /* A fast path equal to qlinear_ref bit for bit. Rows of x and y begin stride bytes apart, a multiple of
- * QLINEAR_STRIDE and at least in (out): a kernel may read and write the padding, whose content is of no account. */
+ * QLINEAR_STRIDE and at least in (out): a kernel may read and write the padding, whose content is of no
+ * account. Where in is a multiple of its reads, rows of x may also lie back to back, with nothing behind the
+ * last. */
 enum { QLINEAR_STRIDE = 64 };
 
 struct qkernel {
     const char *name, *what; /* for --kernel and for the tables */
     int (*supported)(void);  /* by this CPU */
     size_t (*packed_bytes)(int in, int out);
-    void (*pack)(const int8_t *weight, int in, int out, void *packed); /* packed is zeroed memory, aligned to 64 */
+    void (*pack)(const int8_t *weight, int in, int out,
+                 void *packed); /* packed is zeroed memory, aligned to 64 */
     void (*run)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
                 size_t y_stride);
+    /* The whole layer, its biases and multipliers too, into layer->packed (zeroed, aligned to 64, layer_bytes
+     * long): the faster form, and the one for four_bit. pack knows the weights only, int8 ones. */
+    size_t (*layer_bytes)(const struct qlinear *layer);
+    void (*pack_layer)(const struct qlinear *layer);
+    int reads; /* run reads a row of x no further than in rounded up to this */
 };
 
 /* All kernels that were compiled in, the fastest first; ends with NULL. */
@@ -49,6 +59,9 @@ extern const struct qkernel *const qkernels[];
 
 /* The fastest one that this CPU runs. */
 const struct qkernel *qkernel_best(void);
+
+/* The one of that name, whether this CPU runs it or not; NULL where none has it. */
+const struct qkernel *qkernel_find(const char *name);
 
 static inline size_t qlinear_stride(int width) {
     return ((size_t)width + QLINEAR_STRIDE - 1) / QLINEAR_STRIDE * QLINEAR_STRIDE;

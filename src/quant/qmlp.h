@@ -9,14 +9,15 @@
 /* What a model file holds, plus what qmlp_finish (convert.h) derives from it. */
 struct qmlp {
     struct mlp_shape shape;
-    bool per_channel;           /* one weight scale per output, else one per layer */
-    bool symmetric_activations; /* zero point 128, codes 1 to 255 */
+    bool per_channel;                              /* one weight scale per output, else one per layer */
+    bool symmetric_activations;                    /* zero point 128, codes 1 to 255 */
     struct qparams activation[MLP_MAX_LAYERS + 1]; /* 0: the pixels; i: the output of layer i */
     float *weight_scale[MLP_MAX_LAYERS];           /* [out], or [1] per tensor */
     struct qlinear layer[MLP_MAX_LAYERS];
-    uint8_t pixel_code[256]; /* the code of each byte value: eq. 2 on byte / 255 */
+    uint8_t pixel_code[256];      /* the code of each byte value: eq. 2 on byte / 255 */
     const struct qkernel *kernel; /* that the weights are packed for */
     struct block block, packed;
+    bool pixels_are_codes; /* pixel_code is the identity, as it is for scale 1/255 and zero point 0 */
 };
 
 /* Scratch for qmlp_forward on several threads. */
@@ -27,11 +28,13 @@ struct qmlp_workspace {
     struct block block;
 };
 
-enum { QMLP_BLOCK = 32 }; /* images that walk through all layers together: their activations stay in L1 and L2 */
+/* Images that walk through all layers together, so that their activations stay in L1 and L2. A multiple of
+ * the 12 rows of the widest tile, and of 6 and 4. */
+enum { QMLP_BLOCK = 96 };
 
 /* Memory for weights, scales and biases of a shape; all zero. Release with qmlp_free. */
-bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
-                 struct error *err);
+bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations,
+                 struct qmlp *out, struct error *err);
 void qmlp_free(struct qmlp *q);
 
 /* The scale of output c of a layer. */
@@ -42,14 +45,17 @@ static inline float qmlp_weight_scale(const struct qmlp *q, int layer, int c) {
 /* Packs the weights for a kernel that this CPU supports, in place of what was packed before. */
 bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error *err);
 
-bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err);
+bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out,
+                           struct error *err);
 void qmlp_workspace_free(struct qmlp_workspace *ws);
 
-/* The specification: pixels [count][inputs] -> logit codes [count][classes], layer by layer with qlinear_ref. */
+/* The specification: pixels [count][inputs] -> logit codes [count][classes], layer by layer with qlinear_ref.
+ */
 void qmlp_forward_ref(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *codes);
 
 /* The same codes from the kernel, on ws->threads threads. */
-void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, struct qmlp_workspace *ws, uint8_t *codes);
+void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, struct qmlp_workspace *ws,
+                  uint8_t *codes);
 
 /* eq. 7: the highest code of each row [count][classes], the lowest class on a tie; returns the number of rows
  * with such a tie. */

@@ -1,16 +1,22 @@
 /* The fast path for any CPU: plain C in the form that compilers turn into 16-bit multiply-and-add vector
- * instructions (pmaddwd, smlal). Both sides are widened to 16 bits first: weights once, when packed, each block
- * of inputs as it comes. A product of two fits 32 bits, and two summed do as well: nothing saturates.
+ * instructions (pmaddwd, smlal). Both sides are widened to 16 bits first: weights once, when packed, each
+ * block of inputs as it comes. A product of two fits 32 bits, and two summed do as well: nothing saturates.
  *
- * Packed weights: int16 [out rounded up to 4][in rounded up to 32], zero where there is no weight. */
+ * Packed weights: int16 [out rounded up to 4][in rounded up to 32], zero where there is no weight.
+ * Four-bit ones: uint8 [out rounded up to 4][in rounded up to 32, by 32][16], a byte is | code 16 + i : 4 |
+ * code i : 4 |; the four outputs of a tile are widened for each block of rows. */
 #include <string.h>
 
 #include "quant/qlinear.h"
 
-enum { ROWS = 2, OUTPUTS = 4, LANES = 32, MAX_IN = 16384 };
+enum { ROWS = 2, BLOCK_ROWS = 4, OUTPUTS = 4, LANES = 32, MAX_IN = 16384 };
 
 static int padded_in(int in) {
     return (in + LANES - 1) / LANES * LANES;
+}
+
+static int padded_out(int out) {
+    return (out + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
 }
 
 static int always(void) {
@@ -18,7 +24,7 @@ static int always(void) {
 }
 
 static size_t packed_bytes(int in, int out) {
-    return (size_t)((out + OUTPUTS - 1) / OUTPUTS * OUTPUTS) * (size_t)padded_in(in) * sizeof(int16_t);
+    return (size_t)padded_out(out) * (size_t)padded_in(in) * sizeof(int16_t);
 }
 
 static void pack(const int8_t *weight, int in, int out, void *packed) {
@@ -27,8 +33,44 @@ static void pack(const int8_t *weight, int in, int out, void *packed) {
         for (int k = 0; k < in; k++) w[k] = weight[k];
 }
 
-/* acc [ROWS][OUTPUTS] = x [ROWS][n] * w [OUTPUTS][n]^T; eight sums in one loop, so that each load is used often */
-static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n, int32_t acc[ROWS][OUTPUTS]) {
+static size_t layer_bytes(const struct qlinear *layer) {
+    return layer->four_bit ? (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in) / 2
+                           : packed_bytes(layer->in, layer->out);
+}
+
+static void pack_layer(const struct qlinear *layer) {
+    if (!layer->four_bit) {
+        pack(layer->weight, layer->in, layer->out, layer->packed);
+        return;
+    }
+    uint8_t *bytes = layer->packed;
+    const int8_t *w = layer->weight;
+    for (int c = 0; c < layer->out; c++, bytes += padded_in(layer->in) / 2, w += layer->in)
+        for (int k = 0; k < layer->in; k++)
+            bytes[k / LANES * 16 + k % 16] |= (uint8_t)((w[k] & 15) << (k % LANES < 16 ? 0 : 4));
+}
+
+/* n codes, a multiple of 32 */
+static void widen_nibbles(const uint8_t *restrict bytes, int n, int16_t *restrict w) {
+    for (int k = 0; k < n; k += LANES, bytes += 16, w += LANES)
+        for (int i = 0; i < 16; i++) {
+            w[i] = (int16_t)((bytes[i] & 15) ^ 8) - 8; /* sign of four bits */
+            w[i + 16] = (int16_t)(bytes[i] >> 4 ^ 8) - 8;
+        }
+}
+
+/* The int16 weights [OUTPUTS][n] of the tile from output c on; room is where four-bit ones are widened to. */
+static const int16_t *tile_weights(const struct qlinear *layer, int c, int n, int16_t *room) {
+    size_t first = (size_t)c * (size_t)n;
+    if (!layer->four_bit) return (const int16_t *)layer->packed + first;
+    widen_nibbles((const uint8_t *)layer->packed + first / 2, OUTPUTS * n, room);
+    return room;
+}
+
+/* acc [ROWS][OUTPUTS] = x [ROWS][n] * w [OUTPUTS][n]^T; eight sums in one loop, so that each load is used
+ * often */
+static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n,
+                     int32_t acc[ROWS][OUTPUTS]) {
     const int16_t *x0 = x, *x1 = x + n, *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
     int32_t a00 = 0, a01 = 0, a02 = 0, a03 = 0, a10 = 0, a11 = 0, a12 = 0, a13 = 0;
     for (int k = 0; k < n; k++) {
@@ -39,26 +81,37 @@ static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n
     memcpy(acc[1], (int32_t[OUTPUTS]){a10, a11, a12, a13}, sizeof acc[1]);
 }
 
-static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                size_t y_stride) {
-    int16_t wide[ROWS * MAX_IN]; /* [ROWS][n] */
-    int n = padded_in(layer->in);
-    for (size_t row = 0; row < rows; row += ROWS) {
-        int height = rows - row < ROWS ? (int)(rows - row) : ROWS;
-        for (int r = 0; r < ROWS; r++) { /* an odd last row is computed twice and stored once */
-            const uint8_t *from = x + (row + (size_t)(r < height ? r : 0)) * x_stride;
-            for (int k = 0; k < n; k++) wide[r * n + k] = from[k];
-        }
-        for (int c = 0; c < layer->out; c += OUTPUTS) {
+/* rows <= BLOCK_ROWS; wide [BLOCK_ROWS][n], where rows that are not there hold anything */
+static void run_block(const struct qlinear *layer, const int16_t *wide, int n, int rows, int16_t *room,
+                      uint8_t *y, size_t y_stride) {
+    for (int c = 0; c < layer->out; c += OUTPUTS) {
+        const int16_t *w = tile_weights(layer, c, n, room);
+        for (int row = 0; row < rows; row += ROWS) {
             int32_t acc[ROWS][OUTPUTS];
-            dot_tile(wide, (const int16_t *)layer->packed + (size_t)c * (size_t)n, n, acc);
-            for (int r = 0; r < height; r++)
+            dot_tile(wide + row * n, w, n, acc);
+            for (int r = row; r < row + ROWS && r < rows; r++)
                 for (int j = c; j < c + OUTPUTS && j < layer->out; j++)
-                    y[(row + (size_t)r) * y_stride + (size_t)j] =
-                        requantize(acc[r][j - c] + layer->folded_bias[j], layer->multiplier[j], layer->y_zero_point,
-                                   layer->y_min, layer->y_max);
+                    y[(size_t)r * y_stride + (size_t)j] =
+                        requantize(acc[r - row][j - c] + layer->folded_bias[j], layer->multiplier[j],
+                                   layer->y_zero_point, layer->y_min, layer->y_max);
         }
     }
 }
 
-const struct qkernel qkernel_portable = {"portable", "plain C, 16-bit multiply and add", always, packed_bytes, pack, run};
+static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
+                size_t y_stride) {
+    int16_t wide[BLOCK_ROWS * MAX_IN], room[OUTPUTS * MAX_IN]; /* [BLOCK_ROWS][n], [OUTPUTS][n] */
+    int n = padded_in(layer->in);
+    memset(wide, 0, (size_t)(BLOCK_ROWS * n) * sizeof *wide);
+    for (size_t row = 0; row < rows;
+         row += BLOCK_ROWS, x += BLOCK_ROWS * x_stride, y += BLOCK_ROWS * y_stride) {
+        int height = rows - row < BLOCK_ROWS ? (int)(rows - row) : BLOCK_ROWS;
+        for (int r = 0; r < height; r++)
+            for (int k = 0; k < layer->in; k++) wide[r * n + k] = x[(size_t)r * x_stride + (size_t)k];
+        run_block(layer, wide, n, height, room, y, y_stride);
+    }
+}
+
+const struct qkernel qkernel_portable = {
+    "portable", "plain C, 16-bit multiply and add", always, packed_bytes, pack, run, layer_bytes, pack_layer,
+    1};

@@ -1,0 +1,456 @@
+/* AVX-512 VNNI: vpdpbusd multiplies 64 bytes and adds them up by fours, twice a cycle.
+ *
+ * A tile is 12 rows x 32 outputs: 24 of the 32 registers accumulate, and each step of 4 inputs is 2 loads of
+ * weights and 12 broadcasts of inputs for 24 vpdpbusd. 32 outputs and not 64: the weights of a tile of 784
+ * inputs are then 25 KB and stay in a first-level cache of 32 or 48 KB while all rows of a block pass.
+ *
+ * vpdpbusd is one line of assembly, because GCC 12 copies and spills accumulators around _mm512_dpbusd_epi32:
+ * 44% of the peak instead of 94% was measured on such a tile.
+ *
+ * Four-bit weights: two groups of 4 inputs share a byte each, the first in the low half. Either half, moved
+ * to the upper half of its byte, is 16 * code as a signed byte; the factor 16 ends in the shift of eq. 6
+ * (right + 4). */
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+enum {
+    TILE = 32,
+    LANES = 16,
+    HALF_TILES = 1,
+    GROUP_BYTES = TILE * 4,
+    NIBBLES = 1,
+    ROWS = 12,
+    MAX_GROUPS = 16384 / 4
+};
+#include "quant/kernels/tiles.h"
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+
+static int supported(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+/* acc + x . w by fours: x unsigned, w signed */
+TARGET INLINE __m512i dot4(__m512i acc, __m512i x, __m512i w) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+    return acc;
+}
+
+TARGET INLINE __m512i low_halves(__m512i w) {
+    return _mm512_and_si512(_mm512_slli_epi16(w, 4), _mm512_set1_epi8((char)0xf0));
+}
+
+TARGET INLINE __m512i high_halves(__m512i w) {
+    return _mm512_and_si512(w, _mm512_set1_epi8((char)0xf0));
+}
+
+TARGET INLINE __m512i broadcast4(const uint8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* ---- requantizing: eq. 6 in the form of tiles.h ---- */
+
+/* The constants of one register's 16 outputs. In registers, and not read from memory each time: stores of
+ * bytes may alias anything, and 512-bit loads are two a cycle. */
+struct constants {
+    __m512i m, m_odd, add, shift;
+};
+
+TARGET INLINE struct constants load_constants(const struct tile *t, int reg) {
+    return (struct constants){
+        _mm512_load_si512(t->m + reg * LANES), _mm512_load_si512(t->m_odd + reg * LANES),
+        _mm512_load_si512(t->add + reg * LANES), _mm512_load_si512(t->shift + reg * LANES)};
+}
+
+/* odd holds the odd lanes of acc in its even ones */
+TARGET INLINE __m512i requantize16(__m512i acc, __m512i odd, const struct constants *by) {
+    __m512 even_product = _mm512_castsi512_ps(_mm512_mul_epi32(acc, by->m));
+    __m512 odd_product = _mm512_castsi512_ps(_mm512_mul_epi32(odd, by->m_odd));
+    __m512i high = _mm512_castps_si512(_mm512_mask_movehdup_ps(odd_product, 0x5555, even_product));
+    return _mm512_srav_epi32(_mm512_add_epi32(high, by->add), by->shift);
+}
+
+/* From memory the odd lanes come by vmovshdup in the load port, where a shift would take a port from
+ * vpdpbusd. */
+TARGET INLINE __m512i requantize_stored(const int32_t *acc, const struct constants *by) {
+    __m512i odd = _mm512_castps_si512(_mm512_movehdup_ps(_mm512_load_ps(acc)));
+    return requantize16(_mm512_load_si512(acc), odd, by);
+}
+
+struct clamp {
+    __m512i lo, hi; /* bytes */
+    int narrow;     /* not all of 0 to 255, which saturation alone gives */
+};
+
+TARGET INLINE struct clamp clamp_of(const struct qlinear *layer) {
+    return (struct clamp){_mm512_set1_epi8((char)layer->y_min), _mm512_set1_epi8((char)layer->y_max),
+                          layer->y_min > 0 || layer->y_max < 255};
+}
+
+/* Four registers of codes in 32 bits -> 64 bytes: by 128 bits, [4 of a][4 of b][4 of c][4 of d] */
+TARGET INLINE __m512i narrow(__m512i a, __m512i b, __m512i c, __m512i d, const struct clamp *clamp) {
+    __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    return clamp->narrow ? _mm512_min_epu8(_mm512_max_epu8(bytes, clamp->lo), clamp->hi) : bytes;
+}
+
+/* Two rows of 32 outputs; bytes [4][8 of ya][8 of yb], the outputs in order thanks to lane_output */
+TARGET INLINE void store_two(__m512i bytes, uint8_t *ya, uint8_t *yb) {
+    bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
+    _mm256_storeu_si256((__m256i *)ya, _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256((__m256i *)yb, _mm512_extracti64x4_epi64(bytes, 1));
+}
+
+/* Four rows of 16 outputs; bytes [4][4 of each] */
+TARGET INLINE void store_four(__m512i bytes, uint8_t *y, size_t stride) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    bytes = _mm512_permutexvar_epi32(order, bytes);
+    _mm_storeu_si128((__m128i *)y, _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(y + stride), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(y + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(y + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
+}
+
+/* The factor that weights of a layer carry. */
+INLINE int log2_scale(const struct qlinear *layer) {
+    return layer->four_bit ? 4 : 0;
+}
+
+/* ---- many rows: the tile ---- */
+
+/* A tile of height rows between its two halves: the dot products, which leave their sums here, and the
+ * requantizing. That of one tile runs after the dot products of the next: its operands are then long ready
+ * and it fills what ports are free. Straight from the registers, it waited for the last sums: 5 to 7 cycles
+ * for 16 outputs instead of 3. */
+struct pending {
+    _Alignas(64) int32_t acc[ROWS * TILE]; /* [height][registers * LANES] */
+    int height;
+    uint8_t *y;
+};
+
+/* One step of 4 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
+ * addressing mode (0, 1 or 2 strides away) and the loop needs few registers. Written out, since clang 14 does
+ * not unroll a loop over 12 rows in time to keep acc in registers: 24% of the peak. */
+#define ROW(r)                                                                                               \
+    do                                                                                                       \
+        if (r < height) {                                                                                    \
+            __m512i four = broadcast4(x[r / 3] + r % 3 * stride + k);                                        \
+            acc[r][0] = dot4(acc[r][0], four, w[0]);                                                         \
+            if (registers == 2) acc[r][1] = dot4(acc[r][1], four, w[1]);                                     \
+        }                                                                                                    \
+    while (0)
+
+TARGET INLINE void step(const int height, const int registers, __m512i acc[][2], const uint8_t *const x[],
+                        size_t stride, size_t k, const __m512i w[2]) {
+    ROW(0);
+    ROW(1);
+    ROW(2);
+    ROW(3);
+    ROW(4);
+    ROW(5);
+    ROW(6);
+    ROW(7);
+    ROW(8);
+    ROW(9);
+    ROW(10);
+    ROW(11);
+}
+
+TARGET INLINE void load_weights(const int registers, const uint8_t *weights, __m512i w[2]) {
+    w[0] = _mm512_load_si512(weights);
+    w[1] = registers == 2 ? _mm512_load_si512(weights + 64) : w[0];
+}
+
+/* acc [height][registers] of height rows and all inputs. */
+TARGET INLINE void dot_tile(const int height, const int registers, const int four_bit, const uint8_t *weights,
+                            int in, const uint8_t *x0, size_t stride, __m512i acc[][2]) {
+    const uint8_t *x[ROWS / 3] = {x0, x0 + 3 * stride, x0 + 6 * stride, x0 + 9 * stride};
+    size_t groups = (size_t)groups_of_4(in), step_bytes = (size_t)registers * 64;
+    __m512i w[2], half[2];
+    if (!four_bit) {
+        for (size_t g = 0; g < groups; g++, weights += step_bytes) {
+            load_weights(registers, weights, w);
+            step(height, registers, acc, x, stride, 4 * g, w);
+        }
+        return;
+    }
+    for (size_t g = 0; g + 1 < groups; g += 2, weights += step_bytes) {
+        load_weights(registers, weights, w);
+        half[0] = low_halves(w[0]), half[1] = low_halves(w[1]);
+        step(height, registers, acc, x, stride, 4 * g, half);
+        half[0] = high_halves(w[0]), half[1] = high_halves(w[1]);
+        step(height, registers, acc, x, stride, 4 * g + 4, half);
+    }
+    if (groups % 2) {
+        load_weights(registers, weights, w);
+        half[0] = low_halves(w[0]), half[1] = low_halves(w[1]);
+        step(height, registers, acc, x, stride, 4 * groups - 4, half);
+    }
+}
+
+/* acc [height][registers * LANES]: the sums of a tile */
+TARGET INLINE void dot_rows(const int height, const int registers, const int four_bit,
+                            const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride,
+                            int32_t *sums) {
+    const struct tile *t = tile_constants(layer, tile);
+    __m512i acc[ROWS][2];
+    UNROLL
+    for (int r = 0; r < height; r++) {
+        acc[r][0] = _mm512_load_si512(t->start);
+        acc[r][1] = _mm512_load_si512(t->start + LANES);
+    }
+    dot_tile(height, registers, four_bit, tile_weights(layer, four_bit, tile), layer->in, x, x_stride, acc);
+    UNROLL
+    for (int r = 0; r < height; r++) {
+        _mm512_store_si512(sums + r * registers * LANES, acc[r][0]);
+        if (registers == 2) _mm512_store_si512(sums + (r * 2 + 1) * LANES, acc[r][1]);
+    }
+}
+
+typedef void dot_function(const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride,
+                          int32_t *sums);
+
+/* One function for each height, number of registers and weight format, so that all loops over rows unroll. */
+#define DOT_FUNCTION(height, registers, four_bit)                                                            \
+    TARGET static void dot_##height##_##registers##_##four_bit(                                              \
+        const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride, int32_t *sums) {           \
+        dot_rows(height, registers, four_bit, layer, tile, x, x_stride, sums);                               \
+    }
+#define DOT_FUNCTIONS(height)                                                                                \
+    DOT_FUNCTION(height, 1, 0)                                                                               \
+    DOT_FUNCTION(height, 2, 0) DOT_FUNCTION(height, 1, 1) DOT_FUNCTION(height, 2, 1)
+#define DOT_NAMES(height)                                                                                    \
+    { {dot_##height##_1_0, dot_##height##_2_0}, {dot_##height##_1_1, dot_##height##_2_1}, }
+DOT_FUNCTIONS(4)
+DOT_FUNCTIONS(8)
+DOT_FUNCTIONS(12)
+static dot_function *const dot_functions[3][2][2] = {DOT_NAMES(4), DOT_NAMES(8), DOT_NAMES(12)};
+
+TARGET INLINE void finish_two_registers(const struct tile *t, const struct clamp *clamp, const int32_t *acc,
+                                        int height, uint8_t *y, size_t y_stride) {
+    struct constants left = load_constants(t, 0), right = load_constants(t, 1);
+    for (int r = 0; r < height; r += 2, acc += 2 * TILE, y += 2 * y_stride) {
+        __m512i a = requantize_stored(acc, &left), b = requantize_stored(acc + LANES, &right);
+        __m512i c = requantize_stored(acc + TILE, &left), d = requantize_stored(acc + TILE + LANES, &right);
+        store_two(narrow(a, b, c, d, clamp), y, y + y_stride);
+    }
+}
+
+TARGET INLINE void finish_one_register(const struct tile *t, const struct clamp *clamp, const int32_t *acc,
+                                       int height, uint8_t *y, size_t y_stride) {
+    struct constants by = load_constants(t, 0);
+    for (int r = 0; r < height; r += 4, acc += 4 * LANES, y += 4 * y_stride) {
+        __m512i a = requantize_stored(acc, &by), b = requantize_stored(acc + LANES, &by);
+        __m512i c = requantize_stored(acc + 2 * LANES, &by), d = requantize_stored(acc + 3 * LANES, &by);
+        store_four(narrow(a, b, c, d, clamp), y, y_stride);
+    }
+}
+
+TARGET INLINE void finish_tile(const struct qlinear *layer, int tile, const struct clamp *clamp,
+                               const struct pending *p, size_t y_stride) {
+    const struct tile *t = tile_constants(layer, tile);
+    int registers = tile_registers(layer->out, tile);
+    if (!t->exact32)
+        for (int r = 0; r < p->height; r++)
+            store_one_by_one(p->acc + r * registers * LANES, log2_scale(layer), layer, tile,
+                             p->y + (size_t)r * y_stride);
+    else if (registers == 2)
+        finish_two_registers(t, clamp, p->acc, p->height, p->y, y_stride);
+    else
+        finish_one_register(t, clamp, p->acc, p->height, p->y, y_stride);
+}
+
+/* Tiles of 12 rows, and of 8 or 4 at the end: 16 are twice 8, since 4 rows keep few accumulators busy. */
+static int tile_height(size_t left) {
+    return left == 16 || left == 8 ? 8 : left >= 12 ? 12 : 4;
+}
+
+/* rows, a multiple of 4, of one tile of outputs */
+TARGET static void run_tile(const struct qlinear *layer, int tile, const struct clamp *clamp,
+                            const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y, size_t y_stride) {
+    struct pending pending[2];
+    int registers = tile_registers(layer->out, tile), turn = 0;
+    pending[1].height = 0; /* the first round has nothing to finish */
+    for (size_t row = 0; row < rows; turn ^= 1) {
+        struct pending *p = &pending[turn];
+        p->height = tile_height(rows - row);
+        p->y = y + row * y_stride + (size_t)tile * TILE;
+        dot_functions[p->height / 4 - 1][layer->four_bit != 0][registers - 1](layer, tile, x + row * x_stride,
+                                                                              x_stride, p->acc);
+        finish_tile(layer, tile, clamp, &pending[!turn], y_stride);
+        row += (size_t)p->height;
+    }
+    finish_tile(layer, tile, clamp, &pending[!turn], y_stride);
+}
+
+/* ---- one row: the weights are streamed once, those of zero inputs not at all ---- */
+
+/* The inputs of a row that are not zero, by groups of 4 (two groups where weights have four bits). */
+struct sparse {
+    int count;
+    uint32_t group[MAX_GROUPS + LANES]; /* which */
+    uint32_t four[MAX_GROUPS + LANES], next_four[MAX_GROUPS + LANES];
+};
+
+TARGET static void find_nonzero(const uint8_t *x, int groups, struct sparse *found) {
+    int n = 0;
+    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int g = 0; g < groups; g += LANES, index = _mm512_add_epi32(index, _mm512_set1_epi32(LANES))) {
+        __mmask16 there = (__mmask16)(groups - g >= LANES ? 0xffff : (1 << (groups - g)) - 1);
+        __m512i fours = _mm512_maskz_loadu_epi32(there, x + 4 * (size_t)g);
+        __mmask16 some = _mm512_test_epi32_mask(fours, fours);
+        _mm512_storeu_si512(found->group + n, _mm512_maskz_compress_epi32(some, index));
+        _mm512_storeu_si512(found->four + n, _mm512_maskz_compress_epi32(some, fours));
+        n += __builtin_popcount(some);
+    }
+    found->count = n;
+}
+
+/* Pairs of groups; the last may have no second one. */
+TARGET static void find_nonzero_pairs(const uint8_t *x, int groups, struct sparse *found) {
+    int n = 0;
+    __m512i index = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    for (int g = 0; g < groups; g += LANES, index = _mm512_add_epi64(index, _mm512_set1_epi64(LANES / 2))) {
+        __mmask16 there = (__mmask16)(groups - g >= LANES ? 0xffff : (1 << (groups - g)) - 1);
+        __m512i pairs = _mm512_maskz_loadu_epi32(there, x + 4 * (size_t)g);
+        __mmask8 some = _mm512_test_epi64_mask(pairs, pairs);
+        pairs = _mm512_maskz_compress_epi64(some, pairs);
+        _mm256_storeu_si256((void *)(found->group + n),
+                            _mm512_cvtepi64_epi32(_mm512_maskz_compress_epi64(some, index)));
+        _mm256_storeu_si256((void *)(found->four + n), _mm512_cvtepi64_epi32(pairs));
+        _mm256_storeu_si256((void *)(found->next_four + n),
+                            _mm512_cvtepi64_epi32(_mm512_srli_epi64(pairs, 32)));
+        n += __builtin_popcount(some);
+    }
+    found->count = n;
+}
+
+/* acc [tiles][registers] += row . weights, for tiles that lie tile_stride bytes apart */
+TARGET INLINE void sparse_step(const int tiles, const int registers, const int four_bit,
+                               const struct sparse *x, int i, const uint8_t *weights, size_t tile_stride,
+                               __m512i acc[][2]) {
+    weights += (size_t)x->group[i] * (size_t)registers * 64;
+    __m512i four = _mm512_set1_epi32((int)x->four[i]), next = _mm512_setzero_si512();
+    if (four_bit) next = _mm512_set1_epi32((int)x->next_four[i]);
+    UNROLL
+    for (int t = 0; t < tiles; t++) UNROLL
+    for (int z = 0; z < registers; z++) {
+        __m512i w = _mm512_load_si512(weights + (size_t)t * tile_stride + z * 64);
+        acc[t][z] = dot4(acc[t][z], four, four_bit ? low_halves(w) : w);
+        if (four_bit) acc[t][z] = dot4(acc[t][z], next, high_halves(w));
+    }
+}
+
+TARGET INLINE __m512i requantize_register(__m512i acc, const struct constants *by) {
+    return requantize16(acc, _mm512_srli_epi64(acc, 32), by);
+}
+
+TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, int tile,
+                              const struct clamp *clamp, const __m512i acc[2], uint8_t *y) {
+    const struct tile *t = tile_constants(layer, tile);
+    if (!t->exact32) {
+        int32_t lanes[TILE];
+        for (int z = 0; z < registers; z++) _mm512_storeu_si512(lanes + z * LANES, acc[z]);
+        store_one_by_one(lanes, log2_scale(layer), layer, tile, y);
+        return;
+    }
+    struct constants left = load_constants(t, 0), right = load_constants(t, 1);
+    __m512i a = requantize_register(acc[0], &left),
+            b = registers == 2 ? requantize_register(acc[1], &right) : a;
+    __m512i bytes = narrow(a, b, a, b, clamp);
+    if (registers == 2)
+        store_two(bytes, y, y);
+    else
+        store_four(bytes, y, 0);
+}
+
+/* tiles tiles from the first on; ways sums side by side, where few accumulators would wait for one another */
+TARGET INLINE void run_row_tiles(const int tiles, const int registers, const int four_bit, const int ways,
+                                 const struct qlinear *layer, int first, const struct clamp *clamp,
+                                 const struct sparse *x, uint8_t *y) {
+    const uint8_t *weights = tile_weights(layer, four_bit, first);
+    size_t tile_stride = tile_bytes(layer->in, four_bit);
+    __m512i acc[4][4][2];
+    UNROLL
+    for (int u = 0; u < ways; u++) UNROLL
+    for (int t = 0; t < tiles; t++) UNROLL
+    for (int z = 0; z < registers; z++)
+        acc[u][t][z] = u ? _mm512_setzero_si512()
+                         : _mm512_load_si512(tile_constants(layer, first + t)->start + z * LANES);
+    int i = 0;
+    for (; i + ways <= x->count; i += ways) UNROLL
+    for (int u = 0; u < ways; u++)
+        sparse_step(tiles, registers, four_bit, x, i + u, weights, tile_stride, acc[u]);
+    for (; i < x->count; i++) sparse_step(tiles, registers, four_bit, x, i, weights, tile_stride, acc[0]);
+    UNROLL
+    for (int t = 0; t < tiles; t++) {
+        UNROLL
+        for (int u = 1; u < ways; u++) UNROLL
+        for (int z = 0; z < registers; z++) acc[0][t][z] = _mm512_add_epi32(acc[0][t][z], acc[u][t][z]);
+        finish_row(registers, layer, first + t, clamp, acc[0][t], y + (first + t) * TILE);
+    }
+}
+
+TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, const struct clamp *clamp,
+                           const uint8_t *x, uint8_t *y) {
+    struct sparse found;
+    if (four_bit)
+        find_nonzero_pairs(x, groups_of_4(layer->in), &found);
+    else
+        find_nonzero(x, groups_of_4(layer->in), &found);
+    int tile = 0, last = tiles_of(layer->out) - 1, whole = last + (tile_registers(layer->out, last) == 2);
+    for (; tile + 4 <= whole; tile += 4) run_row_tiles(4, 2, four_bit, 1, layer, tile, clamp, &found, y);
+    for (; tile < whole; tile++) run_row_tiles(1, 2, four_bit, 4, layer, tile, clamp, &found, y);
+    for (; tile <= last; tile++) run_row_tiles(1, 1, four_bit, 4, layer, tile, clamp, &found, y);
+}
+
+TARGET __attribute__((noinline)) static void run_row_int8(const struct qlinear *layer,
+                                                          const struct clamp *clamp, const uint8_t *x,
+                                                          uint8_t *y) {
+    run_row(0, layer, clamp, x, y);
+}
+
+TARGET __attribute__((noinline)) static void run_row_int4(const struct qlinear *layer,
+                                                          const struct clamp *clamp, const uint8_t *x,
+                                                          uint8_t *y) {
+    run_row(1, layer, clamp, x, y);
+}
+
+/* ---- the kernel ---- */
+
+TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows,
+                       uint8_t *y, size_t y_stride) {
+    struct clamp clamp = clamp_of(layer);
+    size_t tiled = rows / 4 * 4;
+    for (int tile = 0; tile < tiles_of(layer->out) && tiled; tile++)
+        run_tile(layer, tile, &clamp, x, x_stride, tiled, y, y_stride);
+    for (size_t row = tiled; row < rows; row++)
+        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride,
+                                                        y + row * y_stride);
+}
+
+/* [in / 8][lanes][4], a byte is | code of the second group : 4 | code of the first group : 4 | */
+static void put_int4(uint8_t *packed, int lanes, int lane, int k, int8_t weight) {
+    uint8_t *byte = packed + ((size_t)(k / 8) * (size_t)lanes + (size_t)lane) * 4 + (size_t)(k % 4);
+    *byte |= (uint8_t)((weight & 15) << (k / 4 % 2 * 4));
+}
+
+static void pack_layer(const struct qlinear *layer) {
+    pack_tiles(layer, (struct form){.log2_scale = log2_scale(layer)}, layer->four_bit ? put_int4 : put_int8);
+}
+
+const struct qkernel qkernel_avx512vnni = {"avx512vnni",
+                                           "AVX-512 VNNI, 64 bytes a vpdpbusd",
+                                           supported,
+                                           packed_bytes,
+                                           pack,
+                                           run,
+                                           layer_bytes,
+                                           pack_layer,
+                                           4};
+#else
+typedef int avx512vnni_is_for_x86_64;
+#endif
