@@ -17,17 +17,24 @@ enum { PEERS = 3 };
 
 static struct peer_run defaults(void) {
     int all = gemm_threads(0);
-    return (struct peer_run){.source = "data/mnist", .results = "results/mnist", .scripts = "scripts/peers",
-                             .batches = {3, {1, 1000, 10000}}, .threads = {all > 1 ? 2 : 1, {1, all}},
-                             .rounds = 3, .limit = 300, .seconds = 0.3};
+    return (struct peer_run){.source = "data/mnist",
+                             .results = "results/mnist",
+                             .scripts = "scripts/peers",
+                             .batches = {3, {1, 1000, 10000}},
+                             .threads = {all > 1 ? 2 : 1, {1, all}},
+                             .rounds = 3,
+                             .limit = 300,
+                             .seconds = 0.3};
 }
 
-/* PyTorch runs with the kernels that OpenBLAS picks and, where that is less than the CPU can do, with better ones. */
+/* PyTorch runs with the kernels that OpenBLAS picks and, where that is less than the CPU can do, with better
+ * ones. */
 static int choose_peers(struct peer peers[PEERS]) {
     int count = 0;
     peers[count++] = (struct peer){.engine = ENGINE_TORCH, .script = "torch_peer.py", .blas_as_picked = true};
     if (blas_core_replaced())
-        peers[count++] = (struct peer){.engine = ENGINE_TORCH, .script = "torch_peer.py", .how = "with better BLAS kernels"};
+        peers[count++] = (struct peer){
+            .engine = ENGINE_TORCH, .script = "torch_peer.py", .how = "with better BLAS kernels"};
     peers[count++] = (struct peer){.engine = ENGINE_ONNX, .script = "onnx_peer.mjs"};
     return count;
 }
@@ -54,7 +61,8 @@ static bool make_cases(struct peer_run *run, int training_batch, struct error *e
                 run->cases[run->case_count++] =
                     (struct peer_case){(enum peer_task)task, run->batches.values[b], run->threads.values[i]};
     for (int i = 0; run->training && i < run->threads.count; i++)
-        run->cases[run->case_count++] = (struct peer_case){TASK_EPOCH, training_batch, run->threads.values[i]};
+        run->cases[run->case_count++] =
+            (struct peer_case){TASK_EPOCH, training_batch, run->threads.values[i]};
     return true;
 }
 
@@ -78,30 +86,32 @@ static bool run_rounds(const struct peer_run *run, const struct model models[2],
 }
 
 static void note_method(struct table *t, const struct peer_run *run) {
-    table_note(t, "Medians over %d rounds, in each of which every engine has one turn; a turn times each case for %g s and takes "
-                  "its median. ours_over_peer is the quotient of the two medians of images a second (of training images in an "
-                  "epoch), the columns after it its lowest and highest value in one round.", run->rounds, run->seconds);
+    table_note(t,
+               "Rounds: %d, in each of which every engine has one turn; a turn times each case for %g s and takes its median. "
+               "A row shows the round in the middle by images a second (of training images in an epoch), and the median of "
+               "the accuracies. ours_over_peer is the quotient of the two; the columns after it its extremes in one round.",
+               run->rounds, run->seconds);
     table_note(t, "Ours starts from the bytes of the images. Peers are given float pixels made before the clock starts, ONNX "
                   "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.");
+    table_note(t, "ours_of_peak is against the larger of two peaks, measured just before and just after the timing.");
 }
 
 static void note_peak(struct table *t, const struct peer_run *run) {
     for (int i = 0; i < run->threads.count; i++) {
         int threads = run->threads.values[i];
         struct peak p = measure_peak(threads, 0.3);
-        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s. ours_of_peak_percent is "
-                      "against the peak measured just before each timing.", threads, threads == 1 ? "" : "s", p.fp32_name,
-                   p.fp32_flops / 1e9, p.int8_name, p.int8_ops / 1e9);
+        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s.", threads,
+                   threads == 1 ? "" : "s", p.fp32_name, p.fp32_flops / 1e9, p.int8_name, p.int8_ops / 1e9);
     }
 }
 
-static bool read_models(const struct peer_run *run, const struct dataset *data, struct model models[2], struct error *err) {
+static bool read_models(const struct peer_run *run, const struct dataset *data, struct model models[2],
+                        struct error *err) {
     const char *const paths[2] = {run->fp32, run->int8};
     static const enum model_kind kinds[2] = {MODEL_FP32, MODEL_INT8};
     for (int i = 0; i < 2; i++) {
         if (!model_read(paths[i], &models[i], NULL, err)) return false;
-        if (models[i].kind != kinds[i])
-            return fail(err, "%s: not an %s model", paths[i], peer_task_names[i]);
+        if (models[i].kind != kinds[i]) return fail(err, "%s: not an %s model", paths[i], peer_task_names[i]);
         const struct mlp_shape *s = &models[i].shape;
         if (!split_fits(&data->test, s->widths[0], s->widths[s->layers], run->source, err)) return false;
     }
@@ -111,11 +121,13 @@ static bool read_models(const struct peer_run *run, const struct dataset *data, 
 static bool batches_fit(const struct peer_run *run, struct error *err) {
     for (int i = 0; i < run->batches.count; i++)
         if ((size_t)run->batches.values[i] > run->test_count)
-            return fail(err, "--batch %d: there are only %zu test images", run->batches.values[i], run->test_count);
+            return fail(err, "--batch %d: there are only %zu test images", run->batches.values[i],
+                        run->test_count);
     return true;
 }
 
-static bool run_on(struct peer_run *run, const struct dataset *data, struct table *t, struct provenance *p, struct error *err) {
+static bool run_on(struct peer_run *run, const struct dataset *data, struct table *t, struct provenance *p,
+                   struct error *err) {
     struct model models[2] = {{0}};
     struct peer peers[PEERS];
     struct samples samples = {0};
@@ -125,7 +137,8 @@ static bool run_on(struct peer_run *run, const struct dataset *data, struct tabl
     provenance_dataset(p, data);
     provenance_machine(p);
     note_method(t, run);
-    bool ok = read_models(run, data, models, err) && batches_fit(run, err) && make_cases(run, training_defaults().batch, err) &&
+    bool ok = read_models(run, data, models, err) && batches_fit(run, err) &&
+              make_cases(run, training_defaults().batch, err) &&
               run_rounds(run, models, data, peers, &peer_count, &samples, err);
     if (ok) {
         peers_fill(t, run, &samples, peers, peer_count);
@@ -139,9 +152,12 @@ static bool run_on(struct peer_run *run, const struct dataset *data, struct tabl
 }
 
 int command_peers(int argc, char **argv) {
-    struct options o = {.command = argv[0], .arguments = "FP32MODEL INT8MODEL",
-                        .what = "Times both models and a training epoch here, in PyTorch and in ONNX Runtime, turn by turn. Writes the\n"
-                                "table peers to --results. An engine that is not installed is reported as missing."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "FP32MODEL INT8MODEL",
+        .what = "Times both models and a training epoch here, in PyTorch and in ONNX Runtime, turn by turn. "
+                "Writes the\n"
+                "table peers to --results. An engine that is not installed is reported as missing."};
     struct peer_run run = defaults();
     bool json = false, no_training = false;
     option_text(&o, "data", "DIR", &run.source, "folder with the four IDX files, which the peers read too");
@@ -156,7 +172,8 @@ int command_peers(int argc, char **argv) {
     option_flag(&o, "json", &json, "print the table as JSON");
     int status = options_parse(&o, argc, argv, 2, 2);
     if (status != OPTIONS_GO_ON) return status;
-    if (strcmp(run.source, "digits") == 0) return usage_error(&o, "--data digits: the peers need files to read");
+    if (strcmp(run.source, "digits") == 0)
+        return usage_error(&o, "--data digits: the peers need files to read");
     struct error err;
     struct dataset data;
     struct table t;

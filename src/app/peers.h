@@ -1,10 +1,14 @@
-/* mnistq peers: our engine and others, on the same models, the same images and the same machine, turn by turn.
+/* mnistq peers: our engine and others, on the same models, the same images, the same machine.
+ *
+ * They take turns, round after round.
  *
  * A peer is an executable file, called as
  *
- *   SCRIPT --fp32 FILE --int8 FILE --data DIR --batches 1,1000 --threads 1,2 --seconds 0.3 --round 1 --epochs 1
+ *   SCRIPT --fp32 FILE --int8 FILE --data DIR --batches 1,1000 --threads 1,2
+ *          --seconds 0.3 --round 1 --epochs 1
  *
- * (seconds of each timing; round: a seed for training; epochs: 0 or 1). It prints one JSON object a line, nothing else:
+ * (seconds: of each timing; round: a seed for training; epochs: 0 or 1). It prints one JSON object a line and
+ * nothing else:
  *
  *   {"peer": "PyTorch 1.13.1", "variant": "onednn", "task": "int8", "batch": 1000, "threads": 1,
  *    "images_per_second": 4e5, "p50_us": 2500, "p99_us": 2600, "correct": 9781, "n": 10000}
@@ -35,10 +39,10 @@ enum { OURS = -1, PEERS_MAX_ROUNDS = 100, PEER_TEXT = 256 };
 struct sample {
     int engine, round; /* engine: OURS, or an index of peer_engines */
     struct peer_case what;
-    char name[64], variant[96];    /* "PyTorch 1.13.1", "onednn" */
-    double images_per_second;      /* of an epoch: training images / seconds */
-    double p50_us, p99_us;         /* of a batch; of an epoch its time, and NAN */
-    double of_peak;                /* ours: share of the peak measured just before, else NAN */
+    char name[64], variant[96]; /* "PyTorch 1.13.1", "onednn" */
+    double images_per_second;   /* of an epoch: training images / seconds */
+    double p50_us, p99_us;      /* of a batch; of an epoch its time, and NAN */
+    double of_peak;             /* ours: share of the peak measured just before, else NAN */
     long long correct, n;
 };
 
@@ -76,24 +80,26 @@ struct peer_run {
     size_t case_count;
 };
 
-/* Starts the peer once and adds what it measured to samples: all of it, or nothing when the run failed. Only an error
- * of our own (out of memory) returns false; what is wrong with the peer goes to its outcome and reason. */
-bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples, struct error *err);
+/* Starts the peer once and adds what it measured to samples: all of it, or nothing when the run failed. Only
+ * an error of our own (out of memory) returns false; what is wrong with the peer goes to its outcome and
+ * reason. */
+bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples,
+                  struct error *err);
 
-/* Runs a program whose standard output is read line by line, and everything it started is killed when limit seconds
- * have passed. argv[0] is its path. Returns whether it exited with 0 and on_line accepted every line; reason says what
- * went wrong, and missing whether the program cannot be started at all. */
+/* Runs a program whose standard output is read line by line, and everything it started is killed when limit
+ * seconds have passed. argv[0] is its path. Returns whether it exited with 0 and on_line accepted every line;
+ * reason says what went wrong, and missing whether the program cannot be started at all. */
 bool process_read(char *const *argv, int limit, bool (*on_line)(void *context, char *line), void *context,
                   bool *missing, char reason[PEER_TEXT]);
 
 /* Our own side of a round. models: fp32 and int8, in the order of their tasks. Prints nothing. */
-bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run, int round,
-                  struct samples *samples, struct error *err);
+bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run,
+                  int round, struct samples *samples, struct error *err);
 
 /* Rows, remarks and targets of the table from all samples. */
 extern const char *const peer_columns[];
 extern const size_t peer_column_count;
-void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples, const struct peer *peers,
-                int peer_count);
+void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples,
+                const struct peer *peers, int peer_count);
 
 #endif

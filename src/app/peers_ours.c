@@ -12,10 +12,22 @@
 
 enum { MOST_RUNS = 20000, LEAST_RUNS = 3 };
 
+/* The larger of two peaks: one that was measured while something else ran would flatter us. */
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
+/* How much of the peak operations [images a second * operations of an image] are; NAN when it is not known. */
+static double share_of_peak(double rate, double before, double after) {
+    double peak = larger(before, after);
+    return peak > 0 ? rate / peak : NAN;
+}
+
 /* Of one image: forward alone, or with the gradients of weights and, but for the first layer, of inputs. */
 static double operations(const struct mlp_shape *s, bool training) {
     double sum = 0;
-    for (int i = 0; i < s->layers; i++) sum += (training ? (i ? 6.0 : 4.0) : 2.0) * s->widths[i] * s->widths[i + 1];
+    for (int i = 0; i < s->layers; i++)
+        sum += (training ? (i ? 6.0 : 4.0) : 2.0) * s->widths[i] * s->widths[i + 1];
     return sum;
 }
 
@@ -25,12 +37,15 @@ static struct sample our_sample(int round, struct peer_case what) {
     return s;
 }
 
-/* Runs of one batch after another for some seconds; sorted times in microseconds [MOST_RUNS], returns how many. */
-static int time_batches(struct runner *r, const struct split *test, int batch, double seconds, uint8_t *predicted, double *us) {
+/* Runs of one batch after another for some seconds; sorted times in microseconds [MOST_RUNS], returns how
+ * many. */
+static int time_batches(struct runner *r, const struct split *test, int batch, double seconds,
+                        uint8_t *predicted, double *us) {
     size_t pixels = (size_t)test->rows * (size_t)test->cols, places = test->count / (size_t)batch;
     int runs = 0;
     runner_predict(r, test->images, (size_t)batch, predicted); /* not counted */
-    for (double until = seconds_now() + seconds; runs < MOST_RUNS && (runs < LEAST_RUNS || seconds_now() < until); runs++) {
+    for (double until = seconds_now() + seconds;
+         runs < MOST_RUNS && (runs < LEAST_RUNS || seconds_now() < until); runs++) {
         const uint8_t *images = test->images + (size_t)runs % places * (size_t)batch * pixels;
         double started = seconds_now();
         runner_predict(r, images, (size_t)batch, predicted);
@@ -39,8 +54,8 @@ static int time_batches(struct runner *r, const struct split *test, int batch, d
     return runs;
 }
 
-static bool measure_inference(const struct model *model, const struct split *test, double seconds, size_t correct,
-                              struct sample *s, struct error *err) {
+static bool measure_inference(const struct model *model, const struct split *test, double seconds,
+                              size_t correct, struct sample *s, struct error *err) {
     struct runner r;
     struct peak peak = measure_peak(s->what.threads, 0.01);
     double limit = model->kind == MODEL_INT8 ? peak.int8_ops : peak.fp32_flops;
@@ -63,7 +78,8 @@ static bool measure_inference(const struct model *model, const struct split *tes
 }
 
 /* An epoch of the recipe's defaults on a network of the given model's shape. */
-static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *data, struct sample *s, struct error *err) {
+static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *data, struct sample *s,
+                          struct error *err) {
     struct training_recipe recipe = training_defaults();
     struct train_report report;
     struct model trained = {.kind = MODEL_FP32};
@@ -89,8 +105,8 @@ static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *d
     return ok;
 }
 
-bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run, int round,
-                  struct samples *samples, struct error *err) {
+bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run,
+                  int round, struct samples *samples, struct error *err) {
     size_t correct[2];
     for (int i = 0; i < 2; i++) {
         struct evaluation e;

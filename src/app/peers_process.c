@@ -16,8 +16,8 @@
 
 enum { LINE_MAX_BYTES = 4096 };
 
-/* In the child: only calls that are safe between fork and exec. A group of its own, so that all it starts can be killed;
- * and it dies with its parent. */
+/* In the child: only calls that are safe between fork and exec. A group of its own, so that all it starts can
+ * be killed; and it dies with its parent. */
 static void become(char *const *argv, int out, int complaints) {
     setpgid(0, 0);
 #if defined(__linux__)
@@ -73,7 +73,8 @@ static enum reading read_until(int from, double deadline, bool (*on_line)(void *
     }
 }
 
-/* Waits for the end of the process as long as there is time; else, or at once with kill_it, kills its whole group. */
+/* Waits for the end of the process as long as there is time; else, or at once with kill_it, kills its whole
+ * group. */
 static int wait_until(pid_t pid, double deadline, bool kill_it, bool *late) {
     int status = 0;
     while (!kill_it && waitpid(pid, &status, WNOHANG) == 0) {
@@ -99,7 +100,8 @@ static void last_complaint(FILE *complaints, char *text, size_t size) {
     mask_control_characters(text);
 }
 
-static bool judge(int status, enum reading reading, bool late, int limit, FILE *complaints, bool *missing, char *reason) {
+static bool judge(int status, enum reading reading, bool late, int limit, FILE *complaints, bool *missing,
+                  char *reason) {
     char complaint[PEER_TEXT - 64]; /* leaves room for what is said before it */
     last_complaint(complaints, complaint, sizeof complaint);
     *missing = false;

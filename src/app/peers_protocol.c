@@ -22,7 +22,8 @@ bool samples_add(struct samples *s, const struct sample *sample, struct error *e
     return true;
 }
 
-/* ---- a line of the protocol -------------------------------------------------------------------------------- */
+/* ---- a line of the protocol
+ * -------------------------------------------------------------------------------- */
 
 /* A run that is being read. */
 struct reader {
@@ -53,7 +54,8 @@ static void text(const cJSON *object, const char *name, char *out, size_t size) 
 /* Whether the sample's case is one that was asked for. */
 static bool was_asked(const struct peer_run *run, struct peer_case what) {
     for (size_t i = 0; i < run->case_count; i++)
-        if (run->cases[i].task == what.task && run->cases[i].batch == what.batch && run->cases[i].threads == what.threads)
+        if (run->cases[i].task == what.task && run->cases[i].batch == what.batch &&
+            run->cases[i].threads == what.threads)
             return true;
     return false;
 }
@@ -61,8 +63,8 @@ static bool was_asked(const struct peer_run *run, struct peer_case what) {
 static bool read_times(const cJSON *object, const struct peer_run *run, struct sample *s) {
     double seconds;
     if (s->what.task != TASK_EPOCH)
-        return number(object, "images_per_second", 1e-9, &s->images_per_second) && number(object, "p50_us", 0, &s->p50_us) &&
-               number(object, "p99_us", 0, &s->p99_us);
+        return number(object, "images_per_second", 1e-9, &s->images_per_second) &&
+               number(object, "p50_us", 0, &s->p50_us) && number(object, "p99_us", 0, &s->p99_us);
     if (!number(object, "seconds", 1e-9, &seconds)) return false;
     s->images_per_second = (double)run->training_count / seconds;
     s->p50_us = 1e6 * seconds;
@@ -77,8 +79,8 @@ static bool read_sample(const cJSON *object, const struct peer_run *run, struct 
     text(object, "variant", s->variant, sizeof s->variant);
     text(object, "task", task, sizeof task);
     if (!*s->name || !number(object, "batch", 1, &batch) || !number(object, "threads", 1, &threads) ||
-        !number(object, "correct", 0, &correct) || !number(object, "n", 1, &n) || n != (double)run->test_count ||
-        correct > n || batch > 1e6 || threads > 1e6)
+        !number(object, "correct", 0, &correct) || !number(object, "n", 1, &n) ||
+        n != (double)run->test_count || correct > n || batch > 1e6 || threads > 1e6)
         return false;
     int found = 0;
     while (found < PEER_TASKS && strcmp(task, peer_task_names[found]) != 0) found++;
@@ -109,7 +111,8 @@ static bool on_line(void *context, char *line) {
     return good;
 }
 
-/* ---- a run -------------------------------------------------------------------------------------------------- */
+/* ---- a run
+ * -------------------------------------------------------------------------------------------------- */
 
 static void join(const struct int_list *list, char *out, size_t size) {
     for (int i = 0, used = 0; i < list->count; i++)
@@ -128,16 +131,32 @@ static void make_call(const struct peer *peer, const struct peer_run *run, int r
     snprintf(c->round, sizeof c->round, "%d", round + 1);
     join(&run->batches, c->batches, sizeof c->batches);
     join(&run->threads, c->threads, sizeof c->threads);
-    char *const all[] = {c->path, "--fp32", (char *)run->fp32, "--int8", (char *)run->int8, "--data", (char *)run->source,
-                         "--batches", c->batches, "--threads", c->threads, "--seconds", c->seconds, "--round", c->round,
-                         "--epochs", run->training ? "1" : "0", NULL};
+    char *const all[] = {c->path,
+                         "--fp32",
+                         (char *)run->fp32,
+                         "--int8",
+                         (char *)run->int8,
+                         "--data",
+                         (char *)run->source,
+                         "--batches",
+                         c->batches,
+                         "--threads",
+                         c->threads,
+                         "--seconds",
+                         c->seconds,
+                         "--round",
+                         c->round,
+                         "--epochs",
+                         run->training ? "1" : "0",
+                         NULL};
     _Static_assert(sizeof all == sizeof c->argv, "one place for each argument");
     memcpy(c->argv, all, sizeof all);
 }
 
 /* Takes OPENBLAS_CORETYPE out of the environment for a while; returns what to put back, NULL for nothing. */
 static char *hide_core(void) {
-    char *core = blas_core_replaced() && getenv("OPENBLAS_CORETYPE") ? strdup(getenv("OPENBLAS_CORETYPE")) : NULL;
+    char *core =
+        blas_core_replaced() && getenv("OPENBLAS_CORETYPE") ? strdup(getenv("OPENBLAS_CORETYPE")) : NULL;
     if (core) unsetenv("OPENBLAS_CORETYPE");
     return core;
 }
@@ -147,7 +166,8 @@ static void restore_core(char *core) {
     free(core);
 }
 
-bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples, struct error *err) {
+bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples,
+                  struct error *err) {
     struct call call;
     char reason[PEER_TEXT];
     struct reader r = {peer, run, round, samples, reason, false, false, err};

@@ -5,19 +5,33 @@
 #include "app/bench.h"
 #include "app/peers.h"
 
-const char *const peer_columns[] = {"task", "batch", "threads", "ours_images_per_second", "ours_of_peak_percent", "ours_p50_us",
-                                    "ours_p99_us", "ours_accuracy_percent", "peer", "peer_images_per_second", "peer_p50_us",
-                                    "peer_p99_us", "peer_accuracy_percent", "ours_over_peer", "lowest_over_rounds",
-                                    "highest_over_rounds", "remark"};
+const char *const peer_columns[] = {"task",
+                                    "batch",
+                                    "threads",
+                                    "ours_images_per_second",
+                                    "ours_of_peak_percent",
+                                    "ours_p50_us",
+                                    "ours_p99_us",
+                                    "ours_accuracy_percent",
+                                    "peer",
+                                    "peer_images_per_second",
+                                    "peer_p50_us",
+                                    "peer_p99_us",
+                                    "peer_accuracy_percent",
+                                    "ours_over_peer",
+                                    "lowest_over_rounds",
+                                    "highest_over_rounds",
+                                    "remark"};
 const size_t peer_column_count = sizeof peer_columns / sizeof peer_columns[0];
 
-/* ---- medians over the rounds -------------------------------------------------------------------------------- */
+/* ---- medians over the rounds
+ * -------------------------------------------------------------------------------- */
 
-/* One variant of an engine on one case. */
+/* The fastest variant of an engine on one case. */
 struct summary {
-    const struct sample *first; /* its names; NULL when there is no sample */
-    int variants;               /* of the engine on this case, of which this is the fastest */
-    double images_per_second, p50_us, p99_us, of_peak, accuracy;
+    const struct sample *middle; /* its round in the middle by speed; NULL when there is no sample */
+    int variants;                /* that it is the fastest of */
+    double accuracy;             /* percent, the median over the rounds */
 };
 
 static bool same_case(struct peer_case a, struct peer_case b) {
@@ -28,35 +42,31 @@ static bool same_variant(const struct sample *a, const struct sample *b) {
     return a->engine == b->engine && same_case(a->what, b->what) && strcmp(a->variant, b->variant) == 0;
 }
 
-static double rate_of(const struct sample *s) {
-    return s->images_per_second;
-}
-
-static double p50_of(const struct sample *s) {
-    return s->p50_us;
-}
-
-static double p99_of(const struct sample *s) {
-    return s->p99_us;
-}
-
-static double of_peak_of(const struct sample *s) {
-    return s->of_peak;
-}
-
-static double accuracy_of(const struct sample *s) {
-    return 100.0 * (double)s->correct / (double)s->n;
-}
-
 enum { MOST_SAMPLES = 2 * PEERS_MAX_ROUNDS }; /* of a variant: PyTorch's int8 is the same with either BLAS */
 
-/* The median over all samples of a variant; NAN when they do not have the value. */
-static double median(const struct samples *all, const struct sample *like, double (*value)(const struct sample *)) {
+static double median_accuracy(const struct samples *all, const struct sample *like) {
     double values[MOST_SAMPLES];
     int count = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct sample *s = &all->items[i];
+        if (same_variant(s, like) && count < MOST_SAMPLES)
+            values[count++] = 100.0 * (double)s->correct / (double)s->n;
+    }
+    return percentile_of(values, count, 0.5);
+}
+
+/* The sample whose speed is the median of its variant's. */
+static const struct sample *middle_sample(const struct samples *all, const struct sample *like) {
+    double rates[MOST_SAMPLES];
+    int count = 0;
     for (size_t i = 0; i < all->count; i++)
-        if (same_variant(&all->items[i], like) && count < MOST_SAMPLES) values[count++] = value(&all->items[i]);
-    return count == 0 || isnan(values[0]) ? NAN : percentile_of(values, count, 0.5);
+        if (same_variant(&all->items[i], like) && count < MOST_SAMPLES)
+            rates[count++] = all->items[i].images_per_second;
+    double median = percentile_of(rates, count, 0.5);
+    for (size_t i = 0; i < all->count; i++)
+        if (same_variant(&all->items[i], like) && all->items[i].images_per_second == median)
+            return &all->items[i];
+    return like; /* not reached */
 }
 
 static bool seen_before(const struct samples *all, size_t at) {
@@ -65,28 +75,22 @@ static bool seen_before(const struct samples *all, size_t at) {
     return false;
 }
 
-/* The fastest variant by its median. */
 static struct summary summarise(const struct samples *all, int engine, struct peer_case what) {
     struct summary best = {0};
     for (size_t i = 0; i < all->count; i++) {
         const struct sample *s = &all->items[i];
         if (s->engine != engine || !same_case(s->what, what) || seen_before(all, i)) continue;
-        double rate = median(all, s, rate_of);
+        const struct sample *middle = middle_sample(all, s);
         best.variants++;
-        if (best.first && rate <= best.images_per_second) continue;
-        best.first = s;
-        best.images_per_second = rate;
+        if (!best.middle || middle->images_per_second > best.middle->images_per_second) best.middle = middle;
     }
-    if (!best.first) return best;
-    best.p50_us = median(all, best.first, p50_of);
-    best.p99_us = median(all, best.first, p99_of);
-    best.of_peak = median(all, best.first, of_peak_of);
-    best.accuracy = median(all, best.first, accuracy_of);
+    if (best.middle) best.accuracy = median_accuracy(all, best.middle);
     return best;
 }
 
 /* The lowest and the highest ratio of ours to the peer in one round. */
-static void ratio_range(const struct samples *all, const struct sample *ours, const struct sample *peer, double *low, double *high) {
+static void ratio_range(const struct samples *all, const struct sample *ours, const struct sample *peer,
+                        double *low, double *high) {
     *low = INFINITY;
     *high = -INFINITY;
     for (size_t i = 0; i < all->count; i++)
@@ -98,11 +102,12 @@ static void ratio_range(const struct samples *all, const struct sample *ours, co
         }
 }
 
-/* ---- rows --------------------------------------------------------------------------------------------------- */
+/* ---- rows
+ * --------------------------------------------------------------------------------------------------- */
 
-static void add_speed(struct table *t, const struct summary *s) {
-    table_number(t, s->p50_us, s->p50_us < 100 ? 2 : 0);
-    table_number(t, s->p99_us, s->p99_us < 100 ? 2 : 0);
+static void add_times(struct table *t, const struct summary *s) {
+    table_number(t, s->middle->p50_us, s->middle->p50_us < 100 ? 2 : 0);
+    table_number(t, s->middle->p99_us, s->middle->p99_us < 100 ? 2 : 0);
     table_number(t, s->accuracy, 2);
 }
 
@@ -114,24 +119,26 @@ static void add_case(struct table *t, struct peer_case what, const struct summar
     table_text(t, "%s", peer_task_names[what.task]);
     table_integer(t, what.batch);
     table_integer(t, what.threads);
-    table_number(t, ours->images_per_second, 0);
-    table_number(t, 100 * ours->of_peak, 1);
-    add_speed(t, ours);
+    table_number(t, ours->middle->images_per_second, 0);
+    table_number(t, 100 * ours->middle->of_peak, 1);
+    add_times(t, ours);
 }
 
-static void add_peer(struct table *t, const struct samples *all, const struct summary *ours, const struct summary *peer) {
+static void add_peer(struct table *t, const struct samples *all, const struct summary *ours,
+                     const struct summary *peer) {
     double low, high;
-    ratio_range(all, ours->first, peer->first, &low, &high);
-    table_text(t, "%s", peer->first->name);
-    table_number(t, peer->images_per_second, 0);
-    add_speed(t, peer);
-    table_number(t, ours->images_per_second / peer->images_per_second, 2);
+    ratio_range(all, ours->middle, peer->middle, &low, &high);
+    table_text(t, "%s", peer->middle->name);
+    table_number(t, peer->middle->images_per_second, 0);
+    add_times(t, peer);
+    table_number(t, ours->middle->images_per_second / peer->middle->images_per_second, 2);
     table_number(t, low, 2);
     table_number(t, high, 2);
     if (peer->variants > 1)
-        table_text(t, "%s%sfastest of %d ways", peer->first->variant, *peer->first->variant ? ": " : "", peer->variants);
+        table_text(t, "%s%sfastest of %d ways", peer->middle->variant, *peer->middle->variant ? ": " : "",
+                   peer->variants);
     else
-        table_text(t, "%s", peer->first->variant);
+        table_text(t, "%s", peer->middle->variant);
 }
 
 /* A row for each peer that measured the case; one with ours alone where there is none. */
@@ -140,7 +147,7 @@ static void add_rows(struct table *t, const struct samples *all, struct peer_cas
     int rows = 0;
     for (int engine = 0; engine < PEER_ENGINES; engine++) {
         struct summary peer = summarise(all, engine, what);
-        if (!peer.first) continue;
+        if (!peer.middle) continue;
         add_case(t, what, &ours);
         add_peer(t, all, &ours, &peer);
         rows++;
@@ -158,7 +165,8 @@ static void add_absent(struct table *t, const struct peer *peer) {
     table_text(t, "%s: %s", peer->outcome == PEER_MISSING ? "missing" : "failed", peer->reason);
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------ */
+/* ---- targets
+ * ------------------------------------------------------------------------------------------------ */
 
 enum { ANY = 0, NO_ENGINE = OURS };
 
@@ -173,46 +181,53 @@ static const struct target {
     {{TASK_FP32, 10000, 1}, ENGINE_ONNX, 1, 0},   {{TASK_EPOCH, ANY, ANY}, ENGINE_TORCH, 2.5, 0},
 };
 
-static struct summary fastest(const struct peer_run *run, const struct samples *all, int engine, struct peer_case what) {
+static struct summary fastest(const struct peer_run *run, const struct samples *all, int engine,
+                              struct peer_case what) {
     struct summary best = {0};
     for (size_t i = 0; i < run->case_count; i++) {
         struct peer_case c = run->cases[i];
-        if (c.task != what.task || (what.batch && c.batch != what.batch) || (what.threads && c.threads != what.threads)) continue;
+        if (c.task != what.task || (what.batch && c.batch != what.batch) ||
+            (what.threads && c.threads != what.threads))
+            continue;
         struct summary s = summarise(all, engine, c);
-        if (s.first && (!best.first || s.images_per_second > best.images_per_second)) best = s;
+        if (s.middle && (!best.middle || s.middle->images_per_second > best.middle->images_per_second))
+            best = s;
     }
     return best;
 }
 
 static void describe(const struct target *target, char *text, size_t size) {
     if (target->what.batch)
-        snprintf(text, size, "%s, batch %d, %d thread%s", peer_task_names[target->what.task], target->what.batch,
-                 target->what.threads, target->what.threads == 1 ? "" : "s");
+        snprintf(text, size, "%s, batch %d, %d thread%s", peer_task_names[target->what.task],
+                 target->what.batch, target->what.threads, target->what.threads == 1 ? "" : "s");
     else
-        snprintf(text, size, "training %s, each on its best number of threads", peer_task_names[target->what.task]);
+        snprintf(text, size, "training %s, each on its best number of threads",
+                 peer_task_names[target->what.task]);
 }
 
-static void note_target(struct table *t, const struct target *target, const struct peer_run *run, const struct samples *all) {
+static void note_target(struct table *t, const struct target *target, const struct peer_run *run,
+                        const struct samples *all) {
     char what[96];
     struct summary ours = fastest(run, all, OURS, target->what), peer = {0};
     describe(target, what, sizeof what);
     if (target->engine != NO_ENGINE) peer = fastest(run, all, target->engine, target->what);
-    if (!ours.first || (target->engine != NO_ENGINE && !peer.first)) {
+    if (!ours.middle || (target->engine != NO_ENGINE && !peer.middle)) {
         table_note(t, "Target not measured: %s%s%s.", what, target->engine == NO_ENGINE ? "" : " against ",
                    target->engine == NO_ENGINE ? "" : peer_engines[target->engine]);
     } else if (target->engine == NO_ENGINE) {
-        table_note(t, "Target %s: %s: %.2f us, wanted at most %.2f.", ours.p50_us <= target->us ? "met" : "MISSED", what,
-                   ours.p50_us, target->us);
+        table_note(t, "Target %s: %s: %.2f us, wanted at most %.2f.",
+                   ours.middle->p50_us <= target->us ? "met" : "MISSED", what, ours.middle->p50_us,
+                   target->us);
     } else {
-        double ratio = ours.images_per_second / peer.images_per_second;
+        double ratio = ours.middle->images_per_second / peer.middle->images_per_second;
         table_note(t, "Target %s: %s: %.2f times %s (%.4g s a run against %.4g s), wanted at least %.2f.",
-                   ratio >= target->ratio ? "met" : "MISSED", what, ratio, peer_engines[target->engine], ours.p50_us / 1e6,
-                   peer.p50_us / 1e6, target->ratio);
+                   ratio >= target->ratio ? "met" : "MISSED", what, ratio, peer_engines[target->engine],
+                   ours.middle->p50_us / 1e6, peer.middle->p50_us / 1e6, target->ratio);
     }
 }
 
-void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples, const struct peer *peers,
-                int peer_count) {
+void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples,
+                const struct peer *peers, int peer_count) {
     for (size_t i = 0; i < run->case_count; i++) add_rows(t, samples, run->cases[i]);
     for (int i = 0; i < peer_count; i++)
         if (peers[i].outcome != PEER_WORKS) add_absent(t, &peers[i]);

@@ -197,11 +197,17 @@ static void add_quiet_row(const struct pitfalls *p, struct table *t, const struc
     add_network_cells(t, m, &network->healthy.evaluation, p->data->test.labels);
 }
 
+static bool harms_more(const struct measurement *a, const struct measurement *a_healthy, const struct measurement *b,
+                       const struct measurement *b_healthy) {
+    double a_lost = (double)a_healthy->evaluation.correct - (double)a->evaluation.correct;
+    double b_lost = (double)b_healthy->evaluation.correct - (double)b->evaluation.correct;
+    return a_lost != b_lost ? a_lost > b_lost : a->different_percent > b->different_percent;
+}
+
 /* One fault in all networks; the summary gets the one that it harms most. */
 static bool run_quiet(struct pitfalls *p, struct table *t, const struct fault *fault, const struct network *networks,
                       struct error *err) {
     struct measurement worst = {0};
-    double worst_change = INFINITY;
     int where = 0;
     for (int i = 0; i < NETWORKS; i++) {
         struct measurement m;
@@ -211,12 +217,10 @@ static bool run_quiet(struct pitfalls *p, struct table *t, const struct fault *f
             return false;
         }
         add_quiet_row(p, t, fault, i, &networks[i], &m);
-        double change = (double)m.evaluation.correct - (double)networks[i].healthy.evaluation.correct;
-        if (change < worst_change) {
+        if (i == 0 || harms_more(&m, &networks[i].healthy, &worst, &networks[where].healthy)) {
             struct measurement milder = worst;
             worst = m;
             m = milder;
-            worst_change = change;
             where = i;
         }
         measurement_free(&m);

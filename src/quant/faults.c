@@ -124,8 +124,8 @@ static int32_t sum_wrong_axis(const struct qmlp *q, int l, int c, const uint8_t 
     const struct qlinear *layer = &q->layer[l];
     const int8_t *w = weights_of(layer, c);
     double sum = 0;
-    for (int k = 0; k < layer->in; k++)
-        sum += (double)((x[k] - layer->x_zero_point) * w[k]) * (double)qmlp_weight_scale(q, l, k % layer->out);
+    for (int k = 0, row = 0; k < layer->in; k++, row = row + 1 < layer->out ? row + 1 : 0)
+        sum += (double)((x[k] - layer->x_zero_point) * w[k]) * (double)qmlp_weight_scale(q, l, row);
     sum = rint(sum / (double)qmlp_weight_scale(q, l, c));
     return sum < -0x1p30 ? -(1 << 30) : sum > 0x1p30 ? 1 << 30 : (int32_t)sum;
 }

@@ -1,0 +1,159 @@
+#!/bin/sh
+# TAP tests of `mnistq pitfalls` and `mnistq eval --break` on a small set of built-in digits. From the root:
+#   BUILD=build sh tests/cli/pitfalls.sh
+# shellcheck disable=SC2317 # most functions are only called through check
+
+. tests/cli/tap.sh
+
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+mnistq=$BUILD/mnistq
+[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+"$BUILD/tests/make_idx" "$TMP/idx" 2000 300 || tap_bail "$BUILD/tests/make_idx does not work"
+cd "$TMP" || exit 1
+export OMP_WAIT_POLICY=passive # threads of many short steps, on a machine that has more to do: do not spin
+
+"$mnistq" train --data idx --hidden 32,24 --epochs 6 --out fp32.st >/dev/null || tap_bail 'train does not work'
+"$mnistq" quantize fp32.st --data idx --out int8.st >/dev/null || tap_bail 'quantize does not work'
+"$mnistq" quantize fp32.st --data idx --activations symmetric --out symmetric.st >/dev/null
+
+# ---- pitfalls --------------------------------------------------------------------------------------------------
+
+# Fields of a CSV by name, rows that match; texts may hold commas within quotes.
+select_rows() { # FILE COLUMN CONDITION...: CONDITION is NAME=VALUE
+    awk -v wanted="$2" -v conditions="$(shift 2 && printf '%s;' "$@")" '
+        function split_csv(line, out,    n, i, c, quoted, field) {
+            n = 0; field = ""; quoted = 0
+            for (i = 1; i <= length(line); i++) {
+                c = substr(line, i, 1)
+                if (c == "\"") quoted = !quoted
+                else if (c == "," && !quoted) { out[++n] = field; field = "" }
+                else field = field c
+            }
+            out[++n] = field
+            return n
+        }
+        /^#/ { next }
+        NR == 1 { n = split_csv($0, names); for (i = 1; i <= n; i++) at[names[i]] = i; m = split(conditions, c, ";"); next }
+        {
+            split_csv($0, cells); ok = 1
+            for (i = 1; i < m; i++) { p = index(c[i], "="); if (cells[at[substr(c[i], 1, p - 1)]] != substr(c[i], p + 1)) ok = 0 }
+            if (ok) print cells[at[wanted]]
+        }' "$1"
+}
+rising() { awk 'NR > 1 && $1 + 0 <= last { bad = 1 } { last = $1 + 0 } END { exit bad || NR < 5 }' "$1"; } # FILE
+all_are() { awk -v want="$2" '$1 != want { bad = 1 } END { exit bad || NR < 5 }' "$1"; } # FILE VALUE
+between() { awk -v x="$1" -v lo="$2" -v hi="$3" 'BEGIN { exit !(x != "" && x >= lo && x <= hi) }'; } # X LO HI
+
+check 'pitfalls' "$mnistq" pitfalls fp32.st --data idx --results r
+check_grep '^Written to r: ' "$TMP/out" 'pitfalls: says where the tables are'
+for name in pitfalls pitfalls-outlier pitfalls-calibration pitfalls-accumulator pitfalls-symmetric pitfalls-quiet; do
+    check_grep '^- command: `mnistq pitfalls' r/$name.md "$name.md: its command"
+    check_grep '^# data SHA-256: ' r/$name.csv "$name.csv: its provenance"
+    check_no_grep '[^a-z-](nan|inf)[^a-z]' r/$name.csv "$name.csv: every number is one"
+done
+for name in outlier calibration accumulator symmetric quiet; do
+    check_grep '^See: ' r/pitfalls-$name.md "$name: what to see"
+    check_grep "^$name," r/pitfalls.csv "$name: in the summary"
+done
+
+o=r/pitfalls-outlier.csv
+check 'outlier: the first row is the lesson: 10 times the scale' [ "$(select_rows $o scale_ratio k=10 | sed 1q)" = 10.00 ]
+check 'outlier: ... and 10 times the error' between "$(select_rows $o error_ratio k=10 | sed 1q)" 9.5 10.5
+check 'outlier: ... per-channel only in its row' [ "$(select_rows $o other_rows_error_ratio k=10 granularity=per-channel repair=none | sed 1q)" = 1.00 ]
+for sign in negative positive; do
+    rows() { select_rows $o "$1" weights="fc2, $sign" granularity="$2" repair=none; }
+    rows error_ratio per-tensor >errors
+    check "outlier, $sign: per-tensor, the error of all others grows with k" rising errors
+    check "outlier, $sign: ... 7 rows" [ "$(wc -l <errors)" -eq 7 ]
+    rows other_rows_error_ratio per-channel >errors
+    check "outlier, $sign: per-channel, other rows do not feel it" all_are errors 1.00
+    rows own_row_error_ratio per-channel >errors
+    check "outlier, $sign: ... its own does" rising errors
+    select_rows $o error_ratio weights="fc2, $sign" granularity=per-tensor 'repair=column apart in fp16' >errors
+    check "outlier, $sign: the column apart, no error grows" all_are errors "$(sed 1q errors)"
+done
+
+c=r/pitfalls-calibration.csv
+cut() { select_rows $c "$1" calibration="$2" | sed 1q; }
+check 'calibration: representative images, hardly a code is cut' between "$(cut fc1_saturated_percent representative)" 0 0.1
+check 'calibration: [0, 6] run on [0, 20], many are' between "$(cut fc1_saturated_percent '[0, 6], run on [0, 20]: hidden ranges x 6/20')" 1 100
+check 'calibration: bytes that are not divided, no code is left' between "$(cut accuracy_percent 'bytes 0 to 255, not divided by 255')" 0 40
+check 'calibration: dimmed images, pixels are cut' between "$(cut input_saturated_percent 'images dimmed to 6/20')" 1 100
+check 'calibration: each class alone' [ "$(grep -c '^only class' $c)" -eq 10 ]
+
+a=r/pitfalls-accumulator.csv
+check 'accumulator: int32 never overflows' [ "$(select_rows $a overflowing_percent accumulator=int32 | sort -u)" = 0.000 ]
+check 'accumulator: int8 nearly always does' between "$(select_rows $a overflowing_percent accumulator=int8-wrap layer=fc1)" 90 100
+check 'accumulator: ... within the first products' between "$(select_rows $a first_overflow_products accumulator=int8-wrap layer=fc1)" 1 5
+check 'accumulator: int16 overflows later' between "$(select_rows $a first_overflow_products accumulator=int16-wrap layer=fc1)" 5 784
+check 'accumulator: int8 leaves little' between "$(select_rows $a accuracy_percent accumulator=int8-wrap layer=all)" 0 50
+
+s=r/pitfalls-symmetric.csv
+check 'symmetric: half of the codes are never used' between "$(select_rows $s never_used_percent bits=8 activations=symmetric layer=fc1)" 50 75
+lost=$(paste -d ' ' - - <<END | awk '{ print $1 - $2 }'
+$(select_rows $s rounding_sqnr_db bits=8 activations=asymmetric layer=fc1)
+$(select_rows $s rounding_sqnr_db bits=8 activations=symmetric layer=fc1)
+END
+)
+check 'symmetric: which costs 6 dB' between "$lost" 5 7
+
+q=r/pitfalls-quiet.csv
+changed() { select_rows $q "$1" fault="$2" network="$3"; }
+check 'quiet: the zero point is missed where it is not 0' between "$(changed different_percent no-zero-point symmetric)" 1 100
+check 'quiet: ... and only there' [ "$(changed different_percent no-zero-point asymmetric)" = 0.000 ]
+check 'quiet: truncation shows everywhere' between "$(changed different_percent truncation asymmetric)" 1 100
+check 'quiet: ties show where scales are powers of two' between "$(changed different_percent ties-even 'powers of two')" 0.001 50
+check 'quiet: nothing broken, nothing changed' [ "$(changed changed none asymmetric)" = 0 ]
+
+if command -v python3 >/dev/null; then
+    "$mnistq" pitfalls int8.st --data idx --results r8 --json >all.json
+    check 'pitfalls --json: six tables, of an int8 model' python3 -c 'import json
+tables = json.load(open("all.json"))
+assert len(tables) == 6 and all(t["rows"] and t["provenance"]["command"] for t in tables)
+assert tables[0]["rows"][0]["accuracy_before"] > 50'
+else
+    skip 'pitfalls --json' 'there is no python3'
+fi
+
+# ---- eval --break ----------------------------------------------------------------------------------------------
+
+"$mnistq" eval int8.st --data idx --predictions right.csv >/dev/null
+check 'eval --break none' "$mnistq" eval int8.st --data idx --break none --predictions none.csv
+check 'eval --break none: the same answers' cmp right.csv none.csv
+check 'eval --break int8-wrap' "$mnistq" eval int8.st --data idx --break int8-wrap --predictions broken.csv
+check_grep 'Broken on purpose, int8-wrap: ' "$TMP/out" 'eval --break: says so'
+check 'eval --break int8-wrap: other answers' sh -c '! cmp -s right.csv broken.csv'
+check 'eval --break no-zero-point, symmetric' "$mnistq" eval symmetric.st --data idx --break no-zero-point --predictions broken.csv
+check 'eval --break no-zero-point: other answers' sh -c '! cmp -s right.csv broken.csv'
+check 'eval --break list' "$mnistq" eval --break list
+cp "$TMP/out" list
+check 'eval --break list: a line for each' [ "$(sed 1,4d list | wc -l)" -ge 19 ]
+names_work() {
+    for name in $(sed 1,4d list | awk '{ print $1 }'); do
+        "$mnistq" eval int8.st --data idx --break "$name" >/dev/null || return 1
+    done
+}
+check 'eval --break: every name of the list works' names_work
+
+# ---- wrong use -------------------------------------------------------------------------------------------------
+
+check_status 2 'eval --break: no such fault' "$mnistq" eval int8.st --data idx --break everything
+check_grep '^mnistq: eval: --break: there is no fault "everything"' "$TMP/err" 'eval --break: ... says so'
+check_status 2 'eval --break without a model' "$mnistq" eval --break truncation
+check_grep '^mnistq: eval: expected MODEL' "$TMP/err" 'eval --break without a model: ... says so'
+check_status 2 'eval without a model' "$mnistq" eval
+check_status 2 'eval --break --reference' "$mnistq" eval int8.st --data idx --break truncation --reference
+check_status 1 'eval --break of fp32' "$mnistq" eval fp32.st --data idx --break truncation
+check_grep '^mnistq: fp32.st: .*int8' "$TMP/err" 'eval --break of fp32: ... says so'
+check_status 2 'pitfalls: two models' "$mnistq" pitfalls fp32.st int8.st
+check_status 2 'pitfalls: --calibration 0' "$mnistq" pitfalls fp32.st --data idx --calibration 0
+check_status 1 'pitfalls: more calibration images than there are' "$mnistq" pitfalls fp32.st --data idx --results r9 --calibration 2001
+check_grep '^mnistq: --calibration 2001: ' "$TMP/err" 'pitfalls: ... says so'
+check_status 1 'pitfalls: no such model' "$mnistq" pitfalls none.st --data idx --results r9
+check_status 1 'pitfalls: no such data' "$mnistq" pitfalls fp32.st --data nowhere --results r9
+"$BUILD/tests/make_idx" small 200 50 20 16
+check_status 1 'pitfalls: images of another size' "$mnistq" pitfalls fp32.st --data small --results r9
+check 'pitfalls: ... writes nothing' [ ! -e r9 ]
+
+tap_done
