@@ -1,12 +1,15 @@
 /* mnistq: quantization of a small network on MNIST, from end to end. The subcommands and their dispatch. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "app/blas_core.h"
 #include "app/commands.h"
 #include "base/file.h"
+#include "quant/qlinear.h"
 
 static const struct command {
     const char *name, *what;
@@ -30,9 +33,11 @@ static const struct command {
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *stream) {
-    fprintf(stream, "usage: mnistq [--keep-blas-core] COMMAND [options] [FILES]\n\n");
+    fprintf(stream, "usage: mnistq COMMAND [options] [FILES]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(stream, "\n--keep-blas-core: run with the kernels that OpenBLAS picked, even where the CPU has more.\n");
+    fprintf(stream, "\nWith every command:\n"
+                    "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them)\n"
+                    "  --keep-blas-core  run with the kernels that OpenBLAS picked, even where the CPU has more\n\n");
     fprintf(stream, "`mnistq COMMAND --help` lists a command's options and their defaults.\n");
 }
 
@@ -50,13 +55,47 @@ static int flush_output(int status) {
     return status ? status : 1;
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "--keep-blas-core") == 0) {
-        argv[1] = argv[0];
-        argc--, argv++;
-    } else {
-        blas_core_choose(argv);
+/* The options that every command takes, wherever they stand. */
+struct everywhere {
+    bool keep_blas_core;
+};
+
+static bool force_kernel(const char *name) {
+    const struct qkernel *kernel = name ? qkernel_find(name) : NULL;
+    if (kernel && kernel->supported()) {
+        qkernel_force(kernel);
+        return true;
     }
+    fprintf(stderr, "mnistq: --kernel: %s; this CPU runs", kernel ? "this CPU does not run it" : "no kernel of that name");
+    for (int i = 0; qkernels[i]; i++)
+        if (qkernels[i]->supported()) fprintf(stderr, " %s", qkernels[i]->name);
+    fprintf(stderr, "\n");
+    return false;
+}
+
+/* Takes these options out of a copy of argv. False, with the usage error told, when one is wrong. */
+static bool take_everywhere(int *argc, char ***argv, struct everywhere *found) {
+    static char **rest; /* lives as long as the program */
+    rest = calloc((size_t)*argc + 1, sizeof *rest);
+    int kept = 0;
+    for (int i = 0; rest && i < *argc; i++) {
+        char *word = (*argv)[i];
+        if (strcmp(word, "--keep-blas-core") == 0) found->keep_blas_core = true;
+        else if (strncmp(word, "--kernel=", 9) == 0 || strcmp(word, "--kernel") == 0) {
+            if (!force_kernel(word[8] ? word + 9 : i + 1 < *argc ? (*argv)[++i] : NULL)) return false;
+        } else rest[kept++] = word;
+    }
+    if (!rest) return true;
+    *argc = kept;
+    *argv = rest;
+    return true;
+}
+
+int main(int argc, char **argv) {
+    char **typed = argv; /* a second start takes all of it again */
+    struct everywhere everywhere = {0};
+    if (!take_everywhere(&argc, &argv, &everywhere)) return 2;
+    if (!everywhere.keep_blas_core) blas_core_choose(typed);
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 3; i++) /* a signal that is ignored, as under nohup, stays so */
         if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);

@@ -114,31 +114,21 @@ static void make_inputs(struct rng *rng, const struct layer_case *t, uint8_t *x)
             if (rng_below(rng, 16)) x[i] = 0;
 }
 
-enum way {
-    WEIGHTS_ONLY,
-    WHOLE_LAYER,
-    BACK_TO_BACK,
-    WAYS
-}; /* pack; pack_layer; the latter on rows without padding */
+enum way { PADDED, BACK_TO_BACK, WAYS }; /* how the rows of x lie */
 
 /* One run of a kernel -> y [rows][out]; false where the kernel does not offer that way. */
 static bool run_kernel(const struct qkernel *kernel, struct qlinear *layer, const struct layer_case *t,
                        enum way way, const uint8_t *x, struct rng *garbage, uint8_t *y) {
     size_t in = (size_t)t->in, out = (size_t)t->out, rows = (size_t)t->rows;
-    if ((way == WEIGHTS_ONLY && t->four_bit) || (way == BACK_TO_BACK && t->in % kernel->reads != 0))
-        return false;
+    if (way == BACK_TO_BACK && t->in % kernel->reads != 0) return false;
     size_t x_stride = way == BACK_TO_BACK ? in : qlinear_stride(t->in) + 64 * (size_t)rng_below(garbage, 2);
     size_t y_stride = qlinear_stride(t->out) + 64 * (size_t)rng_below(garbage, 2);
     uint8_t *wide_x = exact_array(rows * x_stride), *wide_y = exact_array(rows * y_stride);
     fill_garbage(garbage, wide_x, rows * x_stride);
     fill_garbage(garbage, wide_y, rows * y_stride);
     for (size_t r = 0; r < rows; r++) memcpy(wide_x + r * x_stride, x + r * in, in);
-    layer->packed =
-        exact_array(way == WEIGHTS_ONLY ? kernel->packed_bytes(t->in, t->out) : kernel->layer_bytes(layer));
-    if (way == WEIGHTS_ONLY)
-        kernel->pack(layer->weight, t->in, t->out, layer->packed);
-    else
-        kernel->pack_layer(layer);
+    layer->packed = exact_array(kernel->layer_bytes(layer));
+    kernel->pack_layer(layer);
     kernel->run(layer, wide_x, x_stride, rows, wide_y, y_stride);
     for (size_t r = 0; r < rows; r++) memcpy(y + r * out, wide_y + r * y_stride, out);
     free(layer->packed);
@@ -155,7 +145,7 @@ static void note_difference(const struct qkernel *kernel, const struct layer_cas
         snprintf(difference, sizeof difference,
                  "%s: row %zu, output %zu is %d, not %d (in %d, out %d, rows %d, four bits %d, weights %d, "
                  "inputs %d, "
-                 "right %d, odd one %d, bias %d, relu %d, symmetric %d, packed the way %d)",
+                 "right %d, odd one %d, bias %d, relu %d, symmetric %d, rows the way %d)",
                  kernel->name, i / (size_t)t->out, i % (size_t)t->out, y[i], expected[i], t->in, t->out,
                  t->rows, t->four_bit, t->weights, t->inputs, t->right, t->odd_one, t->bias, t->relu,
                  t->symmetric, way);

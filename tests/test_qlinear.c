@@ -99,8 +99,8 @@ static void run_kernel(const struct qkernel *kernel, struct qlinear *layer, cons
     fill_bytes(garbage, wide_x, t->rows * x_stride);
     fill_bytes(garbage, wide_y, t->rows * y_stride);
     for (size_t r = 0; r < t->rows; r++) memcpy(wide_x + r * x_stride, x + r * in, in);
-    layer->packed = array(kernel->packed_bytes(t->in, t->out), 1);
-    kernel->pack(layer->weight, t->in, t->out, layer->packed);
+    layer->packed = array(kernel->layer_bytes(layer), 1);
+    kernel->pack_layer(layer);
     kernel->run(layer, wide_x, x_stride, t->rows, wide_y, y_stride);
     for (size_t r = 0; r < t->rows; r++) memcpy(y + r * out, wide_y + r * y_stride, out);
     free(layer->packed);
@@ -240,7 +240,8 @@ static void reference_by_hand(void **state) {
     const uint8_t x[2][3] = {{10, 20, 30}, {0, 255, 128}};
     uint8_t y[2][2];
     assert_true(multiplier_from_real(0.5, &m[0]) && multiplier_from_real(0.25, &m[1]));
-    struct qlinear layer = {3, 2, 10, 5, 0, 255, &weight[0][0], bias, folded, m, NULL};
+    struct qlinear layer = {.in = 3, .out = 2, .x_zero_point = 10, .y_zero_point = 5, .y_max = 255, .weight = &weight[0][0],
+                            .bias = bias, .folded_bias = folded, .multiplier = m};
     qlinear_ref(&layer, &x[0][0], 2, &y[0][0]);
     assert_int_equal(y[0][0], 75);  /* 0 - 20 + 60 + 100 = 140; 70 + 5 */
     assert_int_equal(y[0][1], 255); /* 0 + 1270 + 100 - 7 = 1363; 340.75 + 5 */

@@ -159,9 +159,13 @@ int command_inspect(int argc, char **argv) {
     option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
     option_text(&given.o, "weights-png", "FILE.png", &given.picture, "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png: the network that FILE was made from");
+    bool cpu = false;
+    option_flag(&given.o, "cpu", &cpu, "without FILE: the integer kernels, which this CPU runs, and which is taken");
     option_flag(&given.o, "json", &given.json, "print the list as JSON");
-    int status = options_parse(&given.o, argc, argv, 1, 1);
+    int status = options_parse(&given.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
+    if (cpu && given.o.file_count == 0) return inspect_cpu(given.json);
+    if (given.o.file_count != 1 || cpu) return usage_error(&given.o, cpu ? "--cpu takes no file" : "expected FILE");
     if (given.results && !given.histogram) return usage_error(&given.o, "--results goes with --histogram");
     if (given.source && !given.histogram && !given.picture)
         return usage_error(&given.o, "--data goes with --histogram or --weights-png");

@@ -27,8 +27,7 @@ static struct peer_run defaults(void) {
                              .seconds = 0.3};
 }
 
-/* PyTorch runs with the kernels that OpenBLAS picks and, where that is less than the CPU can do, with better
- * ones. */
+/* PyTorch runs with the kernels that OpenBLAS picks, and with better ones where the CPU can do more. */
 static int choose_peers(struct peer peers[PEERS]) {
     int count = 0;
     peers[count++] = (struct peer){.engine = ENGINE_TORCH, .script = "torch_peer.py", .blas_as_picked = true};
@@ -68,7 +67,8 @@ static bool make_cases(struct peer_run *run, int training_batch, struct error *e
 
 /* All engines take turns, round after round: what slows the machine for a while slows them alike. */
 static bool run_rounds(const struct peer_run *run, const struct model models[2], const struct dataset *data,
-                       struct peer peers[PEERS], int *peer_count, struct samples *samples, struct error *err) {
+                       struct peer peers[PEERS], int *peer_count, struct samples *samples,
+                       struct error *err) {
     struct progress bar;
     bool ok = true;
     progress_begin(&bar, "peers", "turns");
@@ -87,21 +87,29 @@ static bool run_rounds(const struct peer_run *run, const struct model models[2],
 
 static void note_method(struct table *t, const struct peer_run *run) {
     table_note(t,
-               "Rounds: %d, in each of which every engine has one turn; a turn times each case for %g s and takes its median. "
-               "A row shows the round in the middle by images a second (of training images in an epoch), and the median of "
-               "the accuracies. ours_over_peer is the quotient of the two; the columns after it its extremes in one round.",
+               "Rounds: %d, in each of which every engine has one turn; a turn times each case for %g s and "
+               "takes its median. "
+               "A row shows the round in the middle by images a second (of training images in an epoch), and "
+               "the median of "
+               "the accuracies. ours_over_peer is the quotient of the two; the columns after it its extremes "
+               "in one round.",
                run->rounds, run->seconds);
-    table_note(t, "Ours starts from the bytes of the images. Peers are given float pixels made before the clock starts, ONNX "
-                  "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.");
-    table_note(t, "ours_of_peak is against the larger of two peaks, measured just before and just after the timing.");
+    table_note(
+        t, "Ours starts from the bytes of the images. Peers are given float pixels made before the clock "
+           "starts, ONNX "
+           "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.");
+    table_note(
+        t,
+        "ours_of_peak is against the larger of two peaks, measured just before and just after the timing.");
 }
 
 static void note_peak(struct table *t, const struct peer_run *run) {
     for (int i = 0; i < run->threads.count; i++) {
         int threads = run->threads.values[i];
         struct peak p = measure_peak(threads, 0.3);
-        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s.", threads,
-                   threads == 1 ? "" : "s", p.fp32_name, p.fp32_flops / 1e9, p.int8_name, p.int8_ops / 1e9);
+        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s.",
+                   threads, threads == 1 ? "" : "s", p.fp32_name, p.fp32_flops / 1e9, p.int8_name,
+                   p.int8_ops / 1e9);
     }
 }
 

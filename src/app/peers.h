@@ -80,9 +80,8 @@ struct peer_run {
     size_t case_count;
 };
 
-/* Starts the peer once and adds what it measured to samples: all of it, or nothing when the run failed. Only
- * an error of our own (out of memory) returns false; what is wrong with the peer goes to its outcome and
- * reason. */
+/* Starts the peer once and adds what it measured to samples: all of it, or nothing when the run failed; what
+ * was wrong with it goes to its outcome and reason. Error: out of memory. */
 bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples,
                   struct error *err);
 
@@ -92,7 +91,7 @@ bool peer_measure(struct peer *peer, const struct peer_run *run, int round, stru
 bool process_read(char *const *argv, int limit, bool (*on_line)(void *context, char *line), void *context,
                   bool *missing, char reason[PEER_TEXT]);
 
-/* Our own side of a round. models: fp32 and int8, in the order of their tasks. Prints nothing. */
+/* Our own side of a round. models: fp32 and int8, in the order of their tasks. */
 bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run,
                   int round, struct samples *samples, struct error *err);
 

@@ -11,15 +11,12 @@
 #include "nn/gemm.h"
 
 enum { MOST_RUNS = 20000, LEAST_RUNS = 3 };
+static const double PEAK_SECONDS = 0.02;
 
-/* The larger of two peaks: one that was measured while something else ran would flatter us. */
-static double larger(double a, double b) {
-    return a > b ? a : b;
-}
-
-/* How much of the peak operations [images a second * operations of an image] are; NAN when it is not known. */
+/* Operations a second as a share of the peak [before and after they were timed]; NAN when that is not known.
+ * The larger peak counts: one that was measured while something else had the CPU would flatter. */
 static double share_of_peak(double rate, double before, double after) {
-    double peak = larger(before, after);
+    double peak = before > after ? before : after;
     return peak > 0 ? rate / peak : NAN;
 }
 
@@ -37,8 +34,7 @@ static struct sample our_sample(int round, struct peer_case what) {
     return s;
 }
 
-/* Runs of one batch after another for some seconds; sorted times in microseconds [MOST_RUNS], returns how
- * many. */
+/* Runs of one batch after another for some seconds: their times in us [MOST_RUNS]; returns how many. */
 static int time_batches(struct runner *r, const struct split *test, int batch, double seconds,
                         uint8_t *predicted, double *us) {
     size_t pixels = (size_t)test->rows * (size_t)test->cols, places = test->count / (size_t)batch;
@@ -57,8 +53,7 @@ static int time_batches(struct runner *r, const struct split *test, int batch, d
 static bool measure_inference(const struct model *model, const struct split *test, double seconds,
                               size_t correct, struct sample *s, struct error *err) {
     struct runner r;
-    struct peak peak = measure_peak(s->what.threads, 0.01);
-    double limit = model->kind == MODEL_INT8 ? peak.int8_ops : peak.fp32_flops;
+    struct peak before = measure_peak(s->what.threads, PEAK_SECONDS);
     double *us = aligned_array(MOST_RUNS, sizeof *us, err);
     uint8_t *predicted = aligned_array((size_t)s->what.batch, 1, err);
     bool ok = runner_create(model, s->what.batch, s->what.threads, &r, err) && us && predicted;
@@ -67,7 +62,11 @@ static bool measure_inference(const struct model *model, const struct split *tes
         s->p50_us = percentile_of(us, runs, 0.5);
         s->p99_us = percentile_of(us, runs, 0.99);
         s->images_per_second = 1e6 * s->what.batch / s->p50_us;
-        s->of_peak = limit > 0 ? s->images_per_second * operations(&model->shape, false) / limit : NAN;
+        struct peak after = measure_peak(s->what.threads, PEAK_SECONDS);
+        bool integers = model->kind == MODEL_INT8;
+        s->of_peak = share_of_peak(s->images_per_second * operations(&model->shape, false),
+                                   integers ? before.int8_ops : before.fp32_flops,
+                                   integers ? after.int8_ops : after.fp32_flops);
         s->correct = (long long)correct;
         s->n = (long long)test->count;
     }
@@ -84,20 +83,22 @@ static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *d
     struct train_report report;
     struct model trained = {.kind = MODEL_FP32};
     struct evaluation e = {0};
-    struct peak peak = measure_peak(s->what.threads, 0.01);
-    int before = gemm_threads(0);
+    struct peak before = measure_peak(s->what.threads, PEAK_SECONDS), after;
+    int threads = gemm_threads(0);
     recipe.hidden.count = shape->layers - 1;
     for (int i = 0; i < recipe.hidden.count; i++) recipe.hidden.values[i] = shape->widths[i + 1];
     recipe.seed = (uint64_t)s->round + 1;
     gemm_threads(s->what.threads);
     bool ok = train_model(data, &recipe, &trained.mlp, &report, err);
-    gemm_threads(before);
+    gemm_threads(threads);
     if (!ok) return false;
+    after = measure_peak(s->what.threads, PEAK_SECONDS);
     trained.shape = trained.mlp.shape;
     ok = evaluate(&trained, &data->test, false, &e, err);
     s->p50_us = 1e6 * report.seconds;
     s->images_per_second = (double)data->train.count / report.seconds;
-    if (peak.fp32_flops > 0) s->of_peak = s->images_per_second * operations(shape, true) / peak.fp32_flops;
+    s->of_peak =
+        share_of_peak(s->images_per_second * operations(shape, true), before.fp32_flops, after.fp32_flops);
     s->correct = (long long)e.correct;
     s->n = (long long)e.count;
     evaluation_free(&e);

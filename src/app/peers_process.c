@@ -73,8 +73,7 @@ static enum reading read_until(int from, double deadline, bool (*on_line)(void *
     }
 }
 
-/* Waits for the end of the process as long as there is time; else, or at once with kill_it, kills its whole
- * group. */
+/* Waits for the process to end as long as there is time; then, or at once with kill_it, kills its group. */
 static int wait_until(pid_t pid, double deadline, bool kill_it, bool *late) {
     int status = 0;
     while (!kill_it && waitpid(pid, &status, WNOHANG) == 0) {

@@ -23,7 +23,7 @@ struct calibration {
     int label; /* only images of this class; ANY_LABEL */
     enum change change;
 };
-enum { ANY_LABEL = -1, SHOWN_CLASSES = 10 };
+enum { ANY_LABEL = -1, SHOWN_CLASSES = 10, NAME_SIZE = 48 };
 
 static const double seen_share = 6.0 / 20.0; /* calibrated on [0, 6], run on [0, 20] */
 
@@ -156,7 +156,7 @@ static bool run_changes(struct pitfalls *p, struct table *t, struct error *err) 
     return ok;
 }
 
-static size_t name_columns(int layers, char names[][32], const char **columns) {
+static size_t name_columns(int layers, char names[][NAME_SIZE], const char **columns) {
     static const char *const network[] = {NETWORK_COLUMNS};
     size_t count = 2;
     columns[0] = "calibration";
@@ -164,8 +164,8 @@ static size_t name_columns(int layers, char names[][32], const char **columns) {
     for (int l = 0; l <= layers; l++) {
         char tensor[16] = "input";
         if (l > 0) snprintf(tensor, sizeof tensor, "fc%d", l);
-        snprintf(names[2 * l], 32, "%s_highest", tensor);
-        snprintf(names[2 * l + 1], 32, "%s_saturated_percent", tensor);
+        snprintf(names[2 * l], NAME_SIZE, "%s_highest", tensor);
+        snprintf(names[2 * l + 1], NAME_SIZE, "%s_saturated_percent", tensor);
         columns[count++] = names[2 * l];
         columns[count++] = names[2 * l + 1];
     }
@@ -187,7 +187,7 @@ static void add_notes(struct table *t) {
 }
 
 bool pitfall_calibration(struct pitfalls *p, struct table *t, struct error *err) {
-    static char names[2 * (MLP_MAX_LAYERS + 1)][32];                                    /* the table keeps references */
+    static char names[2 * (MLP_MAX_LAYERS + 1)][NAME_SIZE];                                /* the table keeps references */
     static const char *columns[2 + 2 * (MLP_MAX_LAYERS + 1) + NETWORK_COLUMN_COUNT];
     table_init(t, "Pitfall: calibration that does not look like production", columns,
                name_columns(p->fp32->shape.layers, names, columns));

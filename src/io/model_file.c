@@ -236,8 +236,9 @@ static bool read_integer(const struct st_file *file, int bits, struct model *out
     bool per_channel = (scale && scale->elements != 1) || text_is(st_metadata(file, "scheme"), "per-channel");
     bool symmetric = text_is(st_metadata(file, "activations"), "symmetric");
     out->kind = MODEL_INT8;
-    if (!qmlp_create(&out->shape, per_channel, symmetric, &out->qmlp, err) || !read_qmlp(file, bits, &out->qmlp, err))
-        return false;
+    if (!qmlp_create(&out->shape, per_channel, symmetric, &out->qmlp, err)) return false;
+    for (int i = 0; i < out->shape.layers; i++) out->qmlp.layer[i].four_bit = bits <= 4;
+    if (!read_qmlp(file, bits, &out->qmlp, err)) return false;
     out->bits_per_weight = weight_bits_of(&out->shape, bits, per_channel);
     return true;
 }

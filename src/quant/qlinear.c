@@ -33,7 +33,14 @@ const struct qkernel *const qkernels[] = {
 #endif
     &qkernel_portable, NULL};
 
+static const struct qkernel *forced;
+
+void qkernel_force(const struct qkernel *kernel) {
+    forced = kernel;
+}
+
 const struct qkernel *qkernel_best(void) {
+    if (forced) return forced;
     const struct qkernel *const *kernel = qkernels;
     while (!(*kernel)->supported()) kernel++; /* the portable one, the last, always is */
     return *kernel;

@@ -42,23 +42,23 @@ enum { QLINEAR_STRIDE = 64 };
 struct qkernel {
     const char *name, *what; /* for --kernel and for the tables */
     int (*supported)(void);  /* by this CPU */
-    size_t (*packed_bytes)(int in, int out);
-    void (*pack)(const int8_t *weight, int in, int out,
-                 void *packed); /* packed is zeroed memory, aligned to 64 */
     void (*run)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
                 size_t y_stride);
-    /* The whole layer, its biases and multipliers too, into layer->packed (zeroed, aligned to 64, layer_bytes
-     * long): the faster form, and the one for four_bit. pack knows the weights only, int8 ones. */
     size_t (*layer_bytes)(const struct qlinear *layer);
-    void (*pack_layer)(const struct qlinear *layer);
+    void (*pack_layer)(const struct qlinear *layer); /* all of the layer, its biases and multipliers too, into
+                                                        layer->packed: layer_bytes long, zeroed, aligned to 64 */
     int reads; /* run reads a row of x no further than in rounded up to this */
 };
 
 /* All kernels that were compiled in, the fastest first; ends with NULL. */
 extern const struct qkernel *const qkernels[];
 
-/* The fastest one that this CPU runs. */
+/* The fastest one that this CPU runs, or the one that was forced. */
 const struct qkernel *qkernel_best(void);
+
+/* From now on qkernel_best gives this one, which the CPU must support; NULL: the fastest again. Not for use while
+ * another thread makes networks. */
+void qkernel_force(const struct qkernel *kernel);
 
 /* The one of that name, whether this CPU runs it or not; NULL where none has it. */
 const struct qkernel *qkernel_find(const char *name);

@@ -75,7 +75,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_avx2 = {
-    "avx2", "AVX2, 16-bit multiply and add", supported, packed_bytes, pack, run, layer_bytes, pack_layer, 4};
+    "avx2", "AVX2, 16-bit multiply and add", supported, run, layer_bytes, pack_layer, 4};
 #else
 typedef int avx2_is_for_x86_64;
 #endif

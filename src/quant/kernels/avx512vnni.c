@@ -445,8 +445,6 @@ static void pack_layer(const struct qlinear *layer) {
 const struct qkernel qkernel_avx512vnni = {"avx512vnni",
                                            "AVX-512 VNNI, 64 bytes a vpdpbusd",
                                            supported,
-                                           packed_bytes,
-                                           pack,
                                            run,
                                            layer_bytes,
                                            pack_layer,

@@ -52,7 +52,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_avxvnni = {
-    "avxvnni", "AVX-VNNI, 32 bytes a vpdpbusd", supported, packed_bytes, pack, run, layer_bytes, pack_layer,
+    "avxvnni", "AVX-VNNI, 32 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer,
     4};
 #else
 typedef int avxvnni_is_for_x86_64;

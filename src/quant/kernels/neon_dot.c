@@ -145,7 +145,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_neon_dot = {
-    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, packed_bytes, pack, run, layer_bytes, pack_layer,
+    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, run, layer_bytes, pack_layer,
     4};
 #else
 typedef int neon_dot_is_for_aarch64;

@@ -23,24 +23,21 @@ static int always(void) {
     return 1;
 }
 
-static size_t packed_bytes(int in, int out) {
-    return (size_t)padded_out(out) * (size_t)padded_in(in) * sizeof(int16_t);
-}
-
-static void pack(const int8_t *weight, int in, int out, void *packed) {
-    int16_t *w = packed;
-    for (int c = 0; c < out; c++, w += padded_in(in), weight += in)
-        for (int k = 0; k < in; k++) w[k] = weight[k];
-}
-
 static size_t layer_bytes(const struct qlinear *layer) {
-    return layer->four_bit ? (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in) / 2
-                           : packed_bytes(layer->in, layer->out);
+    size_t weights = (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in);
+    return layer->four_bit ? weights / 2 : weights * sizeof(int16_t);
+}
+
+static void pack_int8(const struct qlinear *layer) {
+    int16_t *wide = layer->packed;
+    const int8_t *w = layer->weight;
+    for (int c = 0; c < layer->out; c++, wide += padded_in(layer->in), w += layer->in)
+        for (int k = 0; k < layer->in; k++) wide[k] = w[k];
 }
 
 static void pack_layer(const struct qlinear *layer) {
     if (!layer->four_bit) {
-        pack(layer->weight, layer->in, layer->out, layer->packed);
+        pack_int8(layer);
         return;
     }
     uint8_t *bytes = layer->packed;
@@ -113,5 +110,5 @@ static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, 
 }
 
 const struct qkernel qkernel_portable = {
-    "portable", "plain C, 16-bit multiply and add", always, packed_bytes, pack, run, layer_bytes, pack_layer,
+    "portable", "plain C, 16-bit multiply and add", always, run, layer_bytes, pack_layer,
     1};

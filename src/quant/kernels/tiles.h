@@ -107,10 +107,9 @@ static inline int lane_constants(const struct qlinear *layer, int c, struct form
     return 1;
 }
 
-/* A layer that qkernel.pack makes has no multipliers: then every tile is requantized one by one. */
 static inline void pack_tile_constants(const struct qlinear *layer, int tile, struct form form) {
     struct tile *t = (struct tile *)layer->packed + tile, plain = {.exact32 = 0};
-    int registers = tile_registers(layer->out, tile), exact32 = layer->multiplier != NULL;
+    int registers = tile_registers(layer->out, tile), exact32 = 1;
     for (int lane = 0; lane < registers * LANES; lane++) {
         int c = tile * TILE + lane_output(registers, lane);
         if (c < layer->out && form.x_minus) plain.start[lane] = form.x_minus * weight_sum(layer, c);
@@ -146,20 +145,8 @@ static inline void put_int8(uint8_t *packed, int lanes, int lane, int k, int8_t 
     packed[((size_t)(k / 4) * (size_t)lanes + (size_t)lane) * 4 + (size_t)(k % 4)] = (uint8_t)weight;
 }
 
-/* ---- struct qkernel's functions but run ---- */
-
-static void pack_layer(const struct qlinear *layer);
-
 static size_t layer_bytes(const struct qlinear *layer) {
     return (size_t)tiles_of(layer->out) * (sizeof(struct tile) + tile_bytes(layer->in, nibbles(layer)));
-}
-
-static size_t packed_bytes(int in, int out) {
-    return layer_bytes(&(struct qlinear){.in = in, .out = out});
-}
-
-static void pack(const int8_t *weight, int in, int out, void *packed) {
-    pack_layer(&(struct qlinear){.in = in, .out = out, .weight = (int8_t *)weight, .packed = packed});
 }
 
 /* One row of a tile without exact32, one output at a time: acc [TILE], without the bias. */
