@@ -1,6 +1,4 @@
-/* mnistq peers: our engine and others, on the same models, the same images, the same machine.
- *
- * They take turns, round after round.
+/* mnistq peers: our engine and others on the same models, images and machine, taking turns round after round.
  *
  * A peer is an executable file, called as
  *

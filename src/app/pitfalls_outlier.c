@@ -354,7 +354,7 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
                   "per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
     table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most negative weight of "
                   "that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and makes no activation larger, so what "
-                  "is lost beyond the fp32 network with the same outlier is what the scale costs; and clipping it costs nothing.",
+                  "is lost beyond the fp32 network with the same outlier is what the scale costs; clipping it costs next to nothing.",
                LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
     table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its size: the "
                   "fp32 network changes, its neuron's activation grows with k and stretches the activation scale of that layer for "
