@@ -6,8 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/blas_core.h"
+#include "app/restart.h"
 #include "app/commands.h"
+#include "app/report.h"
 #include "base/file.h"
 #include "quant/qlinear.h"
 
@@ -37,7 +38,7 @@ static void print_help(FILE *stream) {
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(stream, "\nWith every command:\n"
                     "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them)\n"
-                    "  --keep-blas-core  run with the kernels that OpenBLAS picked, even where the CPU has more\n\n");
+                    "  --keep-blas-core  do not start again with better settings for OpenBLAS and OpenMP\n\n");
     fprintf(stream, "`mnistq COMMAND --help` lists a command's options and their defaults.\n");
 }
 
@@ -94,8 +95,9 @@ static bool take_everywhere(int *argc, char ***argv, struct everywhere *found) {
 int main(int argc, char **argv) {
     char **typed = argv; /* a second start takes all of it again */
     struct everywhere everywhere = {0};
+    provenance_typed(argc, argv);
     if (!take_everywhere(&argc, &argv, &everywhere)) return 2;
-    if (!everywhere.keep_blas_core) blas_core_choose(typed);
+    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 3; i++) /* a signal that is ignored, as under nohup, stays so */
         if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);

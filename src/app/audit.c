@@ -166,12 +166,12 @@ int command_audit(int argc, char **argv) {
     struct options o = {.command = argv[0], .arguments = "",
                         .what = "Every checkable figure and claim of the lesson beside what this program measures, with a verdict\n"
                                 "that follows from the numbers. Trains the exercise itself; writes the table audit to --results."};
-    struct audit a = {.source = "data/mnist", .results = "results/mnist", .training = training_defaults(),
+    struct audit a = {.source = "data/mnist", .training = training_defaults(),
                       .calibration = quantization_defaults().calibration, .seeds = 5};
     const char *only = NULL;
     bool json = false;
-    option_text(&o, "data", "DIR|digits", &a.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &a.results, "folder for the table; models go to its models/audit");
+    option_data(&o, &a.source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &a.results, "folder for the table; models go to its models/audit");
     option_text(&o, "only", "ID", &only, "measure this claim alone and write no table; the ids are in the table");
     option_int(&o, "seeds", &a.seeds, 1, 1000, "networks that per-tensor is compared with per-channel on");
     option_int(&o, "calibration", &a.calibration, 1, 1000000, "training images to calibrate on");
@@ -186,7 +186,7 @@ int command_audit(int argc, char **argv) {
     struct provenance p = {0};
     snprintf(a.models, sizeof a.models, "%.4000s/models/audit", a.results);
     table_init(&t, "The audit: what the lesson says, and what comes out", narrow_columns, NARROW_COLUMNS);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(&a, claim, json, &t, &p, &err);
     audit_free(&a);
     status = report_table(&t, &p, json, ok, &err);

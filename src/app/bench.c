@@ -160,7 +160,7 @@ struct bench_run {
     bool training, scaling;
 };
 
-static const struct bench_run defaults = {"data/mnist", "results/mnist", {5, {1, 8, 64, 1000, 10000}}, 21, true, false};
+static const struct bench_run defaults = {"data/mnist", NULL, {5, {1, 8, 64, 1000, 10000}}, 21, true, false};
 
 /* A set smaller than the largest batch is repeated. Release with free. */
 static uint8_t *enough_images(const struct split *test, size_t wanted, size_t *total, struct error *err) {
@@ -231,8 +231,8 @@ int command_bench(int argc, char **argv) {
                                 "fractions of the machine's peak in the same run. Writes the table bench to --results."};
     struct bench_run run = defaults;
     bool json = false, no_training = false;
-    option_text(&o, "data", "DIR|digits", &run.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &run.results, "folder for the tables");
+    option_data(&o, &run.source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &run.results, "folder for the tables");
     option_ints(&o, "batch", &run.batches, 1, 100000, "batch sizes");
     option_int(&o, "runs", &run.runs, BENCH_ROUNDS, 10000, "timed runs of each (a batch of 1: 100 times as many)");
     option_flag(&o, "no-training", &no_training, "leave out the training epochs");
@@ -245,7 +245,7 @@ int command_bench(int argc, char **argv) {
     struct provenance p = {0};
     run.training = !no_training;
     table_init(&t, "Speed, and how close it comes to what the machine can do", columns, 11);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run_bench(&run, o.files, o.file_count, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

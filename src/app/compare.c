@@ -284,7 +284,7 @@ int command_compare(int argc, char **argv) {
               .what = "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
                       "predictions that changed. For an fp32 A and an integer B made from it, also what each step between cost."},
         .source = "data/mnist"};
-    option_text(&given.o, "data", "DIR|digits", &given.source, "folder with the four IDX files, or the built-in digits");
+    option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
     option_text(&given.o, "results", "DIR", &given.results, "write the tables compare*, waterfall, sensitivity and compare.png there");
     option_flag(&given.o, "waterfall", &given.waterfall, "the steps from A to B also where B's file does not say that it was made from A");
     option_flag(&given.o, "sensitivity", &given.sensitivity, "also A with one layer at a time in int8, int4 and int2");
@@ -294,7 +294,7 @@ int command_compare(int argc, char **argv) {
     struct comparison *c = calloc(1, sizeof *c);
     struct provenance p = {0};
     if (!c) return report_error(&(struct error){"out of memory"});
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     for (int i = 0; i < 2; i++) c->paths[i] = given.o.files[i];
     status = run(c, &given, &p);
     comparison_free(c);

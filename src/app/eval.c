@@ -75,7 +75,7 @@ int command_eval(int argc, char **argv) {
                         .what = "Runs a model, fp32 or int8, over the test images."};
     const char *source = "data/mnist", *predictions = NULL, *broken = NULL;
     bool json = false, reference = false;
-    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
+    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
     option_text(&o, "predictions", "FILE", &predictions, "write index,label,predicted of every image as CSV");
     option_flag(&o, "reference", &reference, "int8: run the plain reference of eq. 5 and 6 instead of the fast kernel");
     option_text(&o, "break", "NAME|list", &broken, "int8: run a reference with this fault in it; list: what faults there are");
@@ -91,7 +91,7 @@ int command_eval(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "Accuracy on the test images", columns, 7);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     provenance_machine(&p);
     bool ok = run(o.files[0], source, predictions, reference, fault, &t, &err);
     return report_table(&t, &p, json, ok, &err);

@@ -80,11 +80,11 @@ int command_exercise(int argc, char **argv) {
                                 "exercise, layers, confusion and the picture changed.png to --results, the models to its models/."};
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
-    const char *source = "data/mnist", *results = "results/mnist";
+    const char *source = "data/mnist", *results = NULL;
     bool json = false;
     quantization.scheme = SCHEMES;
-    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &results, "folder for the tables");
+    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &results, "folder for the tables");
     option_choice(&o, "scheme", &quantization.scheme, scheme_choices, SCHEMES + 1, "weight scales: one per output row, or per layer");
     training_options(&o, &training);
     quantization_options(&o, &quantization);
@@ -95,7 +95,7 @@ int command_exercise(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "The exercise: fp32 against int8", columns, 15);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(source, results, &training, &quantization, &t, &p, &err);
     status = report_table(&t, &p, json, ok, &err);
     if (ok && !json) printf("\nWritten to %s: exercise, layers and confusion as .md and .csv, changed.png, models/\n", results);

@@ -155,7 +155,7 @@ int command_inspect(int argc, char **argv) {
         .o = {.command = argv[0], .arguments = "FILE",
               .what = "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their codes."}};
     option_flag(&given.o, "histogram", &given.histogram, "for each tensor: codes used, clipped, never used, entropy, a histogram");
-    option_text(&given.o, "data", "DIR|digits", &given.source, "with --histogram: also an integer model's activations on these test images");
+    option_data(&given.o, &given.source, "with --histogram: also an integer model's activations on these test images");
     option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
     option_text(&given.o, "weights-png", "FILE.png", &given.picture, "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png: the network that FILE was made from");
@@ -171,7 +171,7 @@ int command_inspect(int argc, char **argv) {
         return usage_error(&given.o, "--data goes with --histogram or --weights-png");
     if (given.fp32 && !given.picture) return usage_error(&given.o, "--fp32 goes with --weights-png");
     struct provenance p = {0};
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     provenance_add(&p, "file", "%s", given.o.files[0]);
     return run(&given, &p);
 }

@@ -234,11 +234,11 @@ int command_ladder(int argc, char **argv) {
     struct options o = {.command = argv[0], .arguments = "[MODEL]",
                         .what = "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
                                 "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all."};
-    struct ladder_run r = {.source = "data/mnist", .results = "results/mnist", .name = "ladder", .seeds = 5, .training = training_defaults(),
+    struct ladder_run r = {.source = "data/mnist", .name = "ladder", .seeds = 5, .training = training_defaults(),
                            .options = {56, 4096, 512, 0.01, 6.0, 0.002, 1}};
     bool json = false;
-    option_text(&o, "data", "DIR|digits", &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &r.results, "folder for the tables");
+    option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &r.results, "folder for the tables");
     option_text(&o, "name", "NAME", &r.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
     option_int(&o, "seeds", &r.seeds, 1, 1000, "networks to train when no MODEL is given");
     option_int(&o, "group", &r.options.group, 1, MLP_MAX_WIDTH, "weights of a group; 16, 28, 49, 56, 98, 112 and 196 divide 784");
@@ -257,7 +257,7 @@ int command_ladder(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "The ladder: one network, every precision", columns, 16);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(&r, o.file_count ? o.files[0] : NULL, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

@@ -42,6 +42,16 @@ void option_ints(struct options *o, const char *name, struct int_list *value, in
     add(o, (struct option_entry){name, "N,N,...", help, OPTION_INTS, value, lo, hi, NULL});
 }
 
+void option_data(struct options *o, const char **source, const char *help) {
+    o->data = source;
+    option_text(o, "data", "DIR|digits", source, help);
+}
+
+void option_results(struct options *o, const char **results, const char *help) {
+    o->results = results;
+    option_text(o, "results", "DIR", results, help);
+}
+
 int usage_error(const struct options *o, const char *format, ...) {
     fprintf(stderr, "mnistq: %s: ", o->command);
     va_list args;
@@ -56,7 +66,7 @@ static void print_choices(FILE *stream, const struct option_entry *e, const char
     for (int i = 0; i <= (int)e->hi; i++) fprintf(stream, "%s%s", i ? between : "", e->choices[i]);
 }
 
-static void print_default(const struct option_entry *e) {
+static void print_default(const struct options *o, const struct option_entry *e) {
     switch (e->type) {
     case OPTION_FLAG: return;
     case OPTION_INT: printf(" [%d]", *(int *)e->value); return;
@@ -65,6 +75,7 @@ static void print_default(const struct option_entry *e) {
     case OPTION_CHOICE: printf(" [%s]", e->choices[*(int *)e->value]); return;
     case OPTION_TEXT:
         if (*(const char **)e->value) printf(" [%s]", *(const char **)e->value);
+        if (e->value == (void *)o->results) printf(" [results/NAME, where NAME is the last part of --data]");
         return;
     case OPTION_INTS: {
         const struct int_list *list = e->value;
@@ -84,7 +95,7 @@ static void print_help(const struct options *o) {
         else if (e->argument)
             printf("%s", e->argument);
         printf("\n        %s", e->help);
-        print_default(e);
+        print_default(o, e);
         printf("\n");
     }
     printf("  --help\n        this text; [..] are the defaults\n");
@@ -163,6 +174,18 @@ static int take_value(const struct options *o, const struct option_entry *e, con
     return ok ? OPTIONS_GO_ON : bad_value(o, e, text);
 }
 
+/* "data/mnist/" -> "results/mnist" */
+static void derive_results(struct options *o) {
+    const char *source = *o->data, *end = source + strlen(source);
+    while (end > source && end[-1] == '/') end--;
+    const char *start = end;
+    while (start > source && start[-1] != '/') start--;
+    int length = (int)(end - start);
+    if (length == 0 || length > 250 || start[0] == '.') start = "data", length = 4; /* "/", ".", ".." name nothing */
+    snprintf(o->default_results, sizeof o->default_results, "results/%.*s", length, start);
+    *o->results = o->default_results;
+}
+
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
@@ -181,6 +204,8 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         int status = take_value(o, &o->entries[found - 1000], optarg);
         if (status != OPTIONS_GO_ON) return status;
     }
+    if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->results && !*o->results) derive_results(o);
     o->files = argv + optind;
     o->file_count = argc - optind;
     if (o->file_count < min_files) return usage_error(o, "expected %s", o->arguments);

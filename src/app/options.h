@@ -25,7 +25,9 @@ struct options {
         const char *const *choices; /* [hi + 1] */
     } entries[OPTIONS_MAX];
     int file_count;
-    char **files; /* what is left of the command line */
+    char **files;                  /* what is left of the command line */
+    const char **data, **results;  /* where option_data and option_results put their values, or NULL */
+    char default_results[300];     /* made by options_parse, from --data */
 };
 
 void option_flag(struct options *o, const char *name, bool *value, const char *help);
@@ -36,6 +38,11 @@ void option_text(struct options *o, const char *name, const char *argument, cons
 void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
                    const char *help);
 void option_ints(struct options *o, const char *name, struct int_list *value, int lo, int hi, const char *help);
+
+/* --data DIR|digits, and --results DIR for a command that always writes tables: where it is not given, *results becomes
+ * results/NAME after the last part of --data, so that no data set's tables land under another's name. */
+void option_data(struct options *o, const char **source, const char *help);
+void option_results(struct options *o, const char **results, const char *help);
 
 /* Reads argv; argv[0] is the command's name. Returns OPTIONS_GO_ON, or the status to exit with: 0 after --help,
  * 2 after a usage error, which it has printed. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/blas_core.h"
+#include "app/restart.h"
 #include "app/commands.h"
 #include "app/peak.h"
 #include "app/peers.h"
@@ -18,7 +18,6 @@ enum { PEERS = 3 };
 static struct peer_run defaults(void) {
     int all = gemm_threads(0);
     return (struct peer_run){.source = "data/mnist",
-                             .results = "results/mnist",
                              .scripts = "scripts/peers",
                              .batches = {3, {1, 1000, 10000}},
                              .threads = {all > 1 ? 2 : 1, {1, all}},
@@ -168,8 +167,8 @@ int command_peers(int argc, char **argv) {
                 "table peers to --results. An engine that is not installed is reported as missing."};
     struct peer_run run = defaults();
     bool json = false, no_training = false;
-    option_text(&o, "data", "DIR", &run.source, "folder with the four IDX files, which the peers read too");
-    option_text(&o, "results", "DIR", &run.results, "folder for the table");
+    option_data(&o, &run.source, "folder with the four IDX files, which the peers read too");
+    option_results(&o, &run.results, "folder for the table");
     option_text(&o, "peers", "DIR", &run.scripts, "folder with torch_peer.py and onnx_peer.mjs");
     option_ints(&o, "batch", &run.batches, 1, 100000, "batch sizes");
     option_ints(&o, "threads", &run.threads, 1, 256, "numbers of threads");
@@ -190,7 +189,7 @@ int command_peers(int argc, char **argv) {
     run.int8 = o.files[1];
     run.training = !no_training;
     table_init(&t, "The same models elsewhere", peer_columns, peer_column_count);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = dataset_load(run.source, &data, &err);
     if (ok) {
         ok = run_on(&run, &data, &t, &p, &err);

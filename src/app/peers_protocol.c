@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/blas_core.h"
+#include "app/restart.h"
 #include "app/peers.h"
 
 const char *const peer_task_names[PEER_TASKS] = {"fp32", "int8", "epoch"};

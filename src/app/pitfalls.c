@@ -141,9 +141,9 @@ int command_pitfalls(int argc, char **argv) {
     struct options o = {.command = argv[0], .arguments = "[MODEL]",
                         .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the tables pitfalls and\n"
                                 "pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet. Without MODEL, trains a network first."};
-    struct request r = {.source = "data/mnist", .results = "results/mnist", .training = training_defaults(), .calibration = 512};
-    option_text(&o, "data", "DIR|digits", &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &r.results, "folder for the tables");
+    struct request r = {.source = "data/mnist", .training = training_defaults(), .calibration = 512};
+    option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &r.results, "folder for the tables");
     option_int(&o, "calibration", &r.calibration, 1, 1000000, "training images for the ranges of activations");
     training_options(&o, &r.training);
     option_flag(&o, "json", &r.json, "print the summary and the five tables as a JSON array");
@@ -155,7 +155,7 @@ int command_pitfalls(int argc, char **argv) {
     struct provenance provenance = {0};
     r.model = o.file_count ? o.files[0] : NULL;
     init_summary(&p.summary);
-    provenance_command(&provenance, argc, argv);
+    provenance_command(&provenance);
     bool ok = run(&r, &p, tables, &provenance, &err);
     return report(&r, &p, tables, &provenance, ok, &err);
 }

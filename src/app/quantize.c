@@ -56,7 +56,7 @@ int command_quantize(int argc, char **argv) {
     struct quantization_recipe recipe = quantization_defaults();
     const char *source = "data/mnist", *out = NULL;
     bool json = false;
-    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
+    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
     option_text(&o, "out", "FILE", &out, "quantized model file to write (safetensors)");
     option_choice(&o, "scheme", &recipe.scheme, scheme_names, SCHEMES, "one weight scale per output row, or per layer");
     quantization_options(&o, &recipe);
@@ -68,7 +68,7 @@ int command_quantize(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "Activation scales of the int8 model", columns, 5);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(o.files[0], source, out, &recipe, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

@@ -6,7 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "app/blas_core.h"
+#include "app/restart.h"
 #include "app/options.h"
 #include "app/runner.h"
 #include "base/progress.h"
@@ -132,13 +132,29 @@ const char *granularity_name(const struct model *model) {
     return model->kind != MODEL_INT8 ? "-" : model->qmlp.per_channel ? "per-channel" : "per-tensor";
 }
 
-void provenance_command(struct provenance *p, int argc, char **argv) {
-    char line[512] = "mnistq";
-    for (int i = 0; i < argc; i++) {
-        size_t used = strlen(line);
-        snprintf(line + used, sizeof line - used, " %s", argv[i]);
-    }
-    provenance_add(p, "command", "%s", line);
+static char typed[1024]; /* cut where it is longer */
+
+static void append_typed(const char *text, int length) {
+    size_t used = strlen(typed);
+    snprintf(typed + used, sizeof typed - used, "%.*s", length, text);
+}
+
+/* A word as a shell reads it: in single quotes when it holds anything but plain characters. */
+static void append_word(const char *word) {
+    size_t plain = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-");
+    bool quoted = !*word || word[plain];
+    append_typed(quoted ? " '" : " ", 2);
+    for (; *word; word++) append_typed(*word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
+    append_typed("'", quoted);
+}
+
+void provenance_typed(int argc, char **argv) {
+    snprintf(typed, sizeof typed, "mnistq");
+    for (int i = 1; i < argc; i++) append_word(argv[i]);
+}
+
+void provenance_command(struct provenance *p) {
+    provenance_add(p, "command", "%s", typed);
 }
 
 void provenance_dataset(struct provenance *p, const struct dataset *data) {

@@ -20,7 +20,8 @@ struct paired {
 };
 
 /* Runs a model over a split: fp32 and decoded weights through BLAS, int8 through the integer kernel on all threads,
- * or, with reference, through qmlp_forward_ref; ranges taken at run time are those of 64 images. Release with evaluation_free. Error: out of memory. */
+ * or, with reference, through qmlp_forward_ref; ranges taken at run time are those of 64 images. Release with
+ * evaluation_free. Error: out of memory. */
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err);
 void evaluation_free(struct evaluation *e);
@@ -38,8 +39,9 @@ bool measure_speeds(const struct model *const *models, int count, const struct s
 const char *arithmetic_name(const struct model *model);
 const char *granularity_name(const struct model *model);
 
-/* The command as it was typed, for provenance. argv[0] is the subcommand. */
-void provenance_command(struct provenance *p, int argc, char **argv);
+/* main says what was typed, before getopt sorts it; provenance_command adds it as a line for a shell. */
+void provenance_typed(int argc, char **argv);
+void provenance_command(struct provenance *p);
 void provenance_dataset(struct provenance *p, const struct dataset *data);
 void provenance_machine(struct provenance *p); /* CPU, integer kernel, BLAS, threads */
 

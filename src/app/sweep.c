@@ -110,12 +110,12 @@ int command_sweep(int argc, char **argv) {
                         .what = "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results."};
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
-    const char *source = "data/mnist", *results = "results/mnist";
+    const char *source = "data/mnist", *results = NULL;
     int seeds = 10;
     bool json = false;
     quantization.scheme = SCHEMES;
-    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "results", "DIR", &results, "folder for the table");
+    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
+    option_results(&o, &results, "folder for the table");
     option_int(&o, "seeds", &seeds, 1, 1000, "how many seeds");
     training_options(&o, &training);
     quantization_options(&o, &quantization);
@@ -126,7 +126,7 @@ int command_sweep(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "The exercise over several seeds: int8 per channel and per tensor against fp32", columns, 12);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(source, results, &training, &quantization, seeds, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

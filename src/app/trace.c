@@ -137,7 +137,7 @@ int command_trace(int argc, char **argv) {
     option_text(&given.o, "neuron", "L:J", &given.neuron, "lead the path through neuron J of layer L; layers from 1, neurons from 0");
     option_int(&given.o, "row", &given.row, -1, 4095, "the pixel row shown in full; -1: the one that adds most");
     option_text(&given.o, "fp32", "MODEL", &given.fp32, "show what this fp32 model has for each number");
-    option_text(&given.o, "data", "DIR|digits", &given.source, "folder with the four IDX files, or the built-in digits");
+    option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
     option_flag(&given.o, "worksheet", &given.worksheet, "leave blanks for a class; the key is printed below, or goes to --key");
     option_text(&given.o, "key", "FILE", &given.key, "of --worksheet: where the answers go");
     option_text(&given.o, "results", "DIR", &given.results, "also write trace.txt, .md and .csv there, or worksheet.txt and worksheet-key.txt");
@@ -147,6 +147,6 @@ int command_trace(int argc, char **argv) {
     if (given.key && !given.worksheet) return usage_error(&given.o, "--key goes with --worksheet");
     if (given.json && given.worksheet) return usage_error(&given.o, "--json or --worksheet, not both");
     struct provenance p = {0};
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     return run(&given, &p);
 }

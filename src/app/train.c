@@ -64,7 +64,7 @@ int command_train(int argc, char **argv) {
     struct training_recipe recipe = training_defaults();
     const char *source = "data/mnist", *out = NULL;
     bool json = false;
-    option_text(&o, "data", "DIR|digits", &source, "folder with the four IDX files, or the built-in digits");
+    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
     option_text(&o, "out", "FILE", &out, "model file to write (safetensors)");
     training_options(&o, &recipe);
     option_flag(&o, "json", &json, "print the result as JSON");
@@ -75,7 +75,7 @@ int command_train(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     table_init(&t, "Trained fp32 model", columns, 5);
-    provenance_command(&p, argc, argv);
+    provenance_command(&p);
     bool ok = run(source, out, &recipe, &t, &p, &err);
     provenance_machine(&p);
     return report_table(&t, &p, json, ok, &err);

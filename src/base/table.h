@@ -12,7 +12,7 @@
 struct provenance {
     struct fact {
         const char *name;
-        char value[512];
+        char value[1024];
     } facts[16];
     size_t count;
 };
