@@ -190,6 +190,7 @@ int command_peers(int argc, char **argv) {
     run.training = !no_training;
     table_init(&t, "The same models elsewhere", peer_columns, peer_column_count);
     provenance_command(&p);
+    restart_forget_spinning(); /* the peers set their own */
     bool ok = dataset_load(run.source, &data, &err);
     if (ok) {
         ok = run_on(&run, &data, &t, &p, &err);

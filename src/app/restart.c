@@ -58,7 +58,7 @@ void restart_with_better_settings(char **argv) {
     const char *preloaded = getenv("LD_PRELOAD");
     if (getenv(again) || (preloaded && strstr(preloaded, "vgpreload"))) return;
     bool blas = set_blas_core(), spinning = set_spinning();
-    if ((!blas && !spinning) || setenv(again, "1", 1) != 0) return;
+    if ((!blas && !spinning) || setenv(again, spinning ? "spinning" : "core", 1) != 0) return;
     execv("/proc/self/exe", argv); /* returns only when it failed: then it has to do as it is */
     unsetenv(again);
     if (blas) unsetenv(replaced);
@@ -69,4 +69,9 @@ void restart_with_better_settings(char **argv) {
 
 const char *blas_core_replaced(void) {
     return getenv(replaced);
+}
+
+void restart_forget_spinning(void) {
+    const char *set = getenv(again);
+    if (set && strcmp(set, "spinning") == 0) unsetenv("GOMP_SPINCOUNT");
 }
