@@ -10,10 +10,13 @@ set -u
 
 usage() {
     cat <<'END'
-usage: scripts/fetch_mnist.sh [DIR]
+usage: scripts/fetch_mnist.sh [--check] [DIR]
 
 Gets the four MNIST files (.gz) into DIR (default data/mnist). Files that are there and match
 their SHA-256 are kept; a file that does not match is replaced, once its replacement is verified.
+
+  --check           only look, without a word: exit status 0 all four are there and verified, 3 one is
+                    missing, 1 one is there that does not match, or the folder holds plain IDX files
 
   MNIST_MIRROR      where from: http://HOST/PATH, https://HOST/PATH or file:///ABSOLUTE/PATH
                     (default: the public mirrors, in turn)
@@ -248,15 +251,20 @@ fetch() { # MIRROR... in turn, until one has the right bytes
     if [ -e "$final" ]; then kept=' (the one that is there does not match its checksum either; it was left as it is)'; fi
     [ $wrong = 0 ] || die 1 "$name: what came does not match its checksum$kept"
     if [ -e "$final.part" ]; then kept="$kept; a part of it is kept, the next run resumes"; fi
-    die 3 "$name: no mirror reachable$kept"
+    die 3 "$name: no mirror reachable that has it$kept"
 }
 
 # ---- what is asked ------------------------------------------------------------------------------
 
+check=no
 case ${1-} in
 -h | --help)
     usage
     exit 0
+    ;;
+--check)
+    check=yes
+    shift
     ;;
 -*)
     usage >&2
@@ -299,6 +307,25 @@ elif command -v wget >/dev/null 2>&1; then
 fi
 
 # ---- and what is done ---------------------------------------------------------------------------
+
+look() { # what --check answers
+    status=0
+    for name in $files; do
+        expected=$(expected_of "$name")
+        if [ -e "$dir/$name" ]; then
+            matches "$dir/$name" || return 1
+        else
+            status=3
+            [ ! -e "$dir/${name%.gz}" ] || return 1
+        fi
+    done
+    return $status
+}
+
+if [ $check = yes ]; then
+    look
+    exit
+fi
 
 missing=
 for name in $files; do

@@ -1,27 +1,39 @@
 #!/bin/sh
 # Usage: run_with_data.sh DIR PROGRAM ARGUMENTS...
-# Runs the program on MNIST in DIR, fetched first where it is missing, with --results results/mnist; on the
-# built-in digits, with --results results/digits, when no mirror can be reached. Never one under the other's name.
-# An argument RESULTS/NAME becomes NAME in the folder of results that is used.
+# Runs the program with --data and --results, on
+#   MNIST in DIR, fetched first where it is missing: results/mnist
+#   the IDX files in DIR as they are, where they are not MNIST's: results/NAME after the folder. Nothing is fetched over them
+#   the built-in digits, when DIR is digits or no mirror can be reached: results/digits
+# Never one under the other's name. An argument RESULTS/NAME becomes NAME in the folder of results that is used.
 set -u
 dir=$1
 shift
-sh "$(dirname "$0")/fetch_mnist.sh" "$dir"
-case $? in
-0)
-    data=$dir
-    results=results/mnist
-    ;;
-3)
-    echo "" >&2
-    echo "*** MNIST CANNOT BE FETCHED: no mirror can be reached. ***" >&2
-    echo "*** Running on the built-in digits instead: results/digits. These are not MNIST's numbers. ***" >&2
-    echo "" >&2
-    data=digits
-    results=results/digits
-    ;;
-*) exit 1 ;;
-esac
+fetch=$(dirname "$0")/fetch_mnist.sh
+
+[ "$dir" = digits ] || sh "$fetch" --check "$dir" 2>/dev/null
+looked=$?
+if [ "$dir" = digits ]; then
+    data=digits results=results/digits
+elif [ $looked -eq 1 ] && [ "$dir" != data/mnist ]; then
+    name=$(basename "$dir")
+    case $name in mnist | . | .. | /) name=other ;; esac # these are not MNIST's numbers
+    echo "$dir: not MNIST's files; used as they are, for results/$name"
+    data=$dir results=results/$name
+else
+    sh "$fetch" "$dir"
+    case $? in
+    0) data=$dir results=results/mnist ;;
+    3)
+        echo "" >&2
+        echo "*** MNIST CANNOT BE FETCHED: no mirror can be reached. ***" >&2
+        echo "*** Running on the built-in digits instead: results/digits. These are not MNIST's numbers. ***" >&2
+        echo "" >&2
+        data=digits results=results/digits
+        ;;
+    *) exit 1 ;;
+    esac
+fi
+
 for argument; do
     shift
     case $argument in

@@ -29,7 +29,7 @@ static bool evaluate_broken(const char *path, const struct model *model, const s
 
 /* fault: NULL for the engine as it is. */
 static bool run(const char *model_path, const char *source, const char *predictions, bool reference,
-                const struct fault *fault, struct table *t, struct error *err) {
+                const struct fault *fault, struct table *t, struct provenance *p, struct error *err) {
     struct model model;
     struct split test = {0};
     struct evaluation e = {0};
@@ -47,6 +47,8 @@ static bool run(const char *model_path, const char *source, const char *predicti
         table_number(t, accuracy_percent(&e), 2);
         table_number(t, standard_error_percent(&e), 2);
         table_integer(t, (long long)e.ties);
+        provenance_add(p, "data", "%s, %zu test images", source, test.count);
+        provenance_add(p, "engine", "%s", fault ? "reference, broken" : reference && model.kind == MODEL_INT8 ? "reference (eq. 5 and 6)" : "fast");
         if (fault) table_note(t, "Broken on purpose, %s: %s.", fault->name, fault->what);
         if (e.ties) table_note(t, "%zu images have two highest logits of the same code; the lowest class is taken.", e.ties);
     }
@@ -93,6 +95,6 @@ int command_eval(int argc, char **argv) {
     table_init(&t, "Accuracy on the test images", columns, 7);
     provenance_command(&p);
     provenance_machine(&p);
-    bool ok = run(o.files[0], source, predictions, reference, fault, &t, &err);
+    bool ok = run(o.files[0], source, predictions, reference, fault, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

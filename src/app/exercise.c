@@ -38,7 +38,7 @@ static void add_notes(struct table *t, const struct exercise *e, const struct da
     for (int i = 1; i < e->count; i++)
         table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
                    granularity_name(&e->models[i]), e->evaluations[i].ties);
-    if (e->saturated) table_note(t, "%zu biases did not fit int32 and were cut: those outputs are wrong.", e->saturated);
+    if (e->saturated) table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.", e->saturated);
 }
 
 static bool fill(struct table *t, const struct exercise *e, const struct dataset *data, struct error *err) {

@@ -92,9 +92,9 @@ static bool climb(const struct ladder_run *run, const struct ladder *l, struct r
     bool ok = folder_create(run->models, err);
     progress_begin(&bar, "ladder", "rungs");
     for (int i = 0; ok && i < rung_count; i++) {
+        progress_update(&bar, (size_t)i, (size_t)rung_count);
         rung_path(run, i, path, sizeof path);
         ok = rung_run(l, &rungs[i], path, &results[i], err);
-        progress_update(&bar, (size_t)i + 1, (size_t)rung_count);
     }
     progress_end(&bar);
     return ok;
@@ -147,19 +147,23 @@ static bool run_given(const struct ladder_run *run, const char *path, const stru
 static bool run_seeds(struct ladder_run *run, const struct dataset *data, struct table *t, struct rung_sums *sums,
                       struct error *err) {
     uint64_t first = run->training.seed;
-    for (int i = run->seeds - 1; i >= 0; i--) { /* the first last: the files that stay are those of the table */
+    struct progress bar;
+    bool ok = true;
+    progress_begin(&bar, run->name, "seeds");
+    for (int i = run->seeds - 1; ok && i >= 0; i--) { /* the first last: the files that stay are those of the table */
         struct mlp mlp;
         struct train_report report;
         struct model_notes notes = {0};
+        progress_update(&bar, (size_t)(run->seeds - 1 - i), (size_t)run->seeds);
         run->training.seed = first + (uint64_t)i;
-        if (!train_model(data, &run->training, &mlp, &report, err)) return false;
+        if (!(ok = train_model(data, &run->training, &mlp, &report, err))) break;
         describe_training(data, &run->training, &notes);
-        bool ok = run_network(run, data, &mlp, &notes, i == 0 ? t : NULL, sums, err);
+        ok = run_network(run, data, &mlp, &notes, i == 0 ? t : NULL, sums, err);
         mlp_free(&mlp);
-        if (!ok) return false;
     }
+    progress_end(&bar);
     run->training.seed = first;
-    return true;
+    return ok;
 }
 
 /* Mean and spread over the seeds, and the layers' output errors, which tell methods apart where accuracy cannot. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/progress.h"
 #include "quant/qat.h"
 
 /* The ladder, one line a rung. Adding one is adding a line (and, for a new format, its line in formats[]). */
@@ -150,8 +151,11 @@ static bool make_longer(const struct ladder *l, const char *path, const struct m
     struct train_config config = longer_training(l);
     const struct split *train = &l->data->train;
     if (!copy_mlp(l->fp32, &mlp, err)) return false;
-    bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, NULL, NULL, &report, err) &&
+    struct progress bar;
+    progress_begin(&bar, "one more epoch", "images");
+    bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, progress_update, &bar, &report, err) &&
               model_write_mlp(path, &mlp, notes, err);
+    progress_end(&bar);
     mlp_free(&mlp);
     return ok;
 }
@@ -264,8 +268,12 @@ static bool make_qat(const struct ladder *l, const struct rung *rung, const char
     size_t saturated;
     memcpy(ranges, l->ranges, sizeof ranges);
     if (!copy_mlp(l->fp32, &mlp, err)) return false;
-    bool ok = qat_train(&mlp, train->images, train->labels, learn_from(l), &config, ranges, NULL, NULL, &report, err) &&
+    struct progress bar;
+    progress_begin(&bar, "quantization-aware training", "images");
+    bool ok = qat_train(&mlp, train->images, train->labels, learn_from(l), &config, ranges, progress_update, &bar,
+                        &report, err) &&
               qat_convert(&mlp, rung->bits, ranges, &q, &saturated, err);
+    progress_end(&bar);
     mlp_free(&mlp);
     if (!ok) return false;
     ok = model_write_qmlp(path, &q, notes, err);

@@ -69,7 +69,7 @@ static int run(struct runner *r, const struct options *o, bool show, bool json, 
 }
 
 int command_predict(int argc, char **argv) {
-    static char names[256][8]; /* "p0", "p1", ...: one column a class */
+    static char names[256][16]; /* "p0", "p1", ...: one column a class */
     const char *columns[3 + 256] = {"file", "predicted", "probability"};
     struct options o = {.command = argv[0], .arguments = "MODEL IMAGE...",
                         .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a 28x28\n"

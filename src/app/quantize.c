@@ -27,7 +27,7 @@ static bool quantize_and_write(const struct model *model, const struct dataset *
     if (!quantize_model(&model->mlp, &data->train, r, &q, &saturated, err)) return false;
     describe_quantization(r, notes);
     add_rows(&q, t);
-    if (saturated) table_note(t, "%zu biases did not fit int32 and were cut: those outputs are wrong.", saturated);
+    if (saturated) table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.", saturated);
     bool ok = model_write_qmlp(out, &q, notes, err);
     qmlp_free(&q);
     return ok;

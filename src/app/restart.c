@@ -1,5 +1,6 @@
 #include "app/restart.h"
 
+#include <omp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,17 +54,25 @@ static bool set_spinning(void) {
 #endif
 }
 
+/* Valgrind would lose sight of a second start; and it runs one thread at a time, the spinning ones as well. */
+static bool spared_for_valgrind(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    if (!preloaded || !strstr(preloaded, "vgpreload")) return false;
+    gemm_threads(1);
+    omp_set_num_threads(1);
+    return true;
+}
+
 void restart_with_better_settings(char **argv) {
 #if defined(__linux__)
-    const char *preloaded = getenv("LD_PRELOAD");
-    if (getenv(again) || (preloaded && strstr(preloaded, "vgpreload"))) return;
+    if (getenv(again) || spared_for_valgrind()) return;
     bool blas = set_blas_core(), spinning = set_spinning();
     if ((!blas && !spinning) || setenv(again, spinning ? "spinning" : "core", 1) != 0) return;
     execv("/proc/self/exe", argv); /* returns only when it failed: then it has to do as it is */
     unsetenv(again);
     if (blas) unsetenv(replaced);
 #else
-    (void)argv, (void)set_blas_core, (void)set_spinning;
+    (void)argv, (void)set_blas_core, (void)set_spinning, (void)spared_for_valgrind;
 #endif
 }
 

@@ -9,7 +9,7 @@
 #define APP_RESTART_H
 
 /* Replaces the process by itself with better settings in the environment; returns at once where there is nothing to
- * gain, where the user's environment has them already, under valgrind (which would lose sight of it), or when this is
+ * gain, where the user's environment has them already, under valgrind (there it goes on with one thread), or when this is
  * the second start. `mnistq --keep-blas-core` does not call it. */
 void restart_with_better_settings(char **argv);
 

@@ -70,14 +70,19 @@ static bool run_seeds(const struct dataset *data, struct training_recipe trainin
                       struct error *err) {
     struct column_sums sums[SUMS] = {{0}};
     uint64_t first = training.seed;
-    for (int i = 0; i < seeds; i++) {
+    struct progress bar;
+    bool ok = true;
+    progress_begin(&bar, "sweep", "seeds");
+    for (int i = 0; ok && i < seeds; i++) {
         struct exercise e;
+        progress_update(&bar, (size_t)i, (size_t)seeds);
         training.seed = first + (uint64_t)i;
-        bool ok = exercise_run(data, &training, quantization, models, &e, err);
+        ok = exercise_run(data, &training, quantization, models, &e, err);
         if (ok) add_seed_row(t, &e, data->test.labels, training.seed, sums);
         exercise_free(&e);
-        if (!ok) return false;
     }
+    progress_end(&bar);
+    if (!ok) return false;
     add_summary_row(t, "mean", sums_mean, sums);
     add_summary_row(t, "sd", sums_deviation, sums);
     for (int scheme = 0; scheme < SCHEMES; scheme++)

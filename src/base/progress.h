@@ -1,13 +1,17 @@
-/* A progress bar with rate and time left, on standard error and only on a terminal. */
+/* A progress bar with rate and time left, on standard error and only on a terminal. A bar that begins while another
+ * has not ended is drawn behind what the outer one has done. For one thread only. */
 #ifndef BASE_PROGRESS_H
 #define BASE_PROGRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct progress {
     const char *label, *unit; /* "training", "images" */
     double started, shown;    /* seconds */
-    int enabled;
+    size_t done, total;
+    bool enabled;
+    struct progress *outer;
 };
 
 /* The form in which library code reports: called now and then with what is done of the total. */
@@ -15,7 +19,7 @@ typedef void (*progress_fn)(void *context, size_t done, size_t total);
 
 void progress_begin(struct progress *p, const char *label, const char *unit);
 void progress_update(void *p, size_t done, size_t total); /* a progress_fn; p is a struct progress */
-void progress_end(struct progress *p);                    /* clears the line */
+void progress_end(struct progress *p);                    /* clears the line; each begin needs its end */
 
 double seconds_now(void); /* a monotonic clock */
 

@@ -86,9 +86,12 @@ static double train_step(void *context, const uint8_t *images, const uint8_t *la
     return loss;
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
+bool train_check_finite(const struct mlp *mlp, float rate, struct error *err) {
+    const float *x = mlp_parameters(mlp);
+    for (size_t i = 0, n = mlp_padded_count(mlp); i < n; i++)
+        if (!isfinite(x[i]))
+            return fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too "
+                             "high)", (double)rate);
     return true;
 }
 
@@ -101,10 +104,7 @@ bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
               mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
               optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
     if (ok) optimizer_follow(&t.optimizer, mlp);
-    ok = ok && train_epochs(&data, config, train_step, &t, report, err);
-    if (ok && !all_finite(mlp_parameters(mlp), mlp_padded_count(mlp))) /* a step's loss is taken before it */
-        ok = fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too "
-                       "high)", (double)config->rate);
+    ok = ok && train_epochs(&data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
     mlp_free(&t.gradient);
     mlp_workspace_free(&t.ws);
     optimizer_free(&t.optimizer);

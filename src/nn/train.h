@@ -43,4 +43,7 @@ typedef double (*train_step_fn)(void *context, const uint8_t *images, const uint
 bool train_epochs(const struct train_data *data, const struct train_config *config, train_step_fn step, void *context,
                   struct train_report *report, struct error *err);
 
+/* A loss is taken before its step, so the last step's damage shows only in the parameters. */
+bool train_check_finite(const struct mlp *mlp, float rate, struct error *err);
+
 #endif

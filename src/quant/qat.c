@@ -104,7 +104,8 @@ static void forward(const struct qat *q, int count, bool follow, struct mlp_work
     }
 }
 
-/* The gradient at the fake-quantized weights moves the latent ones: straight through the rounding. */
+/* The gradient at the fake-quantized weights moves the latent ones: straight through the rounding, and through the
+ * clamping too. A mask there would freeze the weights that GRID_MSE clips, those that matter most at 2 bits. */
 static double qat_step(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate) {
     struct qat *q = context;
     if (q->step++ % REFRESH == 0) refresh_grids(q);
@@ -126,7 +127,8 @@ bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
     if (ok) optimizer_follow(&q.optimizer, mlp);
     q.ranges = ranges;
     q.smoothing = config->train.smoothing;
-    ok = ok && train_epochs(&data, &config->train, qat_step, &q, report, err);
+    ok = ok && train_epochs(&data, &config->train, qat_step, &q, report, err) &&
+         train_check_finite(mlp, config->train.rate, err);
     qat_free(&q);
     return ok;
 }
