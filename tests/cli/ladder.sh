@@ -139,8 +139,8 @@ check 'two seeds have a mean and a spread' mean_of_seeds
 
 model=r/models/ladder/00-f32--.safetensors
 check 'a MODEL, another group and name' ladder one --group 49 --images 1 --name mine "$model"
-for file in mine.md mine.csv mine-seeds.csv mine.svg models/mine/16-int4-49-GPTQ.safetensors; do
-    check "a MODEL: $file" [ -s "one/$file" ]
+for file in one/mine.md one/mine.csv one/mine-seeds.csv one/mine.svg one/models/mine/*-int4-49-GPTQ.safetensors; do
+    check "a MODEL: $file" [ -s "$file" ]
 done
 check_grep '^int4/49,GPTQ,' one/mine.csv 'a MODEL: the group is that of --group'
 check 'a MODEL: fp32 is the model' [ "$(cell one/mine.csv 1 accuracy_percent)" = "$(cell r/ladder.csv 1 accuracy_percent)" ]
@@ -174,9 +174,8 @@ refused 2 '^mnistq.*--threshold' 'a threshold that is no number' --threshold nan
 refused 2 '^mnistq.*unexpected' 'two models' "$model" "$model"
 refused 1 '^mnistq: .*--images 1501: there are only 1500' 'more images than there are' --images 1501 "$model"
 refused 1 '^mnistq: .*--calibration 1501: there are only 1500' 'more calibration than there is' --calibration 1501 "$model"
-for file in 05-int8-row-static 06-int8-row-dynamic 16-int4-56-GPTQ; do
-    refused 1 "^mnistq: r/models/ladder/$file.safetensors: .*fp32 model is needed" "a MODEL that is $file" \
-        "r/models/ladder/$file.safetensors"
+for file in r/models/ladder/*-int8-row-static.* r/models/ladder/*-int8-row-dynamic.* r/models/ladder/*-int4-56-GPTQ.*; do
+    refused 1 "^mnistq: $file: .*fp32 model is needed" "a MODEL that is $(basename "$file")" "$file"
 done
 refused 1 '^mnistq: nothing.safetensors: ' 'no such MODEL' nothing.safetensors
 refused 1 '^mnistq: nowhere' 'no such data' --data nowhere "$model"
