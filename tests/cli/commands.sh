@@ -417,6 +417,20 @@ check 'a signal that is ignored, as under nohup, stays so' wait $!
 check '... and the file is written' [ -s nohup.safetensors ]
 check 'no test left a half-written file' no_partial
 
+# ---- where results go, and what they say of their making -----------------------------------------------------------
+
+check 'exercise without --results' "$mnistq" exercise --data idx --hidden 8 --calibration 16 --seed=2
+check '... writes to results/ under the name of its data' [ -s results/idx/exercise.csv ]
+check '... and nowhere else' [ "$(ls results)" = idx ]
+check_grep '^# command: mnistq exercise --data idx --hidden 8 --calibration 16 --seed=2$' results/idx/exercise.csv \
+    'the command is told as it was typed'
+ln -s idx "it's mine"
+check 'a folder with a quote' "$mnistq" eval results/idx/models/fp32.safetensors --kernel portable --data "it's mine" --json
+check_grep "mnistq eval results/idx/models/fp32.safetensors --kernel portable --data 'it'.{1,6}'s mine' --json" "$TMP/out" \
+    '... is quoted for a shell'
+check_status 2 'an empty --data' "$mnistq" eval results/idx/models/fp32.safetensors --data ''
+check_grep '^mnistq: eval: --data: expected a folder or "digits", found ""' "$TMP/err" '... says so'
+
 # ---- memory -----------------------------------------------------------------------------------------------------
 
 name='valgrind: exercise without leaks and invalid accesses'
@@ -424,10 +438,9 @@ if grep -q __asan_init "$mnistq"; then
     skip "$name" 'the program has AddressSanitizer in it'
 elif ! command -v valgrind >/dev/null; then
     skip "$name" 'there is no valgrind'
-else # one thread, and kernels whose instructions valgrind knows
+else
     "$BUILD/tests/make_idx" tiny 200 50
-    check "$name" env OPENBLAS_CORETYPE=Haswell OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
-        valgrind -q --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=9 \
+    check "$name" valgrind -q --leak-check=full --error-exitcode=9 \
         "$mnistq" exercise --data tiny --hidden 16,8 --calibration 64 --results r/valgrind
 fi
 
