@@ -7,6 +7,11 @@
 
 #include "base/error.h"
 
+enum {
+    PICTURE_MAX_SIDE = 16384,
+    PICTURE_MAX_PIXELS = 1 << 26 /* 64 Mi: a 60 megapixel photograph */
+};
+
 /* Reads PNG, JPEG (turned upright as its Exif block says), BMP, 8-bit PGM and PPM and writes digit [28][28],
  * 0 paper to 255 ink. A 28x28 picture with light ink on a dark ground is used as it is, byte for byte.
  * Errors: not a picture, cut short, larger than 16384 on a side or 2^26 pixels, nothing drawn on it. */
@@ -14,6 +19,9 @@ bool picture_read_digit(const char *path, uint8_t digit[28 * 28], struct error *
 
 /* The same from gray pixels [height][width] already in memory. */
 bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[28 * 28], struct error *err);
+
+/* Whether a picture of this size is taken at all. Error: a side below 1 or above PICTURE_MAX_SIDE. */
+bool picture_check_sides(long long width, long long height, struct error *err);
 
 /* Writes gray pixels [height][width] as an 8-bit PNG, whole or not at all. */
 bool picture_write_png(const char *path, const uint8_t *gray, int width, int height, struct error *err);

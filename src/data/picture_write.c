@@ -1,0 +1,56 @@
+/* Pictures that the program writes: gray pixels as PNG, and text on them. */
+#include <stdio.h>
+
+#include "base/file.h"
+#include "data/picture.h"
+
+#define STBI_WRITE_NO_STDIO
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include <stb/stb_easy_font.h>
+#include <stb/stb_image_write.h>
+#pragma GCC diagnostic pop
+
+static void write_bytes(void *stream, void *data, int size) {
+    fwrite(data, 1, (size_t)size, stream); /* out_file_commit asks the stream whether all went well */
+}
+
+bool picture_write_png(const char *path, const uint8_t *gray, int width, int height, struct error *err) {
+    struct out_file out;
+    if (!picture_check_sides(width, height, err)) return fail_in(err, path);
+    if (!out_file_open(&out, path, err)) return false;
+    if (!stbi_write_png_to_func(write_bytes, out.stream, width, height, 1, gray, width)) {
+        out_file_discard(&out);
+        return fail(err, "%s: out of memory for a PNG of %d x %d pixels", path, width, height);
+    }
+    return out_file_commit(&out, err);
+}
+
+/* ---- Text ---- */
+
+/* Fills rows y0 .. y1 - 1, columns x0 .. x1 - 1 of gray [height][width], as far as they are in it. */
+static void fill_white(uint8_t *gray, int width, int height, long x0, long y0, long x1, long y1) {
+    for (long y = y0 < 0 ? 0 : y0; y < y1 && y < height; y++)
+        for (long x = x0 < 0 ? 0 : x0; x < x1 && x < width; x++)
+            gray[(size_t)y * (size_t)width + (size_t)x] = 255;
+}
+
+void picture_draw_text(uint8_t *gray, int width, int height, int x, int y, const char *text) {
+    struct {
+        float x, y, z;
+        unsigned char color[4];
+    } corner[64][4]; /* as stb_easy_font writes them, 4 to a stroke; its largest character has 19 strokes */
+    long column = x, row = y;
+    for (; *text; text++) {
+        if (*text == '\n') {
+            column = x, row += 12;
+            continue;
+        }
+        char one[2] = {*text >= 32 && *text < 127 ? *text : '?', 0}; /* the font's tables end there */
+        int strokes = stb_easy_font_print(0, 0, one, NULL, corner, sizeof corner);
+        for (int i = 0; i < strokes; i++)
+            fill_white(gray, width, height, column + (long)corner[i][0].x, row + (long)corner[i][0].y,
+                       column + (long)corner[i][2].x, row + (long)corner[i][2].y);
+        column += stb_easy_font_width(one);
+    }
+}
