@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* A deflate stream can claim a thousand times its size, so a small file could ask for all memory. No picture
- * within the limits of picture.c needs a block this large. Zeroed, because stb_image hands out the block as
+ * within the limits of picture.h needs a block this large. Zeroed, because stb_image hands out the block as
  * pixels even where a short file did not fill it. */
 enum { LARGEST_BLOCK = 1 << 30 }; /* bytes */
 
