@@ -55,6 +55,11 @@ static void case_free(struct bench_case *c) {
     free(c->of_peak);
 }
 
+/* What the instruction that a model runs on can do at most. */
+static double peak_of(const struct model *m, struct peak peak) {
+    return m->kind == MODEL_INT8 ? peak.int8_ops : runs_bf16(m) ? peak.bf16_flops : peak.fp32_flops;
+}
+
 /* Runs the case once on the images that come next; images [total][pixels] holds a batch at least. */
 static void case_run(struct bench_case *c, const uint8_t *images, size_t total, struct peak peak, uint8_t *predicted) {
     size_t places = total / (size_t)c->batch, pixels = (size_t)c->model->shape.widths[0];
@@ -62,7 +67,7 @@ static void case_run(struct bench_case *c, const uint8_t *images, size_t total, 
     double started = seconds_now();
     runner_predict(&c->runner, from, (size_t)c->batch, predicted);
     double seconds = seconds_now() - started;
-    double limit = c->model->kind == MODEL_INT8 ? peak.int8_ops : peak.fp32_flops;
+    double limit = peak_of(c->model, peak);
     c->of_peak[c->used] = limit > 0 ? c->batch * case_operations(c->model) / seconds / limit : NAN;
     c->seconds[c->used++] = seconds;
 }
@@ -214,8 +219,11 @@ static bool run_bench(const struct bench_run *run, char **paths, int count, stru
     table_note(t, "Peak of this machine in this run: %s %.0f GFLOP/s and %s %.0f GOP/s on one thread, %.0f and %.0f on %d.",
                one.fp32_name, one.fp32_flops / 1e9, one.int8_name, one.int8_ops / 1e9, every.fp32_flops / 1e9,
                every.int8_ops / 1e9, all);
+    if (one.bf16_name)
+        table_note(t, "bf16: %s %.0f GFLOP/s on one thread, %.0f on %d.", one.bf16_name, one.bf16_flops / 1e9,
+                   every.bf16_flops / 1e9, all);
     table_note(t, "median of the runs, spread from the 10th to the 90th percentile; of_peak: against the peak loop run just before "
-                  "on as many threads, int8 against its int8 instruction, the rest against fp32. A batch of 1 runs 100 times as often.");
+                  "on as many threads, int8 and bf16 products each against their instruction, the rest against fp32. A batch of 1 runs 100 times as often.");
     bool ok = bench_models(run, paths, count, &data.test, t, err);
     if (ok && run->training) ok = bench_training(&data, 1, t, err) && (all == 1 || bench_training(&data, all, t, err));
     ok = ok && table_save(t, p, run->results, "bench", err);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/gemm.h"
 #include "quant/half.h"
 #include "quant/waterfall.h"
 
@@ -19,6 +20,7 @@ bool probe_create(const struct model *model, struct probe *p, struct error *err)
     carve(p);
     if (!block_reserve(&p->block, err)) return false;
     carve(p);
+    if (runs_bf16(model)) return bf16_workspace_create(&model->shape, gemm_threads(0), &p->bf16_ws, err);
     if (model->kind == MODEL_DYNAMIC)
         return qdynamic_workspace_create(&model->shape, PROBE_BATCH, &p->dynamic_ws, err);
     return model->kind == MODEL_INT8 || mlp_workspace_create(&model->shape, PROBE_BATCH, false, &p->mlp_ws, err);
@@ -27,6 +29,7 @@ bool probe_create(const struct model *model, struct probe *p, struct error *err)
 void probe_free(struct probe *p) {
     mlp_workspace_free(&p->mlp_ws);
     qdynamic_workspace_free(&p->dynamic_ws);
+    bf16_workspace_free(&p->bf16_ws);
     block_free(&p->block);
 }
 
@@ -71,7 +74,27 @@ static void run_dynamic(struct probe *p, const uint8_t *images, int count) {
     }
 }
 
+/* As run_dynamic; a hidden layer is given its ReLU and its rounding to bf16 here. */
+static void run_bf16(struct probe *p, const uint8_t *images, int count) {
+    int layers = p->model->shape.layers;
+    for (size_t i = 0; i < (size_t)count * (size_t)p->model->shape.widths[0]; i++)
+        p->activation[0][i] = (float)images[i] / 255.0f;
+    for (int l = 1; l <= layers; l++) {
+        struct bf16_mlp shorter = p->model->bf16;
+        float *y = p->activation[l];
+        shorter.shape.layers = l;
+        shorter.layer[l - 1].last = true;
+        bf16_mlp_forward(&shorter, images, (size_t)count, &p->bf16_ws, y);
+        for (size_t i = 0; l < layers && i < (size_t)count * (size_t)p->model->shape.widths[l]; i++)
+            y[i] = y[i] < 0 ? 0 : float_from_bfloat(bfloat_from_float(y[i]));
+    }
+}
+
 void probe_run(struct probe *p, const uint8_t *images, int count) {
+    if (runs_bf16(p->model)) {
+        run_bf16(p, images, count);
+        return;
+    }
     switch (p->model->kind) {
     case MODEL_FP32:
     case MODEL_CODED: run_mlp(p, images, count); break;

@@ -10,6 +10,7 @@ struct probe {
     const struct model *model;
     struct mlp_workspace mlp_ws;         /* of fp32 and decoded weights */
     struct qdynamic_workspace dynamic_ws;
+    struct bf16_workspace bf16_ws;
     uint8_t *code[MLP_MAX_LAYERS + 1];     /* [PROBE_BATCH][widths[i]] of an integer model */
     float *activation[MLP_MAX_LAYERS + 1]; /* [PROBE_BATCH][widths[i]]: 0 the pixels, layers the logits */
     struct block block;

@@ -79,7 +79,7 @@ int command_eval(int argc, char **argv) {
     bool json = false, reference = false;
     option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
     option_text(&o, "predictions", "FILE", &predictions, "write index,label,predicted of every image as CSV");
-    option_flag(&o, "reference", &reference, "int8: run the plain reference of eq. 5 and 6 instead of the fast kernel");
+    option_flag(&o, "reference", &reference, "int8, bf16: run the plain reference instead of the fast kernel");
     option_text(&o, "break", "NAME|list", &broken, "int8: run a reference with this fault in it; list: what faults there are");
     option_flag(&o, "json", &json, "print the result as JSON");
     int status = options_parse(&o, argc, argv, 0, 1);

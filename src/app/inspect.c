@@ -160,7 +160,7 @@ int command_inspect(int argc, char **argv) {
     option_text(&given.o, "weights-png", "FILE.png", &given.picture, "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png: the network that FILE was made from");
     bool cpu = false;
-    option_flag(&given.o, "cpu", &cpu, "without FILE: the integer kernels, which this CPU runs, and which is taken");
+    option_flag(&given.o, "cpu", &cpu, "without FILE: the kernels, which this CPU runs, and which are taken");
     option_flag(&given.o, "json", &given.json, "print the list as JSON");
     int status = options_parse(&given.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;

@@ -23,7 +23,7 @@ bool fill_activation_histogram(struct table *table, const struct model *model, c
 bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols, const char *path,
                            struct error *err);
 
-/* inspect --cpu: which integer kernels there are, which this CPU runs, which is taken. Returns the exit status. */
+/* inspect --cpu: which kernels there are, which this CPU runs, which are taken. Returns the exit status. */
 int inspect_cpu(bool json);
 
 #endif

@@ -50,7 +50,8 @@ static void add_notes(struct table *t, const struct ladder_run *run, const struc
     char shape[128];
     mlp_shape_print(&fp32->shape, shape, sizeof shape);
     table_note(t, "%s. Arithmetic says what ran: \"integer\" rungs compute with codes from pixels to logits; \"fp32 after "
-                  "decode\" rungs only store few bits and compute in fp32; never compare their speeds without that column.", shape);
+                  "decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
+                  "stored bf16 (AVX512-BF16); never compare their speeds without that column.", shape);
     table_note(t, "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read back "
                   "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
     table_note(t, "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "

@@ -9,7 +9,7 @@
 enum rung_kind {
     RUNG_FP32,       /* as trained */
     RUNG_LONGER,     /* trained on for as long as QAT is: what the extra epoch alone is worth */
-    RUNG_CODED,      /* weights in a format, decoded to fp32 */
+    RUNG_CODED,      /* weights in a format, decoded to fp32 (bf16: as they are, where the CPU can) */
     RUNG_STATIC,     /* int8, activations calibrated; integer arithmetic */
     RUNG_DYNAMIC,    /* int8, activations by batch */
     RUNG_VECTOR,     /* LLM.int8() */

@@ -49,6 +49,12 @@ static void vnni_512(void) {
     __asm__ volatile("vzeroupper");
 }
 
+static void bf16_512(void) {
+    clear_registers();
+    LOOP("vdpbf16ps", "zmm");
+    __asm__ volatile("vzeroupper");
+}
+
 static void fma_256(void) {
     clear_registers();
     LOOP("vfmadd231ps", "ymm");
@@ -67,10 +73,12 @@ static void madd_256(void) { /* vpmaddwd alone: the additions that must follow i
     __asm__ volatile("vzeroupper");
 }
 
-static int has_avx_vnni(void) {
+enum { AVX_VNNI = 4, AVX512_BF16 = 5 }; /* bits of eax in leaf 7, subleaf 1 */
+
+static int has(int bit) {
     unsigned a = 7, b, c = 1, d;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return a >> 4 & 1;
+    return a >> bit & 1;
 }
 
 static struct loop fp32_loop(void) {
@@ -81,11 +89,20 @@ static struct loop fp32_loop(void) {
 
 static struct loop int8_loop(void) {
     if (__builtin_cpu_supports("avx512vnni")) return (struct loop){"AVX-512 VNNI", 128, vnni_512};
-    if (__builtin_cpu_supports("avx2") && has_avx_vnni()) return (struct loop){"AVX-VNNI", 64, vnni_256};
+    if (__builtin_cpu_supports("avx2") && has(AVX_VNNI)) return (struct loop){"AVX-VNNI", 64, vnni_256};
     if (__builtin_cpu_supports("avx2")) return (struct loop){"AVX2 vpmaddwd", 32, madd_256};
     return (struct loop){0};
 }
+
+static struct loop bf16_loop(void) {
+    if (__builtin_cpu_supports("avx512f") && has(AVX512_BF16)) return (struct loop){"AVX512-BF16", 64, bf16_512};
+    return (struct loop){0};
+}
 #else
+static struct loop bf16_loop(void) {
+    return (struct loop){0};
+}
+
 static struct loop fp32_loop(void) {
     return (struct loop){0};
 }
@@ -110,7 +127,8 @@ static double measure(struct loop loop, int threads, double seconds) {
 }
 
 struct peak measure_peak(int threads, double seconds) {
-    struct loop fp32 = fp32_loop(), int8 = int8_loop();
+    struct loop fp32 = fp32_loop(), int8 = int8_loop(), bf16 = bf16_loop();
     return (struct peak){fp32.name ? fp32.name : "unknown", int8.name ? int8.name : "unknown",
-                         measure(fp32, threads, seconds), measure(int8, threads, seconds)};
+                         measure(fp32, threads, seconds), measure(int8, threads, seconds),
+                         bf16.name, measure(bf16, threads, seconds)};
 }

@@ -25,13 +25,20 @@ void evaluation_free(struct evaluation *e) {
 }
 
 /* The specification instead of the fast kernel. */
-static bool predict_by_reference(const struct qmlp *q, const struct split *split, struct evaluation *out, struct error *err) {
-    int classes = q->shape.widths[q->shape.layers];
-    uint8_t *codes = aligned_array(split->count, (size_t)classes, err);
-    if (!codes) return false;
-    qmlp_forward_ref(q, split->images, split->count, codes);
-    out->ties = qmlp_classify(codes, split->count, classes, out->predicted);
-    free(codes);
+static bool predict_by_reference(const struct model *model, const struct split *split, struct evaluation *out,
+                                 struct error *err) {
+    int classes = model->shape.widths[model->shape.layers];
+    size_t size = runs_bf16(model) ? sizeof(float) : sizeof(uint8_t);
+    void *outputs = aligned_array(split->count * (size_t)classes, size, err);
+    if (!outputs) return false;
+    if (runs_bf16(model)) {
+        bf16_mlp_forward_ref(&model->bf16, split->images, split->count, outputs);
+        out->ties = highest_classes(outputs, split->count, classes, out->predicted);
+    } else {
+        qmlp_forward_ref(&model->qmlp, split->images, split->count, outputs);
+        out->ties = qmlp_classify(outputs, split->count, classes, out->predicted);
+    }
+    free(outputs);
     return true;
 }
 
@@ -52,8 +59,8 @@ static bool predict_all(const struct model *model, const struct split *split, st
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err) {
     *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
-    bool by_reference = reference && model->kind == MODEL_INT8;
-    bool ok = out->predicted && (by_reference ? predict_by_reference(&model->qmlp, split, out, err)
+    bool by_reference = reference && (model->kind == MODEL_INT8 || runs_bf16(model));
+    bool ok = out->predicted && (by_reference ? predict_by_reference(model, split, out, err)
                                               : predict_all(model, split, out, err));
     for (size_t i = 0; ok && i < split->count; i++) out->correct += out->predicted[i] == split->labels[i];
     if (!ok) evaluation_free(out);
@@ -122,7 +129,7 @@ const char *arithmetic_name(const struct model *model) {
     switch (model->kind) {
     case MODEL_FP32: return "fp32";
     case MODEL_INT8: return "integer";
-    case MODEL_CODED: return "fp32 after decode";
+    case MODEL_CODED: return runs_bf16(model) ? "bf16 products, fp32 sums" : "fp32 after decode";
     case MODEL_DYNAMIC: return "int8 products, fp32 between";
     }
     return "";

@@ -8,6 +8,9 @@
 bool runner_create(const struct model *model, int capacity, int threads, struct runner *r, struct error *err) {
     const struct mlp_shape *shape = &model->shape;
     *r = (struct runner){.model = model, .capacity = capacity, .threads = threads};
+    if (runs_bf16(model))
+        return bf16_workspace_create(shape, threads, &r->bf16_ws, err) &&
+               (r->logits = aligned_array((size_t)capacity * (size_t)shape->widths[shape->layers], sizeof *r->logits, err));
     switch (model->kind) {
     case MODEL_FP32:
     case MODEL_CODED: return mlp_workspace_create(shape, capacity, false, &r->mlp_ws, err);
@@ -23,12 +26,18 @@ void runner_free(struct runner *r) {
     mlp_workspace_free(&r->mlp_ws);
     qmlp_workspace_free(&r->qmlp_ws);
     qdynamic_workspace_free(&r->qdynamic_ws);
+    bf16_workspace_free(&r->bf16_ws);
+    free(r->logits);
     free(r->codes);
     *r = (struct runner){0};
 }
 
 size_t runner_predict(struct runner *r, const uint8_t *images, size_t count, uint8_t *predicted) {
     const struct model *m = r->model;
+    if (runs_bf16(m)) {
+        bf16_mlp_forward(&m->bf16, images, count, &r->bf16_ws, r->logits);
+        return highest_classes(r->logits, count, m->shape.widths[m->shape.layers], predicted);
+    }
     switch (m->kind) {
     case MODEL_FP32:
     case MODEL_CODED: {
@@ -49,7 +58,7 @@ size_t runner_predict(struct runner *r, const uint8_t *images, size_t count, uin
 int runner_logits(struct runner *r, const uint8_t *image, float *logits) {
     const struct model *m = r->model;
     int last = m->shape.layers, classes = m->shape.widths[last];
-    const float *from = r->mlp_ws.activation[last];
+    const float *from = runs_bf16(m) ? r->logits : r->mlp_ws.activation[last];
     uint8_t predicted;
     size_t ties = 0;
     if (m->kind == MODEL_INT8) {

@@ -10,6 +10,8 @@ struct runner {
     struct mlp_workspace mlp_ws;
     struct qmlp_workspace qmlp_ws;
     struct qdynamic_workspace qdynamic_ws;
+    struct bf16_workspace bf16_ws;
+    float *logits;  /* [capacity][classes] of a bf16 model */
     uint8_t *codes; /* [capacity][classes] of an integer model */
 };
 

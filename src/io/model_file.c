@@ -243,13 +243,22 @@ static bool read_integer(const struct st_file *file, int bits, struct model *out
     return true;
 }
 
+/* bf16 in every layer, and no divisor that would make other weights of them. */
+static bool is_plain_bf16(const struct coded_mlp *c) {
+    for (int i = 0; i < c->shape.layers; i++)
+        if (strcmp(c->layer[i].codec.format->name, "bf16") != 0 || c->layer[i].divisor) return false;
+    return true;
+}
+
 static bool read_coded(const struct st_file *file, struct model *out, struct error *err) {
+    const struct bf16_kernel *kernel = bf16_kernel_best();
     struct coded_mlp coded;
     if (!st_read_coded(file, &coded, err)) return false;
     out->kind = MODEL_CODED;
     out->shape = coded.shape;
     out->bits_per_weight = coded_mlp_bits_per_weight(&coded);
     bool ok = coded_mlp_decode(&coded, &out->mlp, err);
+    if (ok && kernel && is_plain_bf16(&coded)) ok = bf16_mlp_create(&out->mlp, kernel, &out->bf16, err);
     coded_mlp_free(&coded);
     return ok;
 }
@@ -312,6 +321,7 @@ bool model_read(const char *path, struct model *out, struct model_notes *notes, 
 
 void model_free(struct model *model) {
     mlp_free(&model->mlp);
+    bf16_mlp_free(&model->bf16);
     qmlp_free(&model->qmlp);
     qdynamic_free(&model->qdynamic);
     *model = (struct model){0};

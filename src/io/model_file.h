@@ -11,6 +11,7 @@
 #define IO_MODEL_FILE_H
 
 #include "io/safetensors.h"
+#include "quant/bf16_mlp.h"
 #include "quant/coded_mlp.h"
 #include "quant/convert.h"
 #include "quant/qdynamic.h"
@@ -18,7 +19,7 @@
 enum model_kind {
     MODEL_FP32,
     MODEL_INT8,   /* integer arithmetic from pixels to logits */
-    MODEL_CODED,  /* weights in a format of the ladder, decoded; fp32 arithmetic */
+    MODEL_CODED,  /* weights in a format of the ladder, decoded; fp32 arithmetic, or bf16's own (runs_bf16) */
     MODEL_DYNAMIC /* int8 products, activations quantized at run time */
 };
 
@@ -26,10 +27,16 @@ struct model {
     enum model_kind kind;
     struct mlp_shape shape;
     struct mlp mlp;           /* MODEL_FP32, MODEL_CODED */
+    struct bf16_mlp bf16;     /* MODEL_CODED whose layers are all bf16, where bf16_kernel_best gave a kernel */
     struct qmlp qmlp;         /* MODEL_INT8 */
     struct qdynamic qdynamic; /* MODEL_DYNAMIC */
     double bits_per_weight;   /* scales, zero points and padding counted in; biases and header not */
 };
+
+/* Whether a model computes with products of bf16, and not in fp32 after decoding. */
+static inline bool runs_bf16(const struct model *model) {
+    return model->bf16.kernel != NULL;
+}
 
 /* What the writer knows and the file should tell; seed, training: how the weights came to be. */
 struct model_notes {

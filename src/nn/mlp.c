@@ -203,6 +203,12 @@ uint8_t highest_class(const float *logits, int classes, size_t *ties) {
     return (uint8_t)best;
 }
 
+size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *predicted) {
+    size_t ties = 0;
+    for (size_t i = 0; i < count; i++) predicted[i] = highest_class(logits + i * (size_t)classes, classes, &ties);
+    return ties;
+}
+
 size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
                    uint8_t *predicted) {
     size_t inputs = (size_t)mlp->shape.widths[0], ties = 0;
@@ -211,8 +217,7 @@ size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, s
         int n = count - first < (size_t)ws->capacity ? (int)(count - first) : ws->capacity;
         mlp_load_images(mlp, images + first * inputs, n, ws);
         mlp_forward(mlp, n, ws);
-        const float *logits = ws->activation[mlp->shape.layers];
-        for (int i = 0; i < n; i++) predicted[first + (size_t)i] = highest_class(logits + i * classes, classes, &ties);
+        ties += highest_classes(ws->activation[mlp->shape.layers], (size_t)n, classes, predicted + first);
     }
     return ties;
 }

@@ -84,6 +84,9 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
 /* The class of the highest of logits [classes], the lowest class on a tie, which is then counted in *ties. */
 uint8_t highest_class(const float *logits, int classes, size_t *ties);
 
+/* The same for each row of logits [count][classes]; returns how many had a tie. */
+size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *predicted);
+
 /* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest
  * class on a tie. Returns how many images had such a tie. */
 size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,

@@ -127,6 +127,27 @@ paired() { # changed >= fixed + broken; accuracy follows from fp32's, fixed and 
         END { exit bad || fp32 < 50 }'
 }
 check "each file gives the table's accuracy" evaluate_all
+
+# bf16: which arithmetic is this CPU's is told by inspect --cpu; --kernel with another instruction set decodes
+bf16=r/models/ladder/02-bf16-round-to-nearest.safetensors
+"$mnistq" inspect --cpu >cpu.txt
+arithmetic=$(sed -n 's/^ *bf16 models: \(.*\)\.$/\1/p' cpu.txt)
+case $arithmetic in
+'bf16 products, fp32 sums') check_grep '^ *avx512bf16 .* runs it  *taken' cpu.txt 'inspect --cpu: AVX512-BF16 is there and taken' ;;
+*) check 'inspect --cpu: bf16 is decoded where it is not taken' [ "$arithmetic" = 'fp32 after decode' ] ;;
+esac
+check "the bf16 rung says what ran: $arithmetic" \
+    [ "$(cell r/ladder.csv 3 arithmetic)" = "$(echo "$arithmetic" | tr , ';')" ]
+check 'bf16: eval' "$mnistq" eval $bf16 --data idx --predictions bf16.csv
+check_grep "$arithmetic" "$TMP/out" 'bf16: eval says what ran'
+check 'bf16: the plain reference' "$mnistq" eval $bf16 --data idx --reference --predictions bf16-reference.csv
+check 'bf16: reference and kernel agree' cmp bf16.csv bf16-reference.csv
+check 'bf16: --kernel portable' "$mnistq" eval $bf16 --data idx --kernel portable --predictions bf16-decoded.csv
+check_grep 'fp32 after decode' "$TMP/out" 'bf16: --kernel portable decodes'
+nearly_alike() { [ "$(wc -l <"$1")" -eq 201 ] && [ "$(diff "$1" "$2" | grep -c '^<')" -le 4 ]; }
+check 'bf16: decoded, nearly the same answers' nearly_alike bf16.csv bf16-decoded.csv
+check 'bf16: bench' "$mnistq" bench $bf16 --data idx --no-training --batch 1,100 --runs 7 --results b
+check_grep "$arithmetic" "$TMP/out" 'bf16: bench says what ran'
 check 'each file predicts' predict_all
 check 'each file can be inspected' inspect_all
 check 'accuracy, fixed and broken agree' paired

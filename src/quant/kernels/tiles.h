@@ -16,16 +16,8 @@
 
 #include <string.h>
 
+#include "quant/kernels/unroll.h"
 #include "quant/qlinear.h"
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* The loop that follows is unrolled whole: only then do arrays of accumulators live in registers. */
-#ifdef __clang__
-#define UNROLL /* it does so unasked, and later, too late, when asked */
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 /* The constants of a tile, in the order of its lanes. */
 struct tile {
