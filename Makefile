@@ -40,7 +40,7 @@ FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(ca
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
   $(call option,calibration,$(CALIBRATION)))
 
-.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan format clean
+.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan valgrind format clean
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
@@ -99,9 +99,15 @@ ladder-wide: all ## the same for 1024,1024 hidden neurons
 ladder-narrow: all ## the same for 32 hidden neurons
 	@$(LADDER) --hidden 32 --name ladder-narrow
 
+# The models of `make mnist`
+INT8 = RESULTS/models/int8-$(if $(filter per-tensor,$(SCHEME)),per-tensor,per-channel).safetensors
+FP32 = RESULTS/models/fp32.safetensors
+
 bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench RESULTS/models/fp32.safetensors \
-	  RESULTS/models/int8-per-channel.safetensors --scaling
+	@for format in int4 bf16; do sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq quantize $(FP32) --data DATA \
+	  --format $$format --out RESULTS/models/$$format.safetensors >/dev/null || exit 1; done
+	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) \
+	  RESULTS/models/int4.safetensors --scaling
 
 audit: all ## the lesson's figures and claims beside what comes out here
 	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq audit \
@@ -113,8 +119,6 @@ pitfalls: all ## the lesson's failures: each provoked, measured, repaired
 	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
 	  $(call option,calibration,$(CALIBRATION)))
 
-INT8 = RESULTS/models/int8-per-channel.safetensors
-FP32 = RESULTS/models/fp32.safetensors
 compare: mnist ## fp32 against int8 of `make mnist`: layers, changed digits, what each step costs
 	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq compare $(FP32) $(INT8) --sensitivity
 
@@ -141,6 +145,12 @@ test: all $(TESTS) $(TOOLS) ## build and run every test
 
 asan: ## the whole suite under AddressSanitizer and UBSan
 	@$(MAKE) BUILD=build/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test
+
+# Kernels without fused multiply-add, which valgrind computes a hundred times slower; one thread, since it counts the
+# stacks of OpenBLAS's others as possibly lost.
+valgrind: all ## the exercise on the built-in digits under memcheck: minutes
+	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 \
+	  $(BUILD)/mnistq exercise --data digits --results $(BUILD)/valgrind
 
 format: ## clang-format every source
 	clang-format -i $(shell git ls-files '*.c' '*.h')

@@ -4,7 +4,8 @@
 #   MNIST in DIR, fetched first where it is missing: results/mnist
 #   the IDX files in DIR as they are, where they are not MNIST's: results/NAME after the folder. Nothing is fetched over them
 #   the built-in digits, when DIR is digits or no mirror can be reached: results/digits
-# Never one under the other's name. An argument RESULTS/NAME becomes NAME in the folder of results that is used.
+# Never one under the other's name. An argument RESULTS/NAME becomes NAME in the folder of results that is used, and DATA
+# the folder of data; where there is a DATA, no --data and --results are added.
 set -u
 dir=$1
 shift
@@ -34,11 +35,14 @@ else
     esac
 fi
 
+where=added
 for argument; do
     shift
     case $argument in
+    DATA) argument=$data where=told ;;
     RESULTS/*) argument=$results/${argument#RESULTS/} ;;
     esac
     set -- "$@" "$argument"
 done
-exec "$@" --data "$data" --results "$results"
+[ $where = told ] || set -- "$@" --data "$data" --results "$results"
+exec "$@"

@@ -71,17 +71,6 @@ void rung_format(const struct rung *rung, const struct ladder_options *options, 
 
 /* ---- what all rungs share ---------------------------------------------------------------------------------------- */
 
-static bool calibrate_ranges(struct ladder *l, struct error *err) {
-    struct convert_config config = {true, false, OBSERVER_MINMAX};
-    struct mlp_workspace ws = {0};
-    uint8_t *images = calibration_images(&l->data->train, l->options->calibration, err);
-    bool ok = images && mlp_workspace_create(&l->fp32->shape, CALIBRATION_BATCH, false, &ws, err) &&
-              calibrate(l->fp32, images, (size_t)l->options->calibration, &config, &ws, l->ranges, err);
-    mlp_workspace_free(&ws);
-    free(images);
-    return ok;
-}
-
 /* The second moments of the layers' fp32 inputs on the test images: what output errors are measured with, apart from
  * the images that GPTQ and AWQ have seen. */
 static bool make_test_grams(struct ladder *l, struct error *err) {
@@ -112,7 +101,9 @@ bool ladder_create(const struct dataset *data, const struct mlp *fp32, const str
         return fail(err, "--images %d: there are only %zu training images", options->images, data->train.count);
     if ((size_t)training->validation >= data->train.count)
         return fail(err, "--validation %d: there are %zu training images", training->validation, data->train.count);
-    if ((out->images = calibration_images(&data->train, options->images, err)) && calibrate_ranges(out, err) &&
+    struct quantization_recipe ranges = quantization_defaults();
+    ranges.calibration = options->calibration;
+    if ((out->images = calibration_images(&data->train, options->images, err)) && calibrate_model(fp32, &data->train, &ranges, out->ranges, err) &&
         make_test_grams(out, err))
         return true;
     ladder_free(out);

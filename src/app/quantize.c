@@ -1,5 +1,6 @@
-/* mnistq quantize: calibration and conversion to int8. */
+/* mnistq quantize: calibration and conversion to the integer engine, or to bf16. The other precisions: mnistq ladder. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "app/commands.h"
 #include "app/recipe.h"
@@ -19,30 +20,73 @@ static void add_rows(const struct qmlp *q, struct table *t) {
     }
 }
 
-static bool quantize_and_write(const struct model *model, const struct dataset *data, const char *out,
-                               const struct quantization_recipe *r, struct model_notes *notes, struct table *t,
-                               struct error *err) {
+enum target { TARGET_INT8, TARGET_INT4, TARGET_BF16, TARGETS };
+static const char *const target_names[TARGETS] = {"int8", "int4", "bf16"};
+
+/* What was asked for. */
+struct request {
+    const char *model, *source, *out;
+    int target;
+    struct quantization_recipe recipe;
+};
+
+/* W4A8: codes by GPTQ, one grid a row, in the integer engine. */
+static bool make_int4(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                      struct qmlp *out, size_t *saturated, struct error *err) {
+    struct coding_config config = {.format = format_find("int4"), .block = CODEC_ROW, .method = METHOD_GPTQ,
+                                   .rule = GRID_MINMAX, .damping = 0.01};
+    struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    uint8_t *images = calibration_images(train, r->calibration, err);
+    bool ok = images && calibrate_model(mlp, train, r, ranges, err) &&
+              coded_mlp_codes(mlp, images, (size_t)r->calibration, &config, codes, err) &&
+              convert_codes(mlp, codes, ranges, r->activations == 1, out, saturated, err);
+    for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&codes[i]);
+    free(images);
+    return ok;
+}
+
+static bool write_integer(const struct request *r, const struct mlp *mlp, const struct split *train,
+                          struct model_notes *notes, struct table *t, struct error *err) {
     struct qmlp q;
     size_t saturated;
-    if (!quantize_model(&model->mlp, &data->train, r, &q, &saturated, err)) return false;
-    describe_quantization(r, notes);
+    bool four = r->target == TARGET_INT4;
+    if (!(four ? make_int4 : quantize_model)(mlp, train, &r->recipe, &q, &saturated, err)) return false;
+    describe_quantization(&r->recipe, notes);
+    notes->weight_bits = four ? 4 : 8;
+    if (four) snprintf(notes->method, sizeof notes->method, "W4A8, GPTQ");
     add_rows(&q, t);
-    if (saturated) table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.", saturated);
-    bool ok = model_write_qmlp(out, &q, notes, err);
+    if (saturated)
+        table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
+                   saturated);
+    bool ok = model_write_qmlp(r->out, &q, notes, err);
     qmlp_free(&q);
     return ok;
 }
 
-static bool run(const char *model_path, const char *source, const char *out, const struct quantization_recipe *r,
-                struct table *t, struct provenance *p, struct error *err) {
+/* Only the weights change: there is nothing to calibrate. */
+static bool write_bf16(const struct request *r, const struct mlp *mlp, struct model_notes *notes, struct table *t,
+                       struct error *err) {
+    struct coding_config config = {.format = format_find("bf16"), .method = METHOD_RTN};
+    struct coded_mlp coded;
+    if (!coded_mlp_encode(mlp, NULL, 0, &config, &coded, NULL, err)) return false;
+    snprintf(notes->method, sizeof notes->method, "round to nearest");
+    table_note(t, "bf16: the weights were rounded to 16 bits; activations have no scales.");
+    bool ok = model_write_coded(r->out, &coded, notes, err);
+    coded_mlp_free(&coded);
+    return ok;
+}
+
+static bool run(const struct request *r, struct table *t, struct provenance *p, struct error *err) {
     struct model model;
     struct model_notes notes;
     struct dataset data = {0};
-    if (!model_read(model_path, &model, &notes, err)) return false;
-    bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", model_path);
-    ok = ok && dataset_load(source, &data, err) &&
-         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], source, err) &&
-         quantize_and_write(&model, &data, out, r, &notes, t, err);
+    if (!model_read(r->model, &model, &notes, err)) return false;
+    bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
+    ok = ok && dataset_load(r->source, &data, err) &&
+         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
+         (r->target == TARGET_BF16 ? write_bf16(r, &model.mlp, &notes, t, err)
+                                   : write_integer(r, &model.mlp, &data.train, &notes, t, err));
     if (ok) provenance_dataset(p, &data);
     dataset_free(&data);
     model_free(&model);
@@ -52,23 +96,27 @@ static bool run(const char *model_path, const char *source, const char *out, con
 int command_quantize(int argc, char **argv) {
     static const char *const columns[] = {"tensor", "scale", "zero_point", "lowest", "highest"};
     struct options o = {.command = argv[0], .arguments = "MODEL",
-                        .what = "Calibrates an fp32 MODEL on training images and converts it to int8."};
-    struct quantization_recipe recipe = quantization_defaults();
-    const char *source = "data/mnist", *out = NULL;
+                        .what = "Calibrates an fp32 MODEL on training images and converts it to integers."};
+    struct request r = {.source = "data/mnist", .recipe = quantization_defaults()};
     bool json = false;
-    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &out, "quantized model file to write (safetensors)");
-    option_choice(&o, "scheme", &recipe.scheme, scheme_names, SCHEMES, "one weight scale per output row, or per layer");
-    quantization_options(&o, &recipe);
+    option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
+    option_text(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
+    option_choice(&o, "format", &r.target, target_names, TARGETS,
+                  "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16: only the weights, nothing to calibrate");
+    option_choice(&o, "scheme", &r.recipe.scheme, scheme_names, SCHEMES, "int8: one weight scale per output row, or per layer");
+    quantization_options(&o, &r.recipe);
     option_flag(&o, "json", &json, "print the activation scales as JSON");
     int status = options_parse(&o, argc, argv, 1, 1);
     if (status != OPTIONS_GO_ON) return status;
-    if (!out) return usage_error(&o, "--out is missing: where should the quantized model go?");
+    if (!r.out) return usage_error(&o, "--out is missing: where should the quantized model go?");
+    if (r.target != TARGET_INT8 && r.recipe.scheme != SCHEME_PER_CHANNEL)
+        return usage_error(&o, "--scheme per-tensor goes with --format int8");
     struct error err;
     struct table t;
     struct provenance p = {0};
-    table_init(&t, "Activation scales of the int8 model", columns, 5);
+    r.model = o.files[0];
+    table_init(&t, "Activation scales of the quantized model", columns, 5);
     provenance_command(&p);
-    bool ok = run(o.files[0], source, out, &recipe, &t, &p, &err);
+    bool ok = run(&r, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);
 }

@@ -84,18 +84,27 @@ uint8_t *calibration_images(const struct split *train, int calibration, struct e
     return images;
 }
 
-bool quantize_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
-                    struct qmlp *out, size_t *saturated, struct error *err) {
-    struct convert_config config = {r->scheme == SCHEME_PER_CHANNEL, r->activations == 1, (enum observer_kind)r->observer};
-    struct range ranges[MLP_MAX_LAYERS + 1];
+static struct convert_config convert_config_of(const struct quantization_recipe *r) {
+    return (struct convert_config){r->scheme == SCHEME_PER_CHANNEL, r->activations == 1, (enum observer_kind)r->observer};
+}
+
+bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                     struct range *ranges, struct error *err) {
+    struct convert_config config = convert_config_of(r);
     struct mlp_workspace ws = {0};
     uint8_t *images = calibration_images(train, r->calibration, err);
     bool ok = images && mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, err) &&
-              calibrate(mlp, images, (size_t)r->calibration, &config, &ws, ranges, err) &&
-              convert(mlp, ranges, &config, out, saturated, err);
+              calibrate(mlp, images, (size_t)r->calibration, &config, &ws, ranges, err);
     mlp_workspace_free(&ws);
     free(images);
     return ok;
+}
+
+bool quantize_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                    struct qmlp *out, size_t *saturated, struct error *err) {
+    struct convert_config config = convert_config_of(r);
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    return calibrate_model(mlp, train, r, ranges, err) && convert(mlp, ranges, &config, out, saturated, err);
 }
 
 void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes) {

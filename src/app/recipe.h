@@ -41,7 +41,11 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
 bool quantize_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
                     struct qmlp *out, size_t *saturated, struct error *err);
 
-/* The images that quantize_model shows: [calibration][pixels], release with free. Error: more than there are. */
+/* The first half of it: ranges [layers + 1] of the activations, for a conversion of another kind. */
+bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                     struct range *ranges, struct error *err);
+
+/* The images that both show: [calibration][pixels], release with free. Error: more than there are. */
 uint8_t *calibration_images(const struct split *train, int calibration, struct error *err);
 
 /* What the model files say about how they were made. */

@@ -417,6 +417,21 @@ check 'a signal that is ignored, as under nohup, stays so' wait $!
 check '... and the file is written' [ -s nohup.safetensors ]
 check 'no test left a half-written file' no_partial
 
+# ---- other formats of quantize -------------------------------------------------------------------------------------
+
+right_of() { "$mnistq" eval "$1" --data idx --json | sed -n 's/.*"correct":[^0-9]*\([0-9]*\).*/\1/p'; }
+train formats.safetensors >/dev/null
+full=$(right_of formats.safetensors)
+for format in int4 bf16; do
+    check "quantize --format $format" quantize formats.safetensors $format.safetensors --format $format
+    check "$format: the file is smaller" [ "$(size $format.safetensors)" -lt "$(($(size formats.safetensors) * 7 / 10))" ]
+    check "$format: nearly as many are right" [ "$(($(right_of $format.safetensors) + 25))" -ge "$full" ]
+done
+check_status 2 'int4 per tensor' quantize formats.safetensors wrong.safetensors --format int4 --scheme per-tensor
+check_grep '^mnistq: quantize: --scheme per-tensor goes with --format int8' "$TMP/err" '... says so'
+check_status 2 'a format that is none' quantize formats.safetensors wrong.safetensors --format int5
+check '... and nothing is written' [ ! -e wrong.safetensors ]
+
 # ---- where results go, and what they say of their making -----------------------------------------------------------
 
 check 'exercise without --results' "$mnistq" exercise --data idx --hidden 8 --calibration 16 --seed=2
