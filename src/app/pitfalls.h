@@ -69,8 +69,4 @@ bool quantize_with(const struct mlp *mlp, const struct range *ranges, bool per_c
 /* Weights and biases once more from mlp, after weight_scale or activation of q were changed by hand. */
 bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err);
 
-/* A network of the same shape with the same parameters; from an integer one, its weights and biases read back. */
-bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err);
-bool mlp_from_qmlp(const struct qmlp *q, struct mlp *to, struct error *err);
-
 #endif

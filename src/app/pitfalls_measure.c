@@ -13,10 +13,6 @@ struct energy {
     double signal, noise;
 };
 
-static double energy_db(struct energy e) {
-    return 10 * log10(e.signal / e.noise);
-}
-
 static void energy_add(struct energy *e, double x, double x_hat) {
     e->signal += x * x;
     e->noise += (x - x_hat) * (x - x_hat);
@@ -99,7 +95,7 @@ static void finish(const struct trial *trial, const struct meter *m, const struc
     int last = trial->q->shape.layers;
     for (int l = 0; l <= last; l++) {
         out->saturated_percent[l] = 100.0 * (double)m->cut[l] / (double)m->codes[l];
-        out->sqnr_db[l] = trial->fp32 ? energy_db(m->energy[l]) : NAN;
+        out->sqnr_db[l] = trial->fp32 ? decibels(m->energy[l].signal, m->energy[l].noise) : NAN;
     }
     out->output_sqnr_db = out->sqnr_db[last];
     out->different_percent = 100.0 * (double)m->different / (double)m->codes[last];
@@ -150,7 +146,7 @@ bool measure_dynamic(const struct qdynamic *q, const struct mlp *fp32, const str
             out->evaluation.correct += best == test->labels[first + i];
         }
     }
-    out->output_sqnr_db = energy_db(energy);
+    out->output_sqnr_db = decibels(energy.signal, energy.noise);
     qdynamic_workspace_free(&ws);
     mlp_workspace_free(&fp32_ws);
     if (!ok) measurement_free(out);
@@ -222,20 +218,3 @@ bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err
     return qmlp_finish(q, err);
 }
 
-bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err) {
-    if (!mlp_create(&from->shape, to, err)) return false;
-    memcpy(mlp_parameters(to), mlp_parameters(from), mlp_padded_count(from) * sizeof(float));
-    return true;
-}
-
-bool mlp_from_qmlp(const struct qmlp *q, struct mlp *to, struct error *err) {
-    if (!mlp_create(&q->shape, to, err)) return false;
-    for (int l = 0; l < q->shape.layers; l++)
-        for (int c = 0; c < q->layer[l].out; c++) {
-            size_t in = (size_t)q->layer[l].in, row = (size_t)c * in;
-            float scale = qmlp_weight_scale(q, l, c);
-            for (size_t k = 0; k < in; k++) to->layer[l].weight[row + k] = scale * (float)q->layer[l].weight[row + k];
-            to->layer[l].bias[c] = q->activation[l].scale * scale * (float)q->layer[l].bias[c]; /* eq. 5 */
-        }
-    return true;
-}

@@ -56,7 +56,7 @@ static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double
             }
     }
     mlp_workspace_free(&ws);
-    for (int l = 1; l < q->shape.layers; l++) sqnr[l] = 10 * log10(signal[l] / noise[l]);
+    for (int l = 1; l < q->shape.layers; l++) sqnr[l] = decibels(signal[l], noise[l]);
     return true;
 }
 

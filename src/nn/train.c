@@ -86,12 +86,6 @@ static double train_step(void *context, const uint8_t *images, const uint8_t *la
     return loss;
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
                const struct train_config *config, progress_fn progress, void *progress_context,
                struct train_report *report, struct error *err) {
