@@ -29,9 +29,10 @@ struct request {
 
 static void init_summary(struct table *t) {
     static const char *const columns[] = {"pitfall", "provoked_by", "repaired_by", "accuracy_before", "accuracy_provoked",
-                                          "accuracy_repaired", "sqnr_db_before", "sqnr_db_provoked", "sqnr_db_repaired"};
+                                          "accuracy_repaired", "logit_sqnr_db_before", "logit_sqnr_db_provoked",
+                                          "logit_sqnr_db_repaired"};
     table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
-    table_note(t, "accuracy: percent of the test images. sqnr_db: of the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2). "
+    table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2); 0 is as much noise as signal. "
                   "The tables pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet show each in full.");
     table_note(t, "quiet: each on the network, of three, that it harms most; most of them hide on the others.");
 }

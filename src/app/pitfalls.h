@@ -2,7 +2,7 @@
 #ifndef APP_PITFALLS_H
 #define APP_PITFALLS_H
 
-#include "app/report.h"
+#include "app/cells.h"
 #include "quant/faults.h"
 
 /* One run of an integer network over the test images. */
@@ -17,7 +17,7 @@ struct trial {
 struct measurement {
     struct evaluation evaluation;
     double sqnr_db[MLP_MAX_LAYERS + 1];           /* codes read back against the fp32 network's values */
-    double output_sqnr_db;                        /* of the logits */
+    double logit_sqnr_db;
     double saturated_percent[MLP_MAX_LAYERS + 1]; /* codes that the clamp cut, ReLU's zeros not counted */
     uint64_t histogram[MLP_MAX_LAYERS + 1][256];  /* how often each code came */
     double different_percent;                     /* logit codes that the fault changed */
@@ -54,8 +54,8 @@ void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, co
                const struct measurement *before, const struct measurement *after, const struct measurement *repair);
 
 /* The columns that end a row of every table: how the network fares, changes against the answers of base. */
-#define NETWORK_COLUMNS "output_sqnr_db", "accuracy_percent", "change", "changed", "fixed", "broken"
-enum { NETWORK_COLUMN_COUNT = 6 };
+#define NETWORK_COLUMNS "logit_sqnr_db", ACCURACY_COLUMNS, PAIRED_COLUMNS
+enum { NETWORK_COLUMN_COUNT = 3 + PAIRED_COLUMN_COUNT };
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base, const uint8_t *labels);
 void add_empty_cells(struct table *t, int count);
 

@@ -97,7 +97,7 @@ static void finish(const struct trial *trial, const struct meter *m, const struc
         out->saturated_percent[l] = 100.0 * (double)m->cut[l] / (double)m->codes[l];
         out->sqnr_db[l] = trial->fp32 ? decibels(m->energy[l].signal, m->energy[l].noise) : NAN;
     }
-    out->output_sqnr_db = out->sqnr_db[last];
+    out->logit_sqnr_db = out->sqnr_db[last];
     out->different_percent = 100.0 * (double)m->different / (double)m->codes[last];
     for (size_t i = 0; i < test->count; i++) out->evaluation.correct += out->evaluation.predicted[i] == test->labels[i];
 }
@@ -146,7 +146,7 @@ bool measure_dynamic(const struct qdynamic *q, const struct mlp *fp32, const str
             out->evaluation.correct += best == test->labels[first + i];
         }
     }
-    out->output_sqnr_db = decibels(energy.signal, energy.noise);
+    out->logit_sqnr_db = decibels(energy.signal, energy.noise);
     qdynamic_workspace_free(&ws);
     mlp_workspace_free(&fp32_ws);
     if (!ok) measurement_free(out);
@@ -160,13 +160,9 @@ void measurement_free(struct measurement *m) {
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base, const uint8_t *labels) {
-    struct paired paired = compare(base, &m->evaluation, labels);
-    table_number(t, m->output_sqnr_db, 1);
-    table_number(t, accuracy_percent(&m->evaluation), 2);
-    table_signed(t, accuracy_percent(&m->evaluation) - accuracy_percent(base), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
+    table_number(t, m->logit_sqnr_db, 2);
+    add_accuracy(t, &m->evaluation);
+    add_paired(t, base, &m->evaluation, labels);
 }
 
 void add_empty_cells(struct table *t, int count) {
@@ -180,7 +176,7 @@ void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, co
     table_text(&p->summary, "%s", provoked);
     table_text(&p->summary, "%s", repaired);
     for (int i = 0; i < 3; i++) table_number(&p->summary, accuracy_percent(&columns[i]->evaluation), 2);
-    for (int i = 0; i < 3; i++) table_number(&p->summary, columns[i]->output_sqnr_db, 1);
+    for (int i = 0; i < 3; i++) table_number(&p->summary, columns[i]->logit_sqnr_db, 2);
 }
 
 /* ---- building ------------------------------------------------------------------------------------------------- */

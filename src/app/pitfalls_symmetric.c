@@ -76,9 +76,10 @@ static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool
     table_integer(t, codes);
     table_integer(t, never);
     table_number(t, 100.0 * never / codes, 1);
-    table_number(t, entropy, 2);
-    table_number(t, rounding, 1);
-    table_number(t, m->sqnr_db[l], 1);
+    table_number(t, log2(codes - never), 2);
+    table_number(t, entropy, 3);
+    table_number(t, rounding, 2);
+    table_number(t, m->sqnr_db[l], 2);
     add_empty_cells(t, NETWORK_COLUMN_COUNT);
 }
 
@@ -92,7 +93,7 @@ static bool add_network(struct pitfalls *p, struct table *t, int bits, bool symm
     if (ok) {
         add_name_cells(t, bits, symmetric);
         table_text(t, "all");
-        add_empty_cells(t, 8);
+        add_empty_cells(t, 9);
         add_network_cells(t, m, &p->evaluation, p->data->test.labels);
     }
     qmlp_free(&q);
@@ -113,14 +114,17 @@ static bool add_width(struct pitfalls *p, struct table *t, int bits, struct erro
 
 bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
     static const char *const columns[] = {"bits", "activations", "layer", "scale", "zero_point", "codes", "never_used",
-                                          "never_used_percent", "entropy_bits", "rounding_sqnr_db", "sqnr_db", NETWORK_COLUMNS};
-    table_init(t, "Pitfall: symmetric activations after ReLU", columns, 11 + NETWORK_COLUMN_COUNT);
-    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit, or 6 dB of rounding noise: "
-                  "8 bits have it to spare, 4 and fewer do not. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
+                                          "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db",
+                                          "output_sqnr_db", NETWORK_COLUMNS};
+    table_init(t, "Pitfall: symmetric activations after ReLU", columns, 12 + NETWORK_COLUMN_COUNT);
+    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or 6 dB of "
+                  "rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
     table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden layers change. "
-                  "never_used: codes that no test image gives. entropy_bits: information in a code, the effective bits; ReLU's zeros "
-                  "keep it low. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; sqnr_db: the integer engine's "
-                  "codes, with the error of all layers up to there. change, changed, fixed, broken: against fp32.");
+                  "never_used: codes that no test image gives. effective_bits: log2 of the codes that are used. entropy_bits: information "
+                  "in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less than the bit. rounding_sqnr_db: fp32 "
+                  "activations rounded to these codes, nothing else; output_sqnr_db: the integer engine's codes, with the error of all "
+                  "layers up to there.");
+    note_paired(t, "fp32");
     if (p->fp32->shape.layers == 1) table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to lose.");
     for (int i = 0; i < BIT_WIDTHS; i++)
         if (!add_width(p, t, bit_widths[i], err)) return false;
