@@ -4,6 +4,7 @@
 
 #include "app/cells.h"
 #include "quant/faults.h"
+#include "quant/histogram.h"
 
 /* One run of an integer network over the test images. */
 struct trial {
@@ -19,7 +20,7 @@ struct measurement {
     double sqnr_db[MLP_MAX_LAYERS + 1];           /* codes read back against the fp32 network's values */
     double logit_sqnr_db;
     double saturated_percent[MLP_MAX_LAYERS + 1]; /* codes that the clamp cut, ReLU's zeros not counted */
-    uint64_t histogram[MLP_MAX_LAYERS + 1][256];  /* how often each code came */
+    struct histogram histogram[MLP_MAX_LAYERS + 1]; /* of all 256 codes */
     double different_percent;                     /* logit codes that the fault changed */
     int largest_difference;                       /* |code - right code|, logits */
 };

@@ -63,7 +63,7 @@ static void count_codes(const struct trial *trial, const uint8_t *images, int n,
     for (size_t i = 0; i < (size_t)n * (size_t)shape->widths[0]; i++) m->cut[0] += m->pixel_cut[images[i]];
     for (int l = 0; l <= shape->layers; l++) {
         size_t count = (size_t)n * (size_t)shape->widths[l];
-        for (size_t i = 0; i < count; i++) out->histogram[l][m->broken.codes[l][i]]++;
+        for (size_t i = 0; i < count; i++) histogram_add(&out->histogram[l], m->broken.codes[l][i], 1);
         m->codes[l] += count;
         m->cut[l] += m->broken.cut[l];
     }
@@ -94,6 +94,7 @@ static void compare_with_fp32(const struct trial *trial, const uint8_t *images, 
 static void finish(const struct trial *trial, const struct meter *m, const struct split *test, struct measurement *out) {
     int last = trial->q->shape.layers;
     for (int l = 0; l <= last; l++) {
+        out->histogram[l].levels = 256;
         out->saturated_percent[l] = 100.0 * (double)m->cut[l] / (double)m->codes[l];
         out->sqnr_db[l] = trial->fp32 ? decibels(m->energy[l].signal, m->energy[l].noise) : NAN;
     }

@@ -25,19 +25,6 @@ static bool build(const struct pitfalls *p, int bits, bool symmetric, struct qml
     return false;
 }
 
-/* Bits of information in a code, and how many codes never came. */
-static double entropy_bits(const uint64_t *histogram, int codes, int *never) {
-    double total = 0, bits = 0;
-    *never = 0;
-    for (int i = 0; i < codes; i++) total += (double)histogram[i];
-    for (int i = 0; i < codes; i++) {
-        double share = (double)histogram[i] / total;
-        *never += histogram[i] == 0;
-        if (share > 0) bits -= share * log2(share);
-    }
-    return bits;
-}
-
 /* What rounding the fp32 activations of a layer alone costs: no other error in it. */
 static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double *sqnr, struct error *err) {
     double signal[MLP_MAX_LAYERS + 1] = {0}, noise[MLP_MAX_LAYERS + 1] = {0};
@@ -67,17 +54,16 @@ static void add_name_cells(struct table *t, int bits, bool symmetric) {
 
 static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool symmetric, int l, const struct measurement *m,
                            double rounding) {
-    int never, codes = 1 << bits;
-    double entropy = entropy_bits(m->histogram[l], codes, &never);
+    int codes = 1 << bits, used = histogram_used(&m->histogram[l]);
     add_name_cells(t, bits, symmetric);
     table_text(t, "fc%d", l);
     table_number(t, (double)q->activation[l].scale, 6);
     table_integer(t, q->activation[l].zero_point);
     table_integer(t, codes);
-    table_integer(t, never);
-    table_number(t, 100.0 * never / codes, 1);
-    table_number(t, log2(codes - never), 2);
-    table_number(t, entropy, 3);
+    table_integer(t, codes - used);
+    table_number(t, 100.0 * (codes - used) / codes, 1);
+    table_number(t, log2(used), 2);
+    table_number(t, histogram_entropy_bits(&m->histogram[l]), 3);
     table_number(t, rounding, 2);
     table_number(t, m->sqnr_db[l], 2);
     add_empty_cells(t, NETWORK_COLUMN_COUNT);
