@@ -128,7 +128,7 @@ static void note_weights_moved(struct table *t, const struct comparison *c) {
         }
     if (moved)
         table_note(t, "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another rule (GPTQ, "
-                      "least squares) or trained on (QAT), and + weights holds that as well.", 100.0 * (double)moved / (double)all);
+                      "least squares) or trained on (QAT); + weights, and where biases were trained on + bias, hold that as well.", 100.0 * (double)moved / (double)all);
 }
 
 bool fill_waterfall(struct table *t, const struct comparison *c, struct error *err) {

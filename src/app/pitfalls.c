@@ -34,7 +34,7 @@ static void init_summary(struct table *t) {
     table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
     table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2); 0 is as much noise as signal. "
                   "The tables pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet show each in full.");
-    table_note(t, "quiet: each on the network, of three, that it harms most; most of them hide on the others.");
+    table_note(t, "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no trace.");
 }
 
 /* The network that everything is tried on: a given model of any kind, its codes read back, or a trained one. */

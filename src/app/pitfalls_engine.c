@@ -215,11 +215,11 @@ static void add_quiet_row(const struct pitfalls *p, struct table *t, const struc
     add_network_cells(t, m, &network->healthy.evaluation, p->data->test.labels);
 }
 
+/* Accuracy would not do: a few lucky answers, and a fault harms least where it does most. */
 static bool harms_more(const struct measurement *a, const struct measurement *a_healthy, const struct measurement *b,
                        const struct measurement *b_healthy) {
-    double a_lost = (double)a_healthy->evaluation.correct - (double)a->evaluation.correct;
-    double b_lost = (double)b_healthy->evaluation.correct - (double)b->evaluation.correct;
-    return a_lost != b_lost ? a_lost > b_lost : a->different_percent > b->different_percent;
+    double a_lost = a_healthy->logit_sqnr_db - a->logit_sqnr_db, b_lost = b_healthy->logit_sqnr_db - b->logit_sqnr_db;
+    return fabs(a_lost - b_lost) > 0.005 ? a_lost > b_lost : a->different_percent > b->different_percent;
 }
 
 /* One fault in all networks; the summary gets the one that it harms most. */
@@ -261,7 +261,7 @@ static void add_quiet_notes(struct table *t, const struct quiet_counts *counts) 
                   "power of two, so that requantization meets exact ties; M of any other network hardly ever gives one.");
     table_note(t, "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many codes at most. "
                   "To be told by: how the codes of one layer differ whose inputs are right; through several layers the differences add up. "
-                  "`mnistq eval QMODEL --break NAME` runs any of them.");
+                  "`mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes.");
     note_paired(t, "the same network unbroken");
     for (const struct fault *f = faults; f->name; f++)
         if (f->kind == FAULT_QUIET) table_note(t, "%s: %s. To be told by: %s.", f->name, f->what, f->signature);

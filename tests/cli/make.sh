@@ -121,6 +121,12 @@ check 'run_with_data.sh from another folder, into a folder with a space' sh -c "
     MNIST_MIRROR='file://$TMP/good' MNIST_SHA256SUMS='$TMP/sums' sh '$PWD/scripts/run_with_data.sh' 'a b' '$built/mnistq' exercise"
 check_grep '^called: exercise --data a b --results results/mnist$' "$TMP/out" '... works'
 
+names_once() { # clang's resolvers of such functions are global symbols, static or not
+    grep -rhA1 '^VECTORISED' src | grep -o '[a-z_0-9]*(' | sort >"$TMP/names"
+    [ -s "$TMP/names" ] && [ -z "$(uniq -d "$TMP/names")" ]
+}
+check 'functions made for several CPUs: no name twice, so that clang links' names_once
+
 check 'make clean' make BUILD="$built" clean
 check '... removes the folder' [ ! -e "$built" ]
 

@@ -102,6 +102,7 @@ q=r/pitfalls-quiet.csv
 changed() { select_rows $q "$1" fault="$2" network="$3"; }
 check 'quiet: the zero point is missed where it is not 0' between "$(changed different_percent no-zero-point symmetric)" 1 100
 check 'quiet: ... and only there' [ "$(changed different_percent no-zero-point asymmetric)" = 0.000 ]
+check_grep '^quiet,"clamp-twice, (asymmetric|powers of two) network' r/pitfalls.csv 'quiet: the summary shows a fault where it shows'
 check 'quiet: truncation shows everywhere' between "$(changed different_percent truncation asymmetric)" 1 100
 check 'quiet: ties show where scales are powers of two' between "$(changed different_percent ties-even 'powers of two')" 0.001 50
 check 'quiet: nothing broken, nothing changed' [ "$(changed changed none asymmetric)" = 0 ]
