@@ -297,6 +297,27 @@ static struct provenance example_provenance(void) {
     return p;
 }
 
+static void test_table_has_no_minus_zero(void **state) {
+    (void)state;
+    struct table t = new_table();
+    add_row(&t, "-0.00", -0.0049, -0.04, 0); /* a text is left as it is */
+    add_row(&t, "far enough", -0.0051, -0.06, 0);
+    char *text = NULL;
+    size_t size;
+    struct error err;
+    FILE *stream = open_memstream(&text, &size);
+    assert_true(table_print_json(&t, NULL, stream, &err));
+    fclose(stream);
+    assert_non_null(strstr(text, "\"-0.00\""));
+    assert_null(strstr(text, "\t-0.00,"));
+    assert_non_null(strstr(text, "\t0.00,"));
+    assert_non_null(strstr(text, "\t0.0,")); /* JSON knows no +0.0 */
+    assert_non_null(strstr(text, "\t-0.01,"));
+    assert_non_null(strstr(text, "\t-0.1,"));
+    free(text);
+    table_free(&t);
+}
+
 static char *saved(const struct table *t, const struct provenance *p, const char *ending) {
     struct error err;
     char path[128];
@@ -770,6 +791,7 @@ int main(void) {
         cmocka_unit_test(test_table_has_the_same_digits_in_every_form),
         cmocka_unit_test(test_table_json_is_json_with_the_same_digits),
         cmocka_unit_test(test_table_without_rows),
+        cmocka_unit_test(test_table_has_no_minus_zero),
         cmocka_unit_test(test_table_survives_hostile_text),
         cmocka_unit_test(test_table_keeps_long_text_whole),
         cmocka_unit_test(test_provenance_that_is_full_or_long_does_no_harm),

@@ -144,7 +144,7 @@ static void test_steps(void **state) {
     mlp_load_images(&s.mlp, s.images, IMAGES, &ws);
     mlp_forward(&s.mlp, IMAGES, &ws);
     assert_memory_equal(ws.activation[3], logits[WATERFALL_FP32], sizeof logits[0]);
-    for (int l = 0; l < 3; l++) read_weights_back(&s.q, l, s.mlp.layer[l].weight);
+    for (int l = 0; l < 3; l++) qmlp_read_weights(&s.q, l, s.mlp.layer[l].weight);
     mlp_forward(&s.mlp, IMAGES, &ws);
     assert_memory_equal(ws.activation[3], logits[WATERFALL_WEIGHTS], sizeof logits[0]);
     struct qparams y = s.q.activation[3];

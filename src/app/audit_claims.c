@@ -232,7 +232,7 @@ const struct claim claims[] = {
      .why = "Running sums of all neurons on up to 50 test images that leave int8 on their way."},
     {.id = "network-int16", .claim = "the trained network's sums overflow int16", .claimed = "int32 is needed", .measure = measure_network_sums,
      .which = 16, .exact = AT_LEAST(1), .near = AT_LEAST(0.01), .source = FROM_DATA,
-     .why = "1% of wrong sums is far too many. Trained sums stay smaller than random ones: most weights are small and most pixels 0."},
+     .why = "1% of wrong sums is far too many. The table pitfalls-accumulator has it layer by layer, and what it costs."},
     {.id = "relu-codes", .claim = "symmetric activations waste half the codes after ReLU", .claimed = "half: 50%",
      .measure = measure_relu_codes, .exact = {47.5, 52.5}, .near = {40, 60}, .source = FROM_DATA,
      .why = "Codes below that of 0, which no hidden neuron has on up to 1000 test images. Others are unused because the range was calibrated for the widest neuron."},

@@ -6,6 +6,7 @@
 #include "app/audit.h"
 #include "app/peak.h"
 #include "app/runner.h"
+#include "quant/faults.h"
 
 static double points(const struct evaluation *a, const struct evaluation *b) {
     return accuracy_percent(a) - accuracy_percent(b);
@@ -246,19 +247,6 @@ bool measure_relu_codes(struct audit *a, const struct claim *c, struct finding *
     return ok && found(f, with.below, "%.1f%% (all unused: %.1f%%, asymmetric %.1f%%)", with.below, with.all, without.all);
 }
 
-/* Running sums of one output's products; counts it when they leave the accumulator on their way. */
-static bool leaves(const struct qlinear *layer, const uint8_t *x, int out, int64_t limit, int64_t *widest) {
-    const int8_t *w = layer->weight + (size_t)out * (size_t)layer->in;
-    int64_t sum = 0;
-    bool left = false;
-    for (int k = 0; k < layer->in; k++) {
-        sum += (int64_t)(x[k] - layer->x_zero_point) * w[k];
-        left |= sum > limit || sum < -limit - 1;
-        if (llabs(sum) > *widest) *widest = llabs(sum);
-    }
-    return left;
-}
-
 /* which: bits of the accumulator */
 bool measure_network_sums(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     const struct exercise *e = audit_exercise(a, err);
@@ -266,15 +254,21 @@ bool measure_network_sums(struct audit *a, const struct claim *c, struct finding
     const struct qmlp *q = &e->models[AUDIT_CHANNEL].qmlp;
     struct layer_codes layers = {{0}};
     size_t images = at_most(a->data.test.count, SUM_IMAGES);
-    int64_t left = 0, all = 0, widest = 0, limit = ((int64_t)1 << (c->which - 1)) - 1;
+    int64_t left = 0, all = 0;
+    int32_t widest = 0;
     bool ok = test_codes(q, &a->data.test, images, &layers, err);
     for (int l = 0; ok && l < q->shape.layers; l++)
         for (size_t i = 0; i < images; i++)
-            for (int out = 0; out < q->layer[l].out; out++, all++)
-                left += leaves(&q->layer[l], layers.at[l] + i * (size_t)q->layer[l].in, out, limit, &widest);
+            for (int out = 0; out < q->layer[l].out; out++, all++) {
+                const uint8_t *x = layers.at[l] + i * (size_t)q->layer[l].in;
+                int products;
+                int32_t largest = largest_partial_sum(&q->layer[l], out, x);
+                left += first_overflow(&q->layer[l], out, x, c->which, &products) < q->layer[l].in;
+                widest = largest > widest ? largest : widest;
+            }
     layer_codes_free(&layers);
     double percent = 100.0 * (double)left / (double)all;
-    return ok && found(f, percent, "%.1f%% of all sums, the widest %lld", percent, (long long)widest);
+    return ok && found(f, percent, "%.1f%% of all sums, the widest %d", percent, widest);
 }
 
 /* ---- speed ------------------------------------------------------------------------------------------------------ */

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/cells.h"
 #include "app/commands.h"
 #include "app/compare_probe.h"
 #include "app/options.h"
-#include "base/mcnemar.h"
 #include "base/progress.h"
 
 enum { SHOWN_CHANGES = 20 }; /* on the terminal; --results and --json have all */
@@ -77,20 +77,6 @@ static void comparison_free(struct comparison *c) {
 
 /* ---- the tables: summary and layers ---------------------------------------------------------------------------- */
 
-void add_accuracy(struct table *t, const struct evaluation *e) {
-    table_integer(t, (long long)e->correct);
-    table_number(t, accuracy_percent(e), 2);
-}
-
-void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels) {
-    struct paired paired = compare(base, ours, labels);
-    table_signed(t, accuracy_percent(ours) - accuracy_percent(base), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
-    table_number(t, base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken), 4);
-}
-
 static void fill_summary(struct table *t, const struct comparison *c) {
     const struct similarity *logits = &c->outputs[c->models[0].shape.layers];
     for (int i = 0; i < 2; i++) {
@@ -106,10 +92,7 @@ static void fill_summary(struct table *t, const struct comparison *c) {
         table_number(t, i ? similarity_mean_error(logits) : NAN, 5);
         table_number(t, i ? logits->highest : NAN, 5);
     }
-    table_note(t, "change, changed, fixed, broken: b's answers against a's on the same images (wrong to right is fixed, right "
-                  "to wrong is broken; the rest of changed is wrong both times). p: McNemar's exact test, two-sided: how often "
-                  "fixed and broken would fall apart at least this unevenly if neither model were better; "
-                  "0.0000 is less than 0.00005.");
+    note_paired(t, "a");
     table_note(t, "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - b)^2), "
                   "mean and highest |a - b|. An empty SQNR: no difference at all.");
     for (int i = 0; i < 2; i++)
@@ -136,7 +119,8 @@ static void fill_layers(struct table *t, const struct comparison *c) {
     }
     table_note(t, "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes read "
                   "back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max error: the "
-                  "highest |a - b|. An empty cell: no difference at all, or nothing to compare.");
+                  "highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are the bytes themselves give back "
+                  "byte / 255 but for the last bit of a float: pixels then stand at about 145 dB.");
     table_note(t, "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, are "
                   "comparable by their logits only.");
 }
@@ -146,17 +130,16 @@ static void fill_layers(struct table *t, const struct comparison *c) {
 enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
 
 static const char *const summary_columns[] = {
-    "model", "file", "arithmetic", "bits_per_weight", "n", "correct", "accuracy_percent", "standard_error", "change",
-    "changed", "fixed", "broken", "p", "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
+    "model", "file", "arithmetic", "bits_per_weight", "n", ACCURACY_COLUMNS, "standard_error", PAIRED_COLUMNS,
+    "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
 static const char *const layer_columns[] = {"layer", "weight", "weight_sqnr_db", "weight_max_error", "weight_cosine",
                                             "output_sqnr_db", "output_max_error", "output_cosine"};
 static const char *const change_columns[] = {"image", "label", "a", "b", "verdict", "margin_a", "margin_b", "margin_in_codes"};
 static const char *const waterfall_columns[] = {
-    "step", "correct", "accuracy_percent", "change", "changed", "fixed", "broken", "p", "logit_sqnr_db", "sqnr_change_db",
-    "step_changed", "step_sqnr_db", "step_max_drift", "step_codes"};
-static const char *const sensitivity_columns[] = {"layer", "format", "bits_per_weight", "weight_sqnr_db", "correct",
-                                                  "accuracy_percent", "change", "changed", "fixed", "broken", "p",
-                                                  "logit_sqnr_db"};
+    "step", ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db", "sqnr_change_db", "step_changed",
+    "step_sqnr_db", "step_max_drift", "step_codes"};
+static const char *const sensitivity_columns[] = {"layer", "format", "bits_per_weight", "weight_sqnr_db",
+                                                  ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db"};
 
 static const struct {
     const char *name, *title;

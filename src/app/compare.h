@@ -28,10 +28,6 @@ static inline int comparison_classes(const struct comparison *c) {
     return c->models[0].shape.widths[c->models[0].shape.layers];
 }
 
-/* Cells that several tables share: correct, accuracy; then change, changed, fixed, broken, p of ours against base. */
-void add_accuracy(struct table *t, const struct evaluation *e);
-void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels);
-
 /* The changed predictions: found (in c->changes), as a table of at most limit rows, and as FOLDER/compare.png. */
 bool find_changes(struct comparison *c, struct error *err);
 void fill_changes(struct table *t, const struct comparison *c, size_t limit);

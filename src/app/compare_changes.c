@@ -32,6 +32,11 @@ static const char *verdict(int label, int a, int b) {
     return a == label ? "broken" : b == label ? "fixed" : "wrong both times";
 }
 
+/* The median margin of count changes in their order. */
+static double middle_margin(const struct change *sorted, size_t count) {
+    return (sorted[(count - 1) / 2].margin_a + sorted[count / 2].margin_a) / 2;
+}
+
 /* The median over all images of a's gap between its first and its second class: how far from the border a usual image is. */
 static bool median_margin(const struct comparison *c, double *median) {
     size_t n = c->data.test.count;
@@ -44,7 +49,7 @@ static bool median_margin(const struct comparison *c, double *median) {
             if (j != winner) all[i].margin_a = fmin(all[i].margin_a, gap(c, 0, i, winner, j));
     }
     qsort(all, n, sizeof *all, by_margin);
-    *median = all[n / 2].margin_a;
+    *median = middle_margin(all, n);
     free(all);
     return true;
 }
@@ -58,7 +63,7 @@ static void add_notes(struct table *t, const struct comparison *c, size_t shown)
                       "one code.", (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
     if (c->change_count && median_margin(c, &median))
         table_note(t, "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second class.",
-                   c->change_count, c->data.test.count, c->changes[c->change_count / 2].margin_a, median);
+                   c->change_count, c->data.test.count, middle_margin(c->changes, c->change_count), median);
     if (c->change_count == 0) table_note(t, "No prediction changed.");
     if (shown < c->change_count)
         table_note(t, "%zu more changes, of smaller margins, are in what --results and --json write.", c->change_count - shown);

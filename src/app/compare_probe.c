@@ -5,7 +5,6 @@
 
 #include "nn/gemm.h"
 #include "quant/half.h"
-#include "quant/waterfall.h"
 
 static void carve(struct probe *p) {
     const struct mlp_shape *shape = &p->model->shape;
@@ -147,7 +146,26 @@ void probe_weights(const struct model *model, int layer, float *weights) {
     switch (model->kind) {
     case MODEL_FP32:
     case MODEL_CODED: memcpy(weights, model->mlp.layer[layer].weight, n * sizeof *weights); break;
-    case MODEL_INT8: read_weights_back(&model->qmlp, layer, weights); break;
+    case MODEL_INT8: qmlp_read_weights(&model->qmlp, layer, weights); break;
     case MODEL_DYNAMIC: dynamic_weights(&model->qdynamic.layer[layer], weights); break;
     }
+}
+
+static void probe_biases(const struct model *model, int l, float *biases) {
+    const struct qmlp *q = &model->qmlp;
+    for (int c = 0; c < model->shape.widths[l + 1]; c++) switch (model->kind) {
+        case MODEL_FP32:
+        case MODEL_CODED: biases[c] = model->mlp.layer[l].bias[c]; break;
+        case MODEL_INT8: biases[c] = q->activation[l].scale * qmlp_weight_scale(q, l, c) * (float)q->layer[l].bias[c]; break;
+        case MODEL_DYNAMIC: biases[c] = model->qdynamic.layer[l].bias[c]; break;
+        }
+}
+
+bool probe_mlp(const struct model *model, struct mlp *out, struct error *err) {
+    if (!mlp_create(&model->shape, out, err)) return false;
+    for (int l = 0; l < model->shape.layers; l++) {
+        probe_weights(model, l, out->layer[l].weight);
+        probe_biases(model, l, out->layer[l].bias);
+    }
+    return true;
 }

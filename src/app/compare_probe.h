@@ -35,4 +35,8 @@ bool evaluate_logits(const float *logits, int classes, const struct split *split
 /* Weights of a layer as they work, [out][in]: codes read back, outlier columns put in their place. */
 void probe_weights(const struct model *model, int layer, float *weights);
 
+/* Any model as an fp32 network: its weights as above, its biases read back (eq. 5). Error: out of memory. Release with
+ * mlp_free. */
+bool probe_mlp(const struct model *model, struct mlp *out, struct error *err);
+
 #endif

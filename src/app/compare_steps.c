@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/cells.h"
 #include "app/compare.h"
 #include "app/compare_probe.h"
 #include "base/progress.h"
@@ -23,6 +24,7 @@ struct steps {
     size_t codes[WATERFALL_STEPS]; /* that differ from the step before */
     size_t code_count;             /* of one step */
     size_t cut_off;                /* logit codes of the engine at the end of their range */
+    double cut_drift, drift;       /* largest difference of the last step's logits from fp32's: of those, of the others */
 };
 
 static void steps_free(struct steps *s) {
@@ -64,9 +66,14 @@ static bool run_batch(struct steps *s, const struct split *test, size_t first, s
         if (step >= WATERFALL_BIAS) s->codes[step] += count_differences(&s->w, step, n);
     }
     qmlp_forward(q, images, n, &s->engine, s->engine_codes);
-    for (size_t i = 0; i < n * classes; i++)
-        s->cut_off += s->engine_codes[i] == q->activation[q->shape.layers].qmin ||
-                      s->engine_codes[i] == q->activation[q->shape.layers].qmax;
+    for (size_t i = 0; i < n * classes; i++) {
+        const struct qparams *y = &q->activation[q->shape.layers];
+        bool at_end = s->engine_codes[i] == y->qmin || s->engine_codes[i] == y->qmax;
+        double drift = fabs((double)s->logits[WATERFALL_FP32][first * classes + i] - (double)dequantize(s->engine_codes[i], *y));
+        double *largest = at_end ? &s->cut_drift : &s->drift;
+        s->cut_off += at_end;
+        *largest = fmax(*largest, drift);
+    }
     return memcmp(s->engine_codes, s->w.code[WATERFALL_REQUANTIZE][q->shape.layers], n * classes) == 0 ||
            fail(err, "images %zu to %zu: the last step of the waterfall has other codes than the integer engine", first,
                 first + n - 1);
@@ -109,6 +116,21 @@ static void add_step(struct table *t, const struct steps *s, const struct compar
     *sqnr_before = sqnr;
 }
 
+/* Weights that are not a's to the nearest code: "+ weights" then holds more than rounding. */
+static void note_weights_moved(struct table *t, const struct comparison *c) {
+    const struct mlp *a = &c->models[0].mlp;
+    const struct qmlp *q = &c->models[1].qmlp;
+    size_t moved = 0, all = 0;
+    for (int l = 0; l < q->shape.layers; l++)
+        for (size_t i = 0, in = (size_t)q->layer[l].in, n = in * (size_t)q->layer[l].out; i < n; i++, all++) {
+            double steps = (double)a->layer[l].weight[i] / (double)qmlp_weight_scale(q, l, (int)(i / in));
+            moved += !(fabs(steps - q->layer[l].weight[i]) <= 0.501); /* half a step, and float's rounding of it */
+        }
+    if (moved)
+        table_note(t, "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another rule (GPTQ, "
+                      "least squares) or trained on (QAT); + weights, and where biases were trained on + bias, hold that as well.", 100.0 * (double)moved / (double)all);
+}
+
 bool fill_waterfall(struct table *t, const struct comparison *c, struct error *err) {
     struct steps s;
     double sqnr_before = INFINITY;
@@ -120,11 +142,12 @@ bool fill_waterfall(struct table *t, const struct comparison *c, struct error *e
                       "+ bias as b_q (eq. 5); + requantize: M as (m, right) with one rounding (eq. 6). The last step is b itself: "
                       "its codes are those of the integer engine on all %zu images, checked.", c->data.test.count);
         table_note(t, "change to p and logit sqnr: against fp32. sqnr change: against the row above. step changed, sqnr, max drift: "
-                      "predictions and logits of this step alone, against the row above. step codes: of %zu codes of all layers, "
-                      "how many the step changed.", s.code_count);
-        table_note(t, "%zu of the %zu logit codes of b stand at the end of their range: values beyond what calibration saw are cut "
-                      "off there, and make the highest drifts.", s.cut_off,
-                   c->data.test.count * (size_t)comparison_classes(c));
+                      "predictions and logits of this step alone, against the row above (an empty SQNR: no difference at all). step "
+                      "codes: of %zu codes of all layers, how many the step changed.", s.code_count);
+        table_note(t, "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration saw are "
+                      "cut off. Largest drift from fp32 among these %.4f, among the others %.4f.", s.cut_off,
+                   c->data.test.count * (size_t)comparison_classes(c), s.cut_drift, s.drift);
+        note_weights_moved(t, c);
     }
     steps_free(&s);
     return ok;

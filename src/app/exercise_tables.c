@@ -50,8 +50,7 @@ static bool weight_sqnr(const struct dense *d, const struct qmlp *q, int l, doub
     size_t n = (size_t)d->in * (size_t)d->out;
     float *real = aligned_array(n, sizeof *real, err);
     if (!real) return false;
-    for (size_t i = 0; i < n; i++)
-        real[i] = qmlp_weight_scale(q, l, (int)(i / (size_t)d->in)) * (float)q->layer[l].weight[i];
+    qmlp_read_weights(q, l, real);
     *sqnr = sqnr_db(d->weight, real, n);
     free(real);
     return true;

@@ -94,60 +94,73 @@ static int check_fp32(const struct inspect_options *given, const struct model *m
                : usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, given->o.files[0]);
 }
 
-/* What needs the file as a model: activations on --data, and the picture. EXIT_DONE, or the status to exit with. */
-static int look_at_model(const struct inspect_options *given, struct model *model, struct model *fp32, struct split *split,
-                         struct table *t) {
+/* What is read beside the file itself; which of it, the options tell. */
+struct inspected {
+    struct st_file *file;
+    struct model model, fp32;
+    struct dataset data;
+};
+
+/* EXIT_DONE, or the status to exit with, after saying what is wrong. */
+static int load(const struct inspect_options *given, struct inspected *x) {
     struct error err;
-    int rows, cols, status = EXIT_DONE;
-    if (!model_read(given->o.files[0], model, NULL, &err) || (given->fp32 && !model_read(given->fp32, fp32, NULL, &err)) ||
-        (given->source && (!dataset_load_test(given->source, split, &err) ||
-                           !split_fits(split, model->shape.widths[0], model->shape.widths[model->shape.layers], given->source, &err))))
+    if (!(x->file = aligned_array(1, sizeof *x->file, &err)) || !st_read(given->o.files[0], x->file, &err)) return report_error(&err);
+    if (!given->picture && !given->source && !given->fp32) return EXIT_DONE;
+    if (!model_read(given->o.files[0], &x->model, NULL, &err) || (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
         return report_error(&err);
-    if (given->picture) {
-        const struct model *original = given->fp32 ? fp32 : model;
-        status = check_fp32(given, model, original);
-        if (status == EXIT_DONE) status = image_shape(given, model, split, &rows, &cols);
-        if (status == EXIT_DONE && !write_weights_picture(original, model, rows, cols, given->picture, &err)) status = report_error(&err);
-    }
-    if (status == EXIT_DONE && given->histogram && given->source && model->kind == MODEL_INT8 &&
-        !fill_activation_histogram(t, model, split, &err))
-        status = report_error(&err);
-    return status;
+    const struct mlp_shape *shape = &x->model.shape;
+    if (given->source && (!dataset_load(given->source, &x->data, &err) ||
+                          !split_fits(&x->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err)))
+        return report_error(&err);
+    return given->fp32 || given->picture ? check_fp32(given, &x->model, given->fp32 ? &x->fp32 : &x->model) : EXIT_DONE;
 }
 
-static int run_models(const struct inspect_options *given, struct table *t) {
-    struct model model = {0}, fp32 = {0};
-    struct split split = {0};
-    if (!given->picture && !given->source) return EXIT_DONE;
-    int status = look_at_model(given, &model, &fp32, &split, t);
-    split_free(&split);
-    model_free(&model);
-    model_free(&fp32);
-    return status;
+static int draw(const struct inspect_options *given, const struct inspected *x) {
+    struct error err;
+    int rows, cols, status = image_shape(given, &x->model, &x->data.test, &rows, &cols);
+    if (status != EXIT_DONE) return status;
+    return write_weights_picture(given->fp32 ? &x->fp32 : &x->model, &x->model, rows, cols, given->picture, &err) ? EXIT_DONE
+                                                                                                                 : report_error(&err);
 }
 
-static int run(const struct inspect_options *given, const struct provenance *p) {
+static bool fill_histograms(const struct inspect_options *given, const struct inspected *x, struct table *t, struct error *err) {
+    struct origin origin = {&x->model, given->fp32 ? &x->fp32 : NULL};
+    return fill_histogram(t, x->file, &origin, err) &&
+           (!given->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &x->data.test, err));
+}
+
+static int report(const struct inspect_options *given, const struct inspected *x, struct provenance *p) {
     static const char *const columns[] = {"part", "dtype", "shape", "bytes", "percent", "lowest", "highest"};
     struct error err;
     struct table t;
     char title[256];
-    struct st_file *file = aligned_array(1, sizeof *file, &err);
-    if (!file) return report_error(&err);
-    bool ok = st_read(given->o.files[0], file, &err);
-    if (ok) snprintf(title, sizeof title, "%.200s, %zu bytes", given->o.files[0], file->file_bytes);
-    if (given->histogram) table_init(&t, title, histogram_columns, HISTOGRAM_COLUMNS);
-    else table_init(&t, title, columns, 7);
-    if (ok && given->histogram) ok = fill_histogram(&t, file, &err);
-    else if (ok) fill(file, &t);
-    st_free(file);
-    free(file);
-    int status = ok ? run_models(given, &t) : EXIT_DONE;
-    if (status != EXIT_DONE) {
-        table_free(&t);
-        return status;
+    bool ok = true;
+    if (given->source) provenance_dataset(p, &x->data);
+    provenance_machine(p);
+    snprintf(title, sizeof title, given->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes", given->o.files[0],
+             x->file->file_bytes);
+    if (given->histogram) {
+        table_init(&t, title, histogram_columns, HISTOGRAM_COLUMNS);
+        ok = fill_histograms(given, x, &t, &err);
+    } else {
+        table_init(&t, title, columns, 7);
+        fill(x->file, &t);
     }
     ok = ok && (!given->results || table_save(&t, p, given->results, "histogram", &err));
     return report_table(&t, given->histogram ? p : NULL, given->json, ok, &err);
+}
+
+static int run(const struct inspect_options *given, struct provenance *p) {
+    struct inspected x = {0};
+    int status = load(given, &x);
+    if (status == EXIT_DONE && given->picture) status = draw(given, &x);
+    if (status == EXIT_DONE) status = report(given, &x, p);
+    if (x.file) st_free(x.file);
+    free(x.file);
+    dataset_free(&x.data);
+    model_free(&x.model);
+    model_free(&x.fp32);
+    return status;
 }
 
 int command_inspect(int argc, char **argv) {
@@ -158,7 +171,7 @@ int command_inspect(int argc, char **argv) {
     option_data(&given.o, &given.source, "with --histogram: also an integer model's activations on these test images");
     option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
     option_text(&given.o, "weights-png", "FILE.png", &given.picture, "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
-    option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png: the network that FILE was made from");
+    option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png and --histogram: the network that FILE was made from");
     bool cpu = false;
     option_flag(&given.o, "cpu", &cpu, "without FILE: the kernels, which this CPU runs, and which are taken");
     option_flag(&given.o, "json", &given.json, "print the list as JSON");
@@ -169,7 +182,8 @@ int command_inspect(int argc, char **argv) {
     if (given.results && !given.histogram) return usage_error(&given.o, "--results goes with --histogram");
     if (given.source && !given.histogram && !given.picture)
         return usage_error(&given.o, "--data goes with --histogram or --weights-png");
-    if (given.fp32 && !given.picture) return usage_error(&given.o, "--fp32 goes with --weights-png");
+    if (given.fp32 && !given.histogram && !given.picture)
+        return usage_error(&given.o, "--fp32 goes with --histogram or --weights-png");
     struct provenance p = {0};
     provenance_command(&p);
     provenance_add(&p, "file", "%s", given.o.files[0]);

@@ -8,11 +8,16 @@
 double tensor_element(const struct st_tensor *t, size_t i);
 
 extern const char *const histogram_columns[];
-enum { HISTOGRAM_COLUMNS = 12 };
+enum { HISTOGRAM_COLUMNS = 13 };
+
+/* The file as a model, and the fp32 network that it was made from; NULL: not given. */
+struct origin {
+    const struct model *model, *fp32;
+};
 
 /* A row for each tensor of two elements and more: codes where the tensor holds codes of a layer's weights, else values in
  * 256 equal steps. Error: out of memory. */
-bool fill_histogram(struct table *table, const struct st_file *file, struct error *err);
+bool fill_histogram(struct table *table, const struct st_file *file, const struct origin *origin, struct error *err);
 
 /* The same for the activations of an integer model on a split. Error: out of memory. */
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split, struct error *err);

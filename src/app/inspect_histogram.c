@@ -4,35 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/compare_probe.h"
 #include "app/inspect.h"
+#include "app/pitfalls.h"
 #include "io/layer_tensors.h"
 
-enum { LEVELS = 256, LINE = 32 };
+enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
 const char *const histogram_columns[] = {"tensor", "dtype", "holds", "elements", "codes", "used", "used_percent", "never_used",
-                                         "at_lowest_percent", "at_highest_percent", "entropy_bits", "histogram"};
-
-/* How often each level was seen; level 0 is code lo. */
-struct histogram {
-    int levels;
-    size_t count, seen[LEVELS];
-};
-
-static void see(struct histogram *h, int level) {
-    h->seen[level]++;
-    h->count++;
-}
-
-/* - sum p log2 p: the bits that a code of this distribution needs at least. */
-static double entropy(const struct histogram *h) {
-    double bits = 0;
-    for (int i = 0; i < h->levels; i++) {
-        double p = (double)h->seen[i] / (double)h->count;
-        if (p > 0) bits -= p * log2(p);
-    }
-    return bits;
-}
+                                         "at_lowest_percent", "at_highest_percent", "saturated_percent", "entropy_bits",
+                                         "histogram"};
 
 /* One character for each run of levels: . for none, then steps of 2 in frequency, so that tails show beside a peak. */
 static void draw(const struct histogram *h, char line[LINE + 1]) {
@@ -49,10 +29,11 @@ static void draw(const struct histogram *h, char line[LINE + 1]) {
     line[width] = 0;
 }
 
-static void add_row(struct table *table, const char *name, const char *dtype, bool codes, const struct histogram *h) {
+/* saturated: percent, NAN where nobody knows */
+static void add_row(struct table *table, const char *name, const char *dtype, bool codes, const struct histogram *h,
+                    double saturated) {
     char line[LINE + 1];
-    int used = 0;
-    for (int i = 0; i < h->levels; i++) used += h->seen[i] > 0;
+    int used = histogram_used(h);
     draw(h, line);
     table_text(table, "%s", name);
     table_text(table, "%s", dtype);
@@ -62,9 +43,10 @@ static void add_row(struct table *table, const char *name, const char *dtype, bo
     table_integer(table, used);
     table_number(table, 100.0 * used / h->levels, 1);
     table_integer(table, h->levels - used);
-    table_number(table, codes ? 100.0 * (double)h->seen[0] / (double)h->count : NAN, 3);
-    table_number(table, codes ? 100.0 * (double)h->seen[h->levels - 1] / (double)h->count : NAN, 3);
-    table_number(table, entropy(h), 3);
+    table_number(table, codes ? 100.0 * (double)h->seen[0] / (double)h->count : NAN, 4);
+    table_number(table, codes ? 100.0 * (double)h->seen[h->levels - 1] / (double)h->count : NAN, 4);
+    table_number(table, saturated, 4);
+    table_number(table, histogram_entropy_bits(h), 3);
     table_text(table, "%s", line);
 }
 
@@ -77,6 +59,21 @@ struct packed_runs {
     int levels;
     size_t header, lines, length, run; /* bytes; lines of length codes, cut into runs */
 };
+
+/* Of a layer's weights, those that lie beyond the codes by more than half a step. */
+static double saturated_weights(const struct st_file *file, const struct origin *origin, int layer) {
+    if (!origin->fp32 || origin->model->kind != MODEL_INT8) return NAN;
+    const struct qlinear *q = &origin->model->qmlp.layer[layer];
+    const float *w = origin->fp32->mlp.layer[layer].weight;
+    const char *bits = st_metadata(file, "weight_bits");
+    int highest = (1 << ((bits ? atoi(bits) : 8) - 1)) - 1;
+    size_t beyond = 0, n = (size_t)q->in * (size_t)q->out;
+    for (size_t i = 0; i < n; i++) {
+        float scale = qmlp_weight_scale(&origin->model->qmlp, layer, (int)(i / (size_t)q->in));
+        beyond += fabs(rint((double)w[i] / (double)scale)) > highest;
+    }
+    return 100.0 * (double)beyond / (double)n;
+}
 
 static bool is_weight(const struct st_tensor *t, int *layer) {
     int end = 0;
@@ -120,7 +117,7 @@ static bool see_runs(const struct st_tensor *t, const struct packed_runs *r, str
             size_t n = r->length - first < r->run ? r->length - first : r->run;
             unpack_bits(bytes + r->header, n, r->bits, codes);
             bytes += r->header + packed_bytes(n, r->bits);
-            for (size_t i = 0; i < n; i++) see(h, codes[i] < r->lowest ? 0 : codes[i] - r->lowest);
+            for (size_t i = 0; i < n; i++) histogram_add(h, codes[i] < r->lowest ? 0 : codes[i] - r->lowest, 1);
         }
     free(codes);
     return true;
@@ -131,7 +128,7 @@ static void see_int8(const struct st_tensor *t, struct histogram *h) {
     int lowest = -127; /* symmetric, eq. 4; a file from elsewhere may use -128 too */
     for (size_t i = 0; i < t->elements; i++) lowest = codes[i] < lowest ? codes[i] : lowest;
     h->levels = 128 - lowest;
-    for (size_t i = 0; i < t->elements; i++) see(h, codes[i] - lowest);
+    for (size_t i = 0; i < t->elements; i++) histogram_add(h, codes[i] - lowest, 1);
 }
 
 /* Values in LEVELS equal steps from the lowest to the highest. */
@@ -144,7 +141,7 @@ static void see_values(const double *x, size_t count, struct histogram *h) {
     h->levels = LEVELS;
     for (size_t i = 0; i < count; i++) {
         double at = highest > lowest ? (x[i] - lowest) / (highest - lowest) * LEVELS : 0;
-        see(h, at >= 0 && at < LEVELS ? (int)at : LEVELS - 1);
+        histogram_add(h, at >= 0 && at < LEVELS ? (int)at : LEVELS - 1, 1);
     }
 }
 
@@ -178,13 +175,13 @@ static bool add_values(struct table *table, const char *name, const char *dtype,
     if (!values) return false;
     see_values(values, count, &h);
     free(values);
-    add_row(table, name, dtype, false, &h);
+    add_row(table, name, dtype, false, &h, NAN);
     return true;
 }
 
 /* A packed weight: its codes, or its values where they stand in an order of their own. */
 static bool add_packed(struct table *table, const struct st_file *file, const struct st_tensor *t, int layer,
-                       const struct mlp_shape *shape, struct error *err) {
+                       const struct mlp_shape *shape, const struct origin *origin, struct error *err) {
     char name[ST_NAME];
     const char *format = st_metadata(file, layer_tensor(name, layer, "format"));
     struct codec codec = {0};
@@ -199,35 +196,37 @@ static bool add_packed(struct table *table, const struct st_file *file, const st
     char dtype[32];
     snprintf(dtype, sizeof dtype, "%d bit", runs.bits);
     if (!see_runs(t, &runs, &h, err)) return false;
-    add_row(table, t->name, coded ? format : dtype, true, &h);
+    add_row(table, t->name, coded ? format : dtype, true, &h, coded ? NAN : saturated_weights(file, origin, layer));
     return true;
 }
 
 static bool add_tensor(struct table *table, const struct st_file *file, const struct st_tensor *t, const struct mlp_shape *shape,
-                       struct error *err) {
+                       const struct origin *origin, struct error *err) {
     struct histogram h = {0};
     int layer;
     bool weight = is_weight(t, &layer);
-    if (weight && t->dtype == ST_U8 && layer >= 0 && layer < shape->layers) return add_packed(table, file, t, layer, shape, err);
+    if (weight && t->dtype == ST_U8 && layer >= 0 && layer < shape->layers)
+        return add_packed(table, file, t, layer, shape, origin, err);
     if (!weight || t->dtype != ST_I8) return add_values(table, t->name, st_types[t->dtype].name, elements(t, err), t->elements);
     see_int8(t, &h);
-    add_row(table, t->name, st_types[t->dtype].name, true, &h);
+    add_row(table, t->name, st_types[t->dtype].name, true, &h, saturated_weights(file, origin, layer));
     return true;
 }
 
-bool fill_histogram(struct table *table, const struct st_file *file, struct error *err) {
+bool fill_histogram(struct table *table, const struct st_file *file, const struct origin *origin, struct error *err) {
     struct mlp_shape shape = {0};
     struct error ignored;
     size_t skipped = 0;
     if (st_metadata(file, "architecture") && !st_architecture(file, &shape, &ignored)) shape.layers = 0;
     for (size_t i = 0; i < file->tensor_count; i++) {
         if (file->tensors[i].elements < 2) skipped++;
-        else if (!add_tensor(table, file, &file->tensors[i], &shape, err)) return false;
+        else if (!add_tensor(table, file, &file->tensors[i], &shape, origin, err)) return false;
     }
     table_note(table, "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal steps "
                       "from the lowest to the highest. at lowest, at highest: the share of elements on the first and the last "
-                      "code, where whatever lies beyond is clipped to. With the scale set by the largest value (absmax), each "
-                      "row or tensor has at least one element there.");
+                      "code. saturated: the share whose real value lies beyond the codes and was clipped to one of these (weights: "
+                      "needs --fp32). With the scale set by the largest value (absmax) there is none, and each row or tensor has at "
+                      "least one element on an end.");
     table_note(table, "entropy: -sum p log2 p, the bits a code carries; a lossless packer could not do with fewer. histogram: "
                       "%d characters (or one a code) from the lowest to the highest, . for none, then : - = + o x %% # @ up to "
                       "the most frequent, each twice as many as the one before.", LINE);
@@ -239,28 +238,19 @@ bool fill_histogram(struct table *table, const struct st_file *file, struct erro
 
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split, struct error *err) {
     const struct qmlp *q = &model->qmlp;
-    size_t inputs = (size_t)q->shape.widths[0];
-    struct histogram h[MLP_MAX_LAYERS + 1] = {{0}};
-    struct probe p = {0};
-    if (!probe_create(model, &p, err)) {
-        probe_free(&p);
-        return false;
-    }
-    for (size_t first = 0; first < split->count; first += PROBE_BATCH) {
-        size_t n = split->count - first < PROBE_BATCH ? split->count - first : PROBE_BATCH;
-        probe_run(&p, split->images + first * inputs, (int)n);
-        for (int i = 0; i <= q->shape.layers; i++)
-            for (size_t k = 0; k < n * (size_t)q->shape.widths[i]; k++)
-                see(&h[i], p.code[i][k] < q->activation[i].qmin ? 0 : p.code[i][k] - q->activation[i].qmin);
-    }
+    struct trial trial = {q, &faults[0], FAULTS_ALL_LAYERS, NULL};
+    struct measurement m;
+    if (!measure(&trial, split, &m, err)) return false;
     for (int i = 0; i <= q->shape.layers; i++) {
+        struct histogram h = {.levels = q->activation[i].qmax - q->activation[i].qmin + 1};
         char name[32] = "pixels";
+        for (int code = q->activation[i].qmin; code <= q->activation[i].qmax; code++)
+            histogram_add(&h, code - q->activation[i].qmin, m.histogram[i].seen[code]);
         if (i > 0) snprintf(name, sizeof name, "fc%d output", i);
-        h[i].levels = q->activation[i].qmax - q->activation[i].qmin + 1;
-        add_row(table, name, "U8", true, &h[i]);
+        add_row(table, name, "U8", true, &h, m.saturated_percent[i]);
     }
     table_note(table, "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers on the "
-                      "code of 0.", split->count);
-    probe_free(&p);
+                      "code of 0, which does not count as saturated.", split->count);
+    measurement_free(&m);
     return true;
 }

@@ -118,13 +118,6 @@ void ladder_free(struct ladder *l) {
 
 /* ---- making a rung: each writes the file ---------------------------------------------------------------------- */
 
-/* A network of the same shape with the same parameters. */
-static bool copy_mlp(const struct mlp *from, struct mlp *to, struct error *err) {
-    if (!mlp_create(&from->shape, to, err)) return false;
-    memcpy(mlp_parameters(to), mlp_parameters(from), mlp_padded_count(from) * sizeof(float));
-    return true;
-}
-
 static struct train_config longer_training(const struct ladder *l) {
     const struct training_recipe *r = l->training;
     return (struct train_config){l->options->qat_epochs, r->batch, (enum optimizer_kind)r->optimizer,
@@ -141,7 +134,7 @@ static bool make_longer(const struct ladder *l, const char *path, const struct m
     struct train_report report;
     struct train_config config = longer_training(l);
     const struct split *train = &l->data->train;
-    if (!copy_mlp(l->fp32, &mlp, err)) return false;
+    if (!mlp_copy(l->fp32, &mlp, err)) return false;
     struct progress bar;
     progress_begin(&bar, "one more epoch", "images");
     bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, progress_update, &bar, &report, err) &&
@@ -163,7 +156,7 @@ static void measure_weights(const struct ladder *l, const struct mlp *effective,
         }
         out->output_error[i] = output_error(a->weight, b->weight, a->out, a->in, l->test_gram[i]);
     }
-    out->sqnr_db = 10 * log10(signal / noise);
+    out->sqnr_db = decibels(signal, noise);
     out->error_percent = 100 * sqrt(noise / signal);
 }
 
@@ -199,12 +192,7 @@ static bool make_coded(const struct ladder *l, const struct rung *rung, const ch
 static bool measure_qmlp(const struct ladder *l, const struct qmlp *q, struct rung_result *out, struct error *err) {
     struct mlp effective;
     if (!mlp_create(&l->fp32->shape, &effective, err)) return false;
-    for (int i = 0; i < q->shape.layers; i++)
-        for (int c = 0; c < q->layer[i].out; c++)
-            for (int k = 0; k < q->layer[i].in; k++) {
-                size_t at = (size_t)c * (size_t)q->layer[i].in + (size_t)k;
-                effective.layer[i].weight[at] = qmlp_weight_scale(q, i, c) * (float)q->layer[i].weight[at];
-            }
+    for (int i = 0; i < q->shape.layers; i++) qmlp_read_weights(q, i, effective.layer[i].weight);
     measure_weights(l, &effective, out);
     mlp_free(&effective);
     return true;
@@ -258,7 +246,7 @@ static bool make_qat(const struct ladder *l, const struct rung *rung, const char
     struct qmlp q;
     size_t saturated;
     memcpy(ranges, l->ranges, sizeof ranges);
-    if (!copy_mlp(l->fp32, &mlp, err)) return false;
+    if (!mlp_copy(l->fp32, &mlp, err)) return false;
     struct progress bar;
     progress_begin(&bar, "quantization-aware training", "images");
     bool ok = qat_train(&mlp, train->images, train->labels, learn_from(l), &config, ranges, progress_update, &bar,

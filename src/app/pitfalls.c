@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/commands.h"
+#include "app/compare_probe.h"
 #include "app/recipe.h"
 #include "base/progress.h"
 
@@ -28,14 +29,15 @@ struct request {
 
 static void init_summary(struct table *t) {
     static const char *const columns[] = {"pitfall", "provoked_by", "repaired_by", "accuracy_before", "accuracy_provoked",
-                                          "accuracy_repaired", "sqnr_db_before", "sqnr_db_provoked", "sqnr_db_repaired"};
+                                          "accuracy_repaired", "logit_sqnr_db_before", "logit_sqnr_db_provoked",
+                                          "logit_sqnr_db_repaired"};
     table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
-    table_note(t, "accuracy: percent of the test images. sqnr_db: of the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2). "
+    table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2); 0 is as much noise as signal. "
                   "The tables pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet show each in full.");
-    table_note(t, "quiet: each on the network, of three, that it harms most; most of them hide on the others.");
+    table_note(t, "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no trace.");
 }
 
-/* The network that everything is tried on: given, given in int8 and read back, or trained. */
+/* The network that everything is tried on: a given model of any kind, its codes read back, or a trained one. */
 static bool take_network(const struct request *r, const struct dataset *data, struct mlp *out, struct provenance *p,
                          struct error *err) {
     struct train_report report;
@@ -46,9 +48,8 @@ static bool take_network(const struct request *r, const struct dataset *data, st
     }
     if (!model_read(r->model, &model, NULL, err)) return false;
     provenance_add(p, "model", "%s%s", r->model, model.kind == MODEL_FP32 ? "" : ", read back to fp32");
-    bool ok = model.kind != MODEL_DYNAMIC || fail(err, "%s: its activations are quantized at run time; an fp32 or int8 model is needed", r->model);
-    ok = ok && split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-         (model.kind == MODEL_INT8 ? mlp_from_qmlp(&model.qmlp, out, err) : mlp_copy(&model.mlp, out, err));
+    bool ok = split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
+              probe_mlp(&model, out, err);
     model_free(&model);
     return ok;
 }

@@ -2,8 +2,9 @@
 #ifndef APP_PITFALLS_H
 #define APP_PITFALLS_H
 
-#include "app/report.h"
+#include "app/cells.h"
 #include "quant/faults.h"
+#include "quant/histogram.h"
 
 /* One run of an integer network over the test images. */
 struct trial {
@@ -17,9 +18,9 @@ struct trial {
 struct measurement {
     struct evaluation evaluation;
     double sqnr_db[MLP_MAX_LAYERS + 1];           /* codes read back against the fp32 network's values */
-    double output_sqnr_db;                        /* of the logits */
+    double logit_sqnr_db;
     double saturated_percent[MLP_MAX_LAYERS + 1]; /* codes that the clamp cut, ReLU's zeros not counted */
-    uint64_t histogram[MLP_MAX_LAYERS + 1][256];  /* how often each code came */
+    struct histogram histogram[MLP_MAX_LAYERS + 1]; /* of all 256 codes */
     double different_percent;                     /* logit codes that the fault changed */
     int largest_difference;                       /* |code - right code|, logits */
 };
@@ -54,8 +55,8 @@ void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, co
                const struct measurement *before, const struct measurement *after, const struct measurement *repair);
 
 /* The columns that end a row of every table: how the network fares, changes against the answers of base. */
-#define NETWORK_COLUMNS "output_sqnr_db", "accuracy_percent", "change", "changed", "fixed", "broken"
-enum { NETWORK_COLUMN_COUNT = 6 };
+#define NETWORK_COLUMNS "logit_sqnr_db", ACCURACY_COLUMNS, PAIRED_COLUMNS
+enum { NETWORK_COLUMN_COUNT = 3 + PAIRED_COLUMN_COUNT };
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base, const uint8_t *labels);
 void add_empty_cells(struct table *t, int count);
 
@@ -68,9 +69,5 @@ bool quantize_with(const struct mlp *mlp, const struct range *ranges, bool per_c
 
 /* Weights and biases once more from mlp, after weight_scale or activation of q were changed by hand. */
 bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err);
-
-/* A network of the same shape with the same parameters; from an integer one, its weights and biases read back. */
-bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err);
-bool mlp_from_qmlp(const struct qmlp *q, struct mlp *to, struct error *err);
 
 #endif

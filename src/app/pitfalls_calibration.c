@@ -123,7 +123,7 @@ static bool has_label(const struct split *train, int label) {
 
 /* Each class alone; the summary gets the one that leaves the most noise. */
 static bool run_classes(struct pitfalls *p, struct table *t, struct error *err) {
-    struct measurement worst = {.output_sqnr_db = INFINITY};
+    struct measurement worst = {.logit_sqnr_db = INFINITY};
     char name[32], worst_name[32] = "";
     bool ok = true;
     for (int label = 0; ok && label < p->data->classes && label < SHOWN_CLASSES; label++) {
@@ -131,7 +131,7 @@ static bool run_classes(struct pitfalls *p, struct table *t, struct error *err) 
         snprintf(name, sizeof name, "only class %d", label);
         if (!has_label(&p->data->train, label)) continue;
         ok = run_calibration(p, t, (struct calibration){name, p->calibration, label, CHANGE_NONE}, &m, err);
-        if (ok && m.output_sqnr_db < worst.output_sqnr_db) {
+        if (ok && m.logit_sqnr_db < worst.logit_sqnr_db) {
             struct measurement milder = worst;
             worst = m;
             m = milder;
@@ -174,12 +174,14 @@ static size_t name_columns(int layers, char names[][NAME_SIZE], const char **col
 }
 
 static void add_notes(struct table *t) {
-    table_note(t, "See: where the ranges seen are too narrow, codes saturate and answers change; where they are too wide (inverted, "
-                  "bytes), nothing saturates but few codes are left. The repair is the first row: images that look like production. "
-                  "Accuracy alone hardly tells: the highest logit often stays the highest while output_sqnr_db falls by 20 dB.");
+    table_note(t, "See: where a range seen is too narrow, codes saturate (saturated_percent); where it is too wide (highest beyond that of "
+                  "the first row), few codes are left for what really comes. The repair is the first row: images that look like "
+                  "production. Accuracy alone hardly tells, since the highest logit often stays the highest: read it beside "
+                  "logit_sqnr_db.");
     table_note(t, "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output of that "
                   "layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test images that the "
-                  "clamp cut; ReLU's zeros are not counted. change, changed, fixed, broken: against fp32.");
+                  "clamp cut; ReLU's zeros are not counted.");
+    note_paired(t, "fp32");
     table_note(t, "representative: evenly spaced training images. only class N: the first images of that class, at most as many. images "
                   "dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels that saturate, which keeps "
                   "all that follows in its range. hidden ranges x 6/20: every hidden layer's range is cut "

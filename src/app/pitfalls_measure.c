@@ -13,10 +13,6 @@ struct energy {
     double signal, noise;
 };
 
-static double energy_db(struct energy e) {
-    return 10 * log10(e.signal / e.noise);
-}
-
 static void energy_add(struct energy *e, double x, double x_hat) {
     e->signal += x * x;
     e->noise += (x - x_hat) * (x - x_hat);
@@ -67,7 +63,7 @@ static void count_codes(const struct trial *trial, const uint8_t *images, int n,
     for (size_t i = 0; i < (size_t)n * (size_t)shape->widths[0]; i++) m->cut[0] += m->pixel_cut[images[i]];
     for (int l = 0; l <= shape->layers; l++) {
         size_t count = (size_t)n * (size_t)shape->widths[l];
-        for (size_t i = 0; i < count; i++) out->histogram[l][m->broken.codes[l][i]]++;
+        for (size_t i = 0; i < count; i++) histogram_add(&out->histogram[l], m->broken.codes[l][i], 1);
         m->codes[l] += count;
         m->cut[l] += m->broken.cut[l];
     }
@@ -98,10 +94,11 @@ static void compare_with_fp32(const struct trial *trial, const uint8_t *images, 
 static void finish(const struct trial *trial, const struct meter *m, const struct split *test, struct measurement *out) {
     int last = trial->q->shape.layers;
     for (int l = 0; l <= last; l++) {
+        out->histogram[l].levels = 256;
         out->saturated_percent[l] = 100.0 * (double)m->cut[l] / (double)m->codes[l];
-        out->sqnr_db[l] = trial->fp32 ? energy_db(m->energy[l]) : NAN;
+        out->sqnr_db[l] = trial->fp32 ? decibels(m->energy[l].signal, m->energy[l].noise) : NAN;
     }
-    out->output_sqnr_db = out->sqnr_db[last];
+    out->logit_sqnr_db = out->sqnr_db[last];
     out->different_percent = 100.0 * (double)m->different / (double)m->codes[last];
     for (size_t i = 0; i < test->count; i++) out->evaluation.correct += out->evaluation.predicted[i] == test->labels[i];
 }
@@ -150,7 +147,7 @@ bool measure_dynamic(const struct qdynamic *q, const struct mlp *fp32, const str
             out->evaluation.correct += best == test->labels[first + i];
         }
     }
-    out->output_sqnr_db = energy_db(energy);
+    out->logit_sqnr_db = decibels(energy.signal, energy.noise);
     qdynamic_workspace_free(&ws);
     mlp_workspace_free(&fp32_ws);
     if (!ok) measurement_free(out);
@@ -164,13 +161,9 @@ void measurement_free(struct measurement *m) {
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base, const uint8_t *labels) {
-    struct paired paired = compare(base, &m->evaluation, labels);
-    table_number(t, m->output_sqnr_db, 1);
-    table_number(t, accuracy_percent(&m->evaluation), 2);
-    table_signed(t, accuracy_percent(&m->evaluation) - accuracy_percent(base), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
+    table_number(t, m->logit_sqnr_db, 2);
+    add_accuracy(t, &m->evaluation);
+    add_paired(t, base, &m->evaluation, labels);
 }
 
 void add_empty_cells(struct table *t, int count) {
@@ -184,7 +177,7 @@ void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, co
     table_text(&p->summary, "%s", provoked);
     table_text(&p->summary, "%s", repaired);
     for (int i = 0; i < 3; i++) table_number(&p->summary, accuracy_percent(&columns[i]->evaluation), 2);
-    for (int i = 0; i < 3; i++) table_number(&p->summary, columns[i]->output_sqnr_db, 1);
+    for (int i = 0; i < 3; i++) table_number(&p->summary, columns[i]->logit_sqnr_db, 2);
 }
 
 /* ---- building ------------------------------------------------------------------------------------------------- */
@@ -222,20 +215,3 @@ bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err
     return qmlp_finish(q, err);
 }
 
-bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err) {
-    if (!mlp_create(&from->shape, to, err)) return false;
-    memcpy(mlp_parameters(to), mlp_parameters(from), mlp_padded_count(from) * sizeof(float));
-    return true;
-}
-
-bool mlp_from_qmlp(const struct qmlp *q, struct mlp *to, struct error *err) {
-    if (!mlp_create(&q->shape, to, err)) return false;
-    for (int l = 0; l < q->shape.layers; l++)
-        for (int c = 0; c < q->layer[l].out; c++) {
-            size_t in = (size_t)q->layer[l].in, row = (size_t)c * in;
-            float scale = qmlp_weight_scale(q, l, c);
-            for (size_t k = 0; k < in; k++) to->layer[l].weight[row + k] = scale * (float)q->layer[l].weight[row + k];
-            to->layer[l].bias[c] = q->activation[l].scale * scale * (float)q->layer[l].bias[c]; /* eq. 5 */
-        }
-    return true;
-}

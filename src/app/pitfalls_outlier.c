@@ -331,6 +331,10 @@ static bool add_ways(struct pitfalls *p, struct table *t, const struct case_k *c
         if (i == 1 || i % 2 == 0)
             summarise(p, "outlier", negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor", how, &ends[0], &ends[1], &ends[2 * i + 1]);
     }
+    if (ok)
+        table_note(&p->summary, "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
+                                "repaired for; clipping that ends above it has taken the outlier out of the network.",
+                   negative ? "negative" : "positive", accuracy_percent(&cases[FACTORS - 1].evaluation));
     for (int i = 0; ends && i < 2 * WAYS; i++) measurement_free(&ends[i]);
     free(ends);
     return ok;
@@ -354,15 +358,16 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
                   "per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
     table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most negative weight of "
                   "that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and makes no activation larger, so what "
-                  "is lost beyond the fp32 network with the same outlier is what the scale costs; clipping it costs next to nothing.",
+                  "is lost beyond the fp32 network with the same outlier is what the scale costs, and clipping the weight takes little away.",
                LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
     table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its size: the "
                   "fp32 network changes, its neuron's activation grows with k and stretches the activation scale of that layer for "
                   "all neurons (per-channel weights do not help against that), and clipping it is another network.",
                l + 1, (double)d->weight[highest], highest / in, highest % in);
     table_note(t, "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of the "
-                  "same granularity without repair. fp32_percent, change, changed, fixed, broken: against the fp32 network with the "
-                  "same outlier, activations calibrated anew.");
+                  "same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier; activations are "
+                  "calibrated anew for each.");
+    note_paired(t, "the fp32 network with the same outlier");
     table_note(t, "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing happens. The "
                   "least squared error does not clip a large outlier to the size of the others either: losing it would cost more "
                   "than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest in int8 with a scale for each image.",
@@ -372,7 +377,7 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
 bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
     static const char *const columns[] = {"weights", "k", "granularity", "repair", "arithmetic", "weight_scale", "scale_ratio",
                                           "error_rms", "error_ratio", "own_row_error_ratio", "other_rows_error_ratio",
-                                          "fp32_percent", NETWORK_COLUMNS};
+                                          "fp32_accuracy_percent", NETWORK_COLUMNS};
     table_init(t, "Pitfall: an outlier weight", columns, 12 + NETWORK_COLUMN_COUNT);
     add_notes(p, t);
     return add_lesson_rows(t, err) && add_network_rows(p, t, -1, err) && add_network_rows(p, t, 1, err);

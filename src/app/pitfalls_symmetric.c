@@ -25,19 +25,6 @@ static bool build(const struct pitfalls *p, int bits, bool symmetric, struct qml
     return false;
 }
 
-/* Bits of information in a code, and how many codes never came. */
-static double entropy_bits(const uint64_t *histogram, int codes, int *never) {
-    double total = 0, bits = 0;
-    *never = 0;
-    for (int i = 0; i < codes; i++) total += (double)histogram[i];
-    for (int i = 0; i < codes; i++) {
-        double share = (double)histogram[i] / total;
-        *never += histogram[i] == 0;
-        if (share > 0) bits -= share * log2(share);
-    }
-    return bits;
-}
-
 /* What rounding the fp32 activations of a layer alone costs: no other error in it. */
 static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double *sqnr, struct error *err) {
     double signal[MLP_MAX_LAYERS + 1] = {0}, noise[MLP_MAX_LAYERS + 1] = {0};
@@ -56,7 +43,7 @@ static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double
             }
     }
     mlp_workspace_free(&ws);
-    for (int l = 1; l < q->shape.layers; l++) sqnr[l] = 10 * log10(signal[l] / noise[l]);
+    for (int l = 1; l < q->shape.layers; l++) sqnr[l] = decibels(signal[l], noise[l]);
     return true;
 }
 
@@ -67,18 +54,18 @@ static void add_name_cells(struct table *t, int bits, bool symmetric) {
 
 static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool symmetric, int l, const struct measurement *m,
                            double rounding) {
-    int never, codes = 1 << bits;
-    double entropy = entropy_bits(m->histogram[l], codes, &never);
+    int codes = 1 << bits, used = histogram_used(&m->histogram[l]);
     add_name_cells(t, bits, symmetric);
     table_text(t, "fc%d", l);
     table_number(t, (double)q->activation[l].scale, 6);
     table_integer(t, q->activation[l].zero_point);
     table_integer(t, codes);
-    table_integer(t, never);
-    table_number(t, 100.0 * never / codes, 1);
-    table_number(t, entropy, 2);
-    table_number(t, rounding, 1);
-    table_number(t, m->sqnr_db[l], 1);
+    table_integer(t, codes - used);
+    table_number(t, 100.0 * (codes - used) / codes, 1);
+    table_number(t, log2(used), 2);
+    table_number(t, histogram_entropy_bits(&m->histogram[l]), 3);
+    table_number(t, rounding, 2);
+    table_number(t, m->sqnr_db[l], 2);
     add_empty_cells(t, NETWORK_COLUMN_COUNT);
 }
 
@@ -92,7 +79,7 @@ static bool add_network(struct pitfalls *p, struct table *t, int bits, bool symm
     if (ok) {
         add_name_cells(t, bits, symmetric);
         table_text(t, "all");
-        add_empty_cells(t, 8);
+        add_empty_cells(t, 9);
         add_network_cells(t, m, &p->evaluation, p->data->test.labels);
     }
     qmlp_free(&q);
@@ -113,14 +100,17 @@ static bool add_width(struct pitfalls *p, struct table *t, int bits, struct erro
 
 bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
     static const char *const columns[] = {"bits", "activations", "layer", "scale", "zero_point", "codes", "never_used",
-                                          "never_used_percent", "entropy_bits", "rounding_sqnr_db", "sqnr_db", NETWORK_COLUMNS};
-    table_init(t, "Pitfall: symmetric activations after ReLU", columns, 11 + NETWORK_COLUMN_COUNT);
-    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit, or 6 dB of rounding noise: "
-                  "8 bits have it to spare, 4 and fewer do not. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
+                                          "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db",
+                                          "output_sqnr_db", NETWORK_COLUMNS};
+    table_init(t, "Pitfall: symmetric activations after ReLU", columns, 12 + NETWORK_COLUMN_COUNT);
+    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or 6 dB of "
+                  "rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
     table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden layers change. "
-                  "never_used: codes that no test image gives. entropy_bits: information in a code, the effective bits; ReLU's zeros "
-                  "keep it low. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; sqnr_db: the integer engine's "
-                  "codes, with the error of all layers up to there. change, changed, fixed, broken: against fp32.");
+                  "never_used: codes that no test image gives. effective_bits: log2 of the codes that are used. entropy_bits: information "
+                  "in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less than the bit. rounding_sqnr_db: fp32 "
+                  "activations rounded to these codes, nothing else; output_sqnr_db: the integer engine's codes, with the error of all "
+                  "layers up to there.");
+    note_paired(t, "fp32");
     if (p->fp32->shape.layers == 1) table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to lose.");
     for (int i = 0; i < BIT_WIDTHS; i++)
         if (!add_width(p, t, bit_widths[i], err)) return false;

@@ -88,7 +88,7 @@ static bool print_worksheet(const struct trace *t, const struct trace_page *page
 
 static bool report(const struct trace *t, const struct trace_options *given, const struct dataset *data, struct provenance *p,
                    struct error *err) {
-    struct trace_page page = {given->o.files[0], given->fp32, data->name, given->row};
+    struct trace_page page = {given->o.files[0], given->fp32, data->name, p->facts[0].value, given->row};
     struct table table;
     table_init(&table, "One image, one path, every number", trace_columns, TRACE_COLUMNS);
     fill_trace(&table, t);

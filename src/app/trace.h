@@ -60,7 +60,7 @@ int trace_group(const struct trace *t, int layer);
 
 /* The page for people. key NULL: with all numbers; else a worksheet with blanks, and the answers in key. */
 struct trace_page {
-    const char *model, *fp32, *data;
+    const char *model, *fp32, *data, *command;
     int row; /* the pixel row shown in full; -1: the one that adds most */
 };
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key);

@@ -25,7 +25,8 @@ static const char *answer(struct page *p, bool asked, const char *format, ...) {
     va_end(args);
     if (!p->key || !asked) return to;
     p->blanks++;
-    fprintf(p->key, "(%d) %s%s", p->blanks, to, p->blanks % 6 ? "   " : "\n");
+    fprintf(p->key, "%s(%d) %s", p->blanks % 6 == 1 ? "" : "   ", p->blanks, to);
+    if (p->blanks % 6 == 0) fputc('\n', p->key);
     snprintf(to, sizeof text[0], "(%d)____", p->blanks);
     return to;
 }
@@ -215,7 +216,7 @@ static void print_logits(struct page *p) {
     }
     fprintf(p->out, "  predicted: %s   label: %d   %s\n", answer(p, true, "%d", t->predicted), t->label,
             p->key ? "" : t->predicted == t->label ? "right" : "wrong");
-    if (t->ties && !p->key) fprintf(p->out, "  Two classes share the highest code: the lowest class is taken (eq. 7).\n");
+    if (t->ties && !p->key) fprintf(p->out, "  Two or more classes share the highest code: the lowest class is taken (eq. 7).\n");
 }
 
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key) {
@@ -230,6 +231,7 @@ void trace_print(const struct trace *t, const struct trace_page *page, FILE *out
     if (key) fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);
-    if (key) fprintf(key, "\n");
+    if (key) fprintf(key, "%s\nMade by: %s\n", p.blanks % 6 ? "\n" : "", page->command);
     else fprintf(out, "\nEvery code on this page is the one of the integer engine (qmlp_forward_ref), checked.\n");
+    fprintf(out, "%sMade by: %s\n", key ? "\n" : "", page->command);
 }

@@ -66,11 +66,20 @@ void table_text(struct table *t, const char *format, ...) {
     va_end(args);
 }
 
+/* A number that is 0 in all the digits shown is not a negative one. */
+static void drop_minus_of_zero(char *text, bool is_signed) {
+    if (!text || text[0] != '-' || text[1 + strspn(text + 1, "0.")]) return;
+    if (is_signed) text[0] = '+';
+    else memmove(text, text + 1, strlen(text));
+}
+
 static PRINTF_LIKE(2, 3) void number_cell(struct table *t, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    add_cell(t, true, line_from(format, args));
+    char *text = line_from(format, args);
     va_end(args);
+    drop_minus_of_zero(text, format[1] == '+');
+    add_cell(t, true, text);
 }
 
 void table_integer(struct table *t, long long value) {

@@ -55,6 +55,18 @@ void mlp_free(struct mlp *mlp) {
     block_free(&mlp->block);
 }
 
+bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err) {
+    if (!mlp_create(&from->shape, to, err)) return false;
+    memcpy(mlp_parameters(to), mlp_parameters(from), mlp_padded_count(from) * sizeof(float));
+    return true;
+}
+
+bool all_finite(const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 float *mlp_parameters(const struct mlp *mlp) {
     return (float *)mlp->block.memory;
 }

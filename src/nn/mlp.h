@@ -48,12 +48,18 @@ size_t mlp_parameter_count(const struct mlp_shape *shape);
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err);
 void mlp_free(struct mlp *mlp);
 
+/* A network of the same shape with the same parameters, in the same way. */
+bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err);
+
 /* Weights normal with variance 2 / in (He et al. 2015, eq. 10), biases 0. */
 void mlp_initialise(struct mlp *mlp, struct rng *rng);
 
 /* The whole block as one array, padding included. */
 float *mlp_parameters(const struct mlp *mlp);
 size_t mlp_padded_count(const struct mlp *mlp);
+
+/* No NaN and no infinity among count numbers. */
+bool all_finite(const float *x, size_t count);
 
 bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with_gradient, struct mlp_workspace *out,
                           struct error *err);

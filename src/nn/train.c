@@ -87,12 +87,9 @@ static double train_step(void *context, const uint8_t *images, const uint8_t *la
 }
 
 bool train_check_finite(const struct mlp *mlp, float rate, struct error *err) {
-    const float *x = mlp_parameters(mlp);
-    for (size_t i = 0, n = mlp_padded_count(mlp); i < n; i++)
-        if (!isfinite(x[i]))
-            return fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too "
-                             "high)", (double)rate);
-    return true;
+    return all_finite(mlp_parameters(mlp), mlp_padded_count(mlp)) ||
+           fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too high)",
+                (double)rate);
 }
 
 bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,

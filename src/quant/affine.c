@@ -44,6 +44,10 @@ float absolute_maximum(const float *x, size_t count) {
     return highest;
 }
 
+double decibels(double signal, double noise) {
+    return 10 * log10(signal / noise);
+}
+
 double sqnr_db(const float *x, const float *x_hat, size_t count) {
     double signal = 0, noise = 0;
     for (size_t i = 0; i < count; i++) {
@@ -51,5 +55,5 @@ double sqnr_db(const float *x, const float *x_hat, size_t count) {
         signal += (double)x[i] * x[i];
         noise += e * e;
     }
-    return 10 * log10(signal / noise);
+    return decibels(signal, noise);
 }

@@ -182,10 +182,9 @@ static void unfold(const struct encoder *e, int l, const struct dense *to) {
 
 static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
     const struct dense *d = &e->now.layer[l];
-    for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++)
-        if (!isfinite(d->weight[i])) return fail(err, "fc%d: a weight is not a finite number", l + 1);
-    for (int c = 0; c < d->out; c++)
-        if (!isfinite(d->bias[c])) return fail(err, "fc%d: a bias is not a finite number", l + 1);
+    if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
+        return fail(err, "fc%d: a weight is not a finite number", l + 1);
+    if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
     if (e->config->method == METHOD_RTN)
         codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
     else if (!encode_by_method(e, l, layer, err))

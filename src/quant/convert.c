@@ -44,12 +44,6 @@ static struct qparams activation_qparams(struct range range, bool symmetric) {
     return (struct qparams){p.scale, 128, p.qmin + 128, p.qmax + 128};
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 /* eq. 4 on each row, or on the whole matrix at once. */
 static void quantize_weights(const struct dense *d, struct qmlp *q, int layer) {
     size_t row = (size_t)d->in, rows_at_once = q->per_channel ? 1 : (size_t)d->out;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/vectorise.h"
+#include "quant/dot.h"
 
 static int32_t clamp32(int64_t x, int32_t lo, int32_t hi) {
     return x < lo ? lo : x > hi ? hi : (int32_t)x;
@@ -15,21 +16,13 @@ static const int8_t *weights_of(const struct qlinear *layer, int c) {
 
 /* ---- the sum -------------------------------------------------------------------------------------------------- */
 
-/* |x_q - z_x| fits int16: the compiler may then multiply and add in pairs. */
-VECTORISED
-static int32_t dot(const uint8_t *restrict x, int32_t x_zero_point, const int8_t *restrict w, int n) {
-    int32_t sum = 0;
-    for (int k = 0; k < n; k++) sum += (int16_t)(x[k] - x_zero_point) * (int16_t)w[k];
-    return sum;
-}
-
 static int32_t sum_right(const struct qmlp *q, int l, int c, const uint8_t *x) {
     const struct qlinear *layer = &q->layer[l];
-    return dot(x, layer->x_zero_point, weights_of(layer, c), layer->in);
+    return dot_codes(x, layer->x_zero_point, weights_of(layer, c), layer->in);
 }
 
 static int32_t sum_without_zero_point(const struct qmlp *q, int l, int c, const uint8_t *x) {
-    return dot(x, 0, weights_of(&q->layer[l], c), q->layer[l].in);
+    return dot_codes(x, 0, weights_of(&q->layer[l], c), q->layer[l].in);
 }
 
 /* What the low bits of an accumulator hold: two's complement, written without relying on a cast. */

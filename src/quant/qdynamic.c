@@ -78,8 +78,8 @@ bool qdynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, 
     struct mlp_workspace ws = {0};
     uint8_t *marked = aligned_array((size_t)layers * MLP_MAX_WIDTH, 1, err); /* [layers][MLP_MAX_WIDTH] */
     bool ok = marked && (!vector_wise || mlp_workspace_create(&mlp->shape, (int)count, false, &ws, err));
-    for (size_t i = 0; ok && i < mlp_padded_count(mlp); i++)
-        if (!isfinite(mlp_parameters(mlp)[i])) ok = fail(err, "a weight or bias is not a finite number");
+    if (ok && !all_finite(mlp_parameters(mlp), mlp_padded_count(mlp)))
+        ok = fail(err, "a weight or bias is not a finite number");
     if (ok && vector_wise) {
         mlp_load_images(mlp, images, (int)count, &ws);
         mlp_forward(mlp, (int)count, &ws);

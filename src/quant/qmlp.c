@@ -148,6 +148,12 @@ void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, str
     }
 }
 
+void qmlp_read_weights(const struct qmlp *q, int layer, float *weights) {
+    size_t in = (size_t)q->layer[layer].in, n = in * (size_t)q->layer[layer].out;
+    for (size_t i = 0; i < n; i++)
+        weights[i] = qmlp_weight_scale(q, layer, (int)(i / in)) * (float)q->layer[layer].weight[i];
+}
+
 size_t qmlp_classify(const uint8_t *codes, size_t count, int classes, uint8_t *predicted) {
     size_t ties = 0;
     for (size_t i = 0; i < count; i++, codes += classes) {

@@ -42,6 +42,9 @@ static inline float qmlp_weight_scale(const struct qmlp *q, int layer, int c) {
     return q->weight_scale[layer][q->per_channel ? c : 0];
 }
 
+/* The weights of a layer read back from their codes, [out][in]: s_w w_q (eq. 1). */
+void qmlp_read_weights(const struct qmlp *q, int layer, float *weights);
+
 /* Packs the weights for a kernel that this CPU supports, in place of what was packed before. */
 bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error *err);
 

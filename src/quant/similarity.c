@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "quant/affine.h"
+
 void similarity_add(struct similarity *s, const float *x, const float *x_hat, size_t count) {
     s->count += count;
     for (size_t i = 0; i < count; i++) {
@@ -16,7 +18,7 @@ void similarity_add(struct similarity *s, const float *x, const float *x_hat, si
 }
 
 double similarity_sqnr_db(const struct similarity *s) {
-    return 10 * log10(s->signal / s->noise);
+    return decibels(s->signal, s->noise);
 }
 
 double similarity_cosine(const struct similarity *s) {

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/vectorise.h"
+#include "quant/dot.h"
 
 const char *const waterfall_names[WATERFALL_STEPS] = {"fp32", "+ weights", "+ activations", "+ logits", "+ bias",
                                                       "+ requantize"};
@@ -14,21 +14,14 @@ static void carve(struct waterfall *w) {
             w->code[step][i] = block_take(&w->block, (size_t)w->capacity * (size_t)w->q->shape.widths[i], 1);
 }
 
-void read_weights_back(const struct qmlp *q, int layer, float *weights) {
-    size_t in = (size_t)q->layer[layer].in, n = in * (size_t)q->layer[layer].out;
-    for (size_t i = 0; i < n; i++)
-        weights[i] = qmlp_weight_scale(q, layer, (int)(i / in)) * (float)q->layer[layer].weight[i];
-}
-
 bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err) {
     *w = (struct waterfall){.fp32 = fp32, .q = q, .capacity = capacity};
     carve(w);
-    if (!block_reserve(&w->block, err) || !mlp_create(&fp32->shape, &w->weights, err) ||
+    if (!block_reserve(&w->block, err) || !mlp_copy(fp32, &w->weights, err) ||
         !mlp_workspace_create(&fp32->shape, capacity, false, &w->ws, err))
         return false;
     carve(w);
-    memcpy(mlp_parameters(&w->weights), mlp_parameters(fp32), mlp_padded_count(fp32) * sizeof(float));
-    for (int l = 0; l < q->shape.layers; l++) read_weights_back(q, l, w->weights.layer[l].weight);
+    for (int l = 0; l < q->shape.layers; l++) qmlp_read_weights(q, l, w->weights.layer[l].weight);
     return true;
 }
 
@@ -38,19 +31,11 @@ void waterfall_free(struct waterfall *w) {
     block_free(&w->block);
 }
 
-/* sum_k (x[k] - zero) w[k], exact */
-VECTORISED
-static int32_t dot(const uint8_t *restrict x, int32_t zero, const int8_t *restrict w, int n) {
-    int32_t sum = 0;
-    for (int k = 0; k < n; k++) sum += (x[k] - zero) * w[k];
-    return sum;
-}
-
 /* Output c of layer l for one image x: its code, and its real value in *real where the step leaves it one. */
 static uint8_t neuron(const struct waterfall *w, enum waterfall_step step, int l, int c, const uint8_t *x, double *real) {
     const struct qlinear *layer = &w->q->layer[l];
     const struct qparams *y = &w->q->activation[l + 1];
-    int32_t acc = dot(x, layer->x_zero_point, layer->weight + (size_t)c * (size_t)layer->in, layer->in);
+    int32_t acc = dot_codes(x, layer->x_zero_point, layer->weight + (size_t)c * (size_t)layer->in, layer->in);
     double scale = (double)w->q->activation[l].scale * (double)qmlp_weight_scale(w->q, l, c);
     if (step >= WATERFALL_BIAS) acc += layer->bias[c];
     *real = scale * acc + (step >= WATERFALL_BIAS ? 0 : (double)w->fp32->layer[l].bias[c]);

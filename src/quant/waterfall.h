@@ -34,9 +34,6 @@ struct waterfall {
     struct block block;
 };
 
-/* The weights of a layer read back from their codes, [out][in]: s_w w_q. */
-void read_weights_back(const struct qmlp *q, int layer, float *weights);
-
 /* The steps between two networks of one shape, for batches of up to capacity images. Both are kept by reference.
  * Error: out of memory. Release with waterfall_free, also after an error. */
 bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err);

@@ -103,6 +103,10 @@ check 'another network' "$mnistq" compare second.st int8.st --data idx
 check_no_grep 'what each step costs' "$TMP/out" 'int8 was not made from it: no waterfall'
 check 'another network with --waterfall' "$mnistq" compare second.st int8.st --data idx --waterfall --results forced
 check '--waterfall: ends at the integer engine all the same' equal "$(cell forced/waterfall.csv 6 correct)" "$(eval_cell int8.st correct)"
+"$mnistq" compare fp32.st int8.st --data idx --waterfall --results plain >/dev/null
+check_no_grep 'not a.s rounded to the nearest' plain/waterfall.md 'rounded weights: the waterfall has nothing more to say of them'
+"$mnistq" compare fp32.st "$(find $rungs -name '08-*QAT*')" --data idx --waterfall --results qat >/dev/null
+check_grep 'not a.s rounded to the nearest code' qat/waterfall.md 'QAT: the waterfall says that its first step is not only rounding'
 for kind in 01 06 07 12 14 17 25 31 38; do
     file=$(find $rungs -name "$kind-*")
     check "compare fp32 ${file##*/}" "$mnistq" compare fp32.st "$file" --data idx --results pair
@@ -138,6 +142,14 @@ check 'int8: elements' equal "$(row_of fc1.weight elements)" 18816
 check 'int8: used and never used are all' equal "$(($(row_of fc1.weight used) + $(row_of fc1.weight never_used)))" 255
 check 'int8: each row reaches an end of the codes' sh -c "awk 'BEGIN { exit !($(row_of fc1.weight at_lowest_percent) + $(row_of fc1.weight at_highest_percent) >= 100 * 24 / 18816 - 0.001) }'"
 check 'int8: entropy between 5 and 8 bits' sh -c "awk 'BEGIN { e = $(row_of fc1.weight entropy_bits); exit !(e > 5 && e < 8) }'"
+check 'weights that were not asked for beside fp32: no share of saturated ones' equal "$(row_of fc1.weight saturated_percent)" ''
+"$mnistq" inspect --histogram int8.st --fp32 fp32.st --data idx --results h >/dev/null
+check 'absmax: no weight is saturated' equal "$(row_of fc1.weight saturated_percent)" 0.0000
+check_grep '^# data SHA-256: ' h/histogram.csv 'histogram.csv: its data'
+"$mnistq" quantize fp32.st --data idx --observer percentile --out cut.st >/dev/null &&
+    "$mnistq" inspect --histogram cut.st --data idx --results h >/dev/null
+check 'a percentile: some activations are' sh -c "awk 'BEGIN { s = $(row_of 'fc1 output' saturated_percent); exit !(s > 0 && s <= $(row_of 'fc1 output' at_highest_percent)) }'"
+"$mnistq" inspect --histogram int8.st --data idx --results h >/dev/null
 check 'the activations of the test images' equal "$(row_of 'fc1 output' elements)" 9600
 if command -v python3 >/dev/null; then
     cat >codes.py <<'EOF'
@@ -145,7 +157,7 @@ import collections, json, math, struct
 b = open("int8.st", "rb").read(); n = struct.unpack("<Q", b[:8])[0]; head = json.loads(b[8:8 + n])
 a, e = head["fc1.weight"]["data_offsets"]; codes = struct.unpack("%db" % (e - a), b[8 + n + a:8 + n + e])
 count = collections.Counter(codes); t = len(codes)
-print("%d,%.3f,%.3f,%.3f" % (len(count), 100 * count[-127] / t, 100 * count[127] / t, -sum(c / t * math.log2(c / t) for c in count.values())))
+print("%d,%.4f,%.4f,%.3f" % (len(count), 100 * count[-127] / t, 100 * count[127] / t, -sum(c / t * math.log2(c / t) for c in count.values())))
 EOF
     check 'used, clipped and entropy, recomputed from the file' equal "$(python3 codes.py)" \
         "$(row_of fc1.weight used),$(row_of fc1.weight at_lowest_percent),$(row_of fc1.weight at_highest_percent),$(row_of fc1.weight entropy_bits)"
@@ -164,7 +176,7 @@ check 'weights.png of an fp32 file alone' "$mnistq" inspect fp32.st --weights-pn
 one_line '--weights-png of int8 without --fp32' "$mnistq" inspect int8.st --weights-png w.png
 one_line '--fp32 of another shape' "$mnistq" inspect int8.st --fp32 other.st --weights-png w.png
 one_line '--fp32 that is int8' "$mnistq" inspect int8.st --fp32 int8.st --weights-png w.png
-one_line '--fp32 without --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st
+one_line '--fp32 without --histogram or --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st
 one_line '--results without --histogram' "$mnistq" inspect int8.st --results h
 one_line '--data without --histogram' "$mnistq" inspect int8.st --data idx
 check_status 1 'a picture where no folder is' "$mnistq" inspect int8.st --fp32 fp32.st --weights-png nowhere/w.png

@@ -131,6 +131,12 @@ check_no_grep 'fetching' "$TMP/out" '... and fetches nothing'
 check '... whose files stay as they were' [ "$(cat "$TMP"/fashion/*)" = "$(printf 'mine\nmine\nmine\nmine')" ]
 check_grep 'not MNIST' "$TMP/out" '... and says so'
 
+names_once() { # clang's resolvers of such functions are global symbols, static or not
+    grep -rhA1 '^VECTORISED' src | grep -o '[a-z_0-9]*(' | sort >"$TMP/names"
+    [ -s "$TMP/names" ] && [ -z "$(uniq -d "$TMP/names")" ]
+}
+check 'functions made for several CPUs: no name twice, so that clang links' names_once
+
 check 'make clean' make BUILD="$built" clean
 check '... removes the folder' [ ! -e "$built" ]
 

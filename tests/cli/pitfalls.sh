@@ -102,9 +102,18 @@ q=r/pitfalls-quiet.csv
 changed() { select_rows $q "$1" fault="$2" network="$3"; }
 check 'quiet: the zero point is missed where it is not 0' between "$(changed different_percent no-zero-point symmetric)" 1 100
 check 'quiet: ... and only there' [ "$(changed different_percent no-zero-point asymmetric)" = 0.000 ]
+check_grep '^quiet,"clamp-twice, (asymmetric|powers of two) network' r/pitfalls.csv 'quiet: the summary shows a fault where it shows'
 check 'quiet: truncation shows everywhere' between "$(changed different_percent truncation asymmetric)" 1 100
 check 'quiet: ties show where scales are powers of two' between "$(changed different_percent ties-even 'powers of two')" 0.001 50
 check 'quiet: nothing broken, nothing changed' [ "$(changed changed none asymmetric)" = 0 ]
+
+"$mnistq" ladder fp32.st --data idx --results rungs --images 200 --group 28 >/dev/null
+dynamic=$(find rungs -name '06-*')
+check 'pitfalls of a model with ranges taken at run time' "$mnistq" pitfalls "$dynamic" --data idx --results rd
+check_grep '^# model: .*, read back to fp32' rd/pitfalls.csv 'pitfalls: ... says that it was read back'
+
+check 'accumulator: int8 gives every image one answer' [ "$(select_rows $a classes_answered accumulator=int8-wrap layer=all)" -le 3 ]
+check 'symmetric: a bit is lost' between "$(select_rows $s effective_bits bits=8 activations=symmetric layer=fc1)" 1 7
 
 if command -v python3 >/dev/null; then
     "$mnistq" pitfalls int8.st --data idx --results r8 --json >all.json
@@ -126,6 +135,16 @@ check_grep 'Broken on purpose, int8-wrap: ' "$TMP/out" 'eval --break: says so'
 check 'eval --break int8-wrap: other answers' sh -c '! cmp -s right.csv broken.csv'
 check 'eval --break no-zero-point, symmetric' "$mnistq" eval symmetric.st --data idx --break no-zero-point --predictions broken.csv
 check 'eval --break no-zero-point: other answers' sh -c '! cmp -s right.csv broken.csv'
+check 'eval --codes' "$mnistq" eval int8.st --data idx --codes sound.csv
+check 'eval --codes: a line an image, a column a neuron' sh -c "awk -F, 'NF != 2 + 32 + 24 + 10 { exit 1 } END { exit NR != 101 }' sound.csv"
+check 'eval --codes --break none' "$mnistq" eval int8.st --data idx --codes none.csv --break none
+check 'eval --codes --break none: the same codes' cmp sound.csv none.csv
+check 'eval --codes --break truncation' "$mnistq" eval int8.st --data idx --codes broken.csv --break truncation
+one_too_low() { # in the first layer, whose inputs are right: right or 1 too low, as --break list tells of truncation
+    paste -d, sound.csv broken.csv | awk -F, 'NR > 1 { for (i = 3; i < 3 + 32; i++) { d = $i - $(i + NF / 2); n[d]++ } }
+        END { exit !(n[0] && n[1]) || length(n) != 2 }'
+}
+check 'eval --codes: a fault is told by its codes' one_too_low
 check 'eval --break list' "$mnistq" eval --break list
 cp "$TMP/out" list
 check 'eval --break list: a line for each' [ "$(sed 1,4d list | wc -l)" -ge 19 ]
@@ -144,8 +163,10 @@ check_status 2 'eval --break without a model' "$mnistq" eval --break truncation
 check_grep '^mnistq: eval: expected MODEL' "$TMP/err" 'eval --break without a model: ... says so'
 check_status 2 'eval without a model' "$mnistq" eval
 check_status 2 'eval --break --reference' "$mnistq" eval int8.st --data idx --break truncation --reference
-check_status 1 'eval --break of fp32' "$mnistq" eval fp32.st --data idx --break truncation
-check_grep '^mnistq: fp32.st: .*int8' "$TMP/err" 'eval --break of fp32: ... says so'
+check_status 2 'eval --break of fp32' "$mnistq" eval fp32.st --data idx --break truncation
+check_grep '^mnistq: eval: fp32.st: --break needs .*integers' "$TMP/err" 'eval --break of fp32: ... says so'
+check_status 2 'eval --codes of fp32' "$mnistq" eval fp32.st --data idx --codes c.csv
+check_grep '^mnistq: eval: fp32.st: --codes needs .*integers' "$TMP/err" 'eval --codes of fp32: ... says so'
 check_status 2 'pitfalls: two models' "$mnistq" pitfalls fp32.st int8.st
 check_status 2 'pitfalls: --calibration 0' "$mnistq" pitfalls fp32.st --data idx --calibration 0
 check_status 1 'pitfalls: more calibration images than there are' "$mnistq" pitfalls fp32.st --data idx --results r9 --calibration 2001
