@@ -154,17 +154,18 @@ void qmlp_read_weights(const struct qmlp *q, int layer, float *weights) {
         weights[i] = qmlp_weight_scale(q, layer, (int)(i / in)) * (float)q->layer[layer].weight[i];
 }
 
+/* Eq. 7 without branches, which would be guessed wrong: the greatest of code * 256 + (255 - class) has the highest
+ * code and, of classes that share it, the lowest. */
 size_t qmlp_classify(const uint8_t *codes, size_t count, int classes, uint8_t *predicted) {
     size_t ties = 0;
     for (size_t i = 0; i < count; i++, codes += classes) {
-        int best = 0, at_best = 1;
-        for (int j = 1; j < classes; j++) {
-            if (codes[j] > codes[best])
-                best = j, at_best = 1;
-            else if (codes[j] == codes[best])
-                at_best++;
+        int best = 0, at_best = 0;
+        for (int j = 0; j < classes; j++) {
+            int key = codes[j] * 256 + (255 - j);
+            best = key > best ? key : best;
         }
-        predicted[i] = (uint8_t)best;
+        for (int j = 0; j < classes; j++) at_best += codes[j] == best / 256;
+        predicted[i] = (uint8_t)(255 - best % 256);
         ties += at_best > 1;
     }
     return ties;
