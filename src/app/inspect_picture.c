@@ -69,7 +69,7 @@ static bool page_create(const struct model *fp32, const struct model *model, int
         if (i == 0) probe_weights(fp32, 0, v->weights);
         else if (i == 1 && model->kind != MODEL_FP32) probe_weights(model, 0, v->weights);
         else if (!round_to_format(p->versions[0].weights, p->out, p->in, rounded[i], v->weights, err)) return false;
-        if (i == 1 && model->kind != MODEL_FP32) snprintf(v->name, sizeof v->name, "%.2f bits", model->bits_per_weight);
+        if (i == 1 && model->kind != MODEL_FP32) snprintf(v->name, sizeof v->name, "file: %.2f bits", model->bits_per_weight);
         else snprintf(v->name, sizeof v->name, "%s", i ? rounded[i] : "fp32");
         v->gain = i ? find_gain(p, v->weights) : 1;
     }
