@@ -27,7 +27,8 @@ struct request {
 enum { CODES_IMAGES = 100 };
 
 /* A line an image, the codes of every layer in a row: what a broken run is told by, beside the same of a sound one. */
-static void print_codes(const struct qmlp *q, const struct split *test, int count, const struct faults_workspace *ws, FILE *out) {
+static void print_codes(const struct qmlp *q, const struct split *test, int count, const struct faults_workspace *ws,
+                        FILE *out) {
     fprintf(out, "index,label");
     for (int l = 1; l <= q->shape.layers; l++)
         for (int c = 0; c < q->shape.widths[l]; c++) fprintf(out, ",fc%d_%d", l, c);
@@ -78,7 +79,8 @@ static bool run(const struct request *r, const struct model *model, struct table
     struct evaluation e = {0};
     bool ok = dataset_load_test(r->source, &test, err) &&
               split_fits(&test, model->shape.widths[0], model->shape.widths[model->shape.layers], r->source, err) &&
-              (r->fault ? evaluate_broken(model, &test, r->fault, &e, err) : evaluate(model, &test, r->reference, &e, err)) &&
+              (r->fault ? evaluate_broken(model, &test, r->fault, &e, err)
+                        : evaluate(model, &test, r->reference, &e, err)) &&
               (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
               (!r->codes || write_codes(r, &model->qmlp, &test, err));
     if (ok) fill(r, model, &e, t);
@@ -138,7 +140,8 @@ int command_eval(int argc, char **argv) {
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_text(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
     option_flag(&r.o, "reference", &r.reference, "int8: run the plain reference of eq. 5 and 6 instead of the fast kernel");
-    option_text(&r.o, "break", "NAME|list", &r.broken, "int8: run a reference with this fault in it; list: what faults there are");
+    option_text(&r.o, "break", "NAME|list", &r.broken,
+                "int8: run a reference with this fault in it; list: what faults there are");
     option_text(&r.o, "codes", "FILE", &r.codes, "int8: write the codes of every layer for the first 100 images as CSV");
     option_flag(&r.o, "json", &r.json, "print the result as JSON");
     int status = options_parse(&r.o, argc, argv, 0, 1);
