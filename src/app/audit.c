@@ -8,7 +8,8 @@
 #include "app/commands.h"
 #include "base/progress.h"
 
-const char *const verdict_names[VERDICTS] = {"reproduced", "reproduced with a difference", "does not reproduce", "not measured"};
+const char *const verdict_names[VERDICTS] = {"reproduced", "reproduced with a difference", "does not reproduce",
+                                             "not measured"};
 
 /* The claims with what was found: [claim_count], those that were asked for have a claim. */
 struct audited {
@@ -103,14 +104,15 @@ static void add_narrow_row(struct table *t, const struct audited *row) {
 static void add_summary(struct table *t, const struct audited *rows, int count) {
     int counts[VERDICTS] = {0};
     for (int i = 0; i < count; i++) counts[rows[i].verdict]++;
-    table_note(t, "%d claims: %d reproduced, %d reproduced with a difference, %d do not reproduce%s.", count, counts[REPRODUCED],
-               counts[REPRODUCED_DIFFERENTLY], counts[NOT_REPRODUCED],
+    table_note(t, "%d claims: %d reproduced, %d reproduced with a difference, %d do not reproduce%s.", count,
+               counts[REPRODUCED], counts[REPRODUCED_DIFFERENTLY], counts[NOT_REPRODUCED],
                counts[NOT_MEASURED] ? ", the others cannot be measured on this machine" : "");
 }
 
 static void add_full_notes(struct table *t, const struct audit *a) {
-    table_note(t, "The verdict follows from the columns measured and tolerance: within the first band reproduced, within the near "
-                  "one reproduced with a difference. Where several figures are claimed, measured is their largest difference.");
+    table_note(t, "The verdict follows from the columns measured and tolerance: within the first band reproduced, within "
+                  "the near one reproduced with a difference. Where several figures are claimed, measured is their largest "
+                  "difference.");
     if (!a->has_exercise) return;
     char shape[128];
     mlp_shape_print(&a->exercise.models[AUDIT_FP32].shape, shape, sizeof shape);
@@ -164,8 +166,9 @@ static bool run(struct audit *a, const struct claim *only, bool json, struct tab
 
 int command_audit(int argc, char **argv) {
     struct options o = {.command = argv[0], .arguments = "",
-                        .what = "Every checkable figure and claim of the lesson beside what this program measures, with a verdict\n"
-                                "that follows from the numbers. Trains the exercise itself; writes the table audit to --results."};
+                        .what = "Every checkable figure and claim of the lesson beside what this program measures, with a\n"
+                                "verdict that follows from the numbers. Trains the exercise itself; writes the table audit\n"
+                                "to --results."};
     struct audit a = {.source = "data/mnist", .training = training_defaults(),
                       .calibration = quantization_defaults().calibration, .seeds = 5};
     const char *only = NULL;

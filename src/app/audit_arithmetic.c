@@ -203,7 +203,8 @@ bool measure_five_values(struct audit *a, const struct claim *c, struct finding 
     return found_list(c, f, values);
 }
 
-static const struct claim *claim_named(bool (*measure)(struct audit *, const struct claim *, struct finding *, struct error *)) {
+static const struct claim *claim_named(bool (*measure)(struct audit *, const struct claim *, struct finding *,
+                                                       struct error *)) {
     for (int i = 0; i < claim_count; i++)
         if (claims[i].measure == measure) return &claims[i];
     return NULL;

@@ -39,7 +39,8 @@ static bool make_ladder(struct audit *a, struct error *err) {
     if (!audit_exercise(a, err)) return false;
     size_t count = a->data.train.count;
     int group = group_of(a->data.train.rows * a->data.train.cols);
-    a->ladder_options = (struct ladder_options){group, count < 4096 ? (int)count : 4096, a->calibration, 0.01, 6.0, 0.002, 1};
+    int images = count < 4096 ? (int)count : 4096;
+    a->ladder_options = (struct ladder_options){group, images, a->calibration, 0.01, 6.0, 0.002, 1};
     describe_training(&a->data, &a->training, &a->notes);
     a->rungs = aligned_array((size_t)rung_count, sizeof *a->rungs, err);
     a->has_ladder = a->rungs && ladder_create(&a->data, &a->exercise.models[AUDIT_FP32].mlp, &a->notes, &a->ladder_options,

@@ -85,7 +85,8 @@ static bool written_sizes(struct audit *a, const struct mlp *mlp, const struct q
     char paths[2][4200];
     snprintf(paths[0], sizeof paths[0], "%s/listing-fp32.safetensors", a->models);
     snprintf(paths[1], sizeof paths[1], "%s/listing-int8.safetensors", a->models);
-    return audit_folder(a, err) && model_write_mlp(paths[0], mlp, &notes, err) && model_write_qmlp(paths[1], q, &notes, err) &&
+    return audit_folder(a, err) && model_write_mlp(paths[0], mlp, &notes, err) &&
+           model_write_qmlp(paths[1], q, &notes, err) &&
            file_size(paths[0], &bytes[0], err) && file_size(paths[1], &bytes[1], err);
 }
 
@@ -123,8 +124,10 @@ static bool drift_on_rows(const struct mlp *mlp, const struct qmlp *q, struct rn
         ok = layer_codes_run(q, codes, FRESH_ROWS, &layers, err);
     }
     *drift = 0;
-    for (size_t i = 0; ok && i < logits; i++)
-        *drift = fmax(*drift, fabs((double)ws.activation[last][i] - (double)dequantize(layers.at[last][i], q->activation[last])));
+    for (size_t i = 0; ok && i < logits; i++) {
+        double y = (double)dequantize(layers.at[last][i], q->activation[last]);
+        *drift = fmax(*drift, fabs((double)ws.activation[last][i] - y));
+    }
     layer_codes_free(&layers);
     mlp_workspace_free(&ws);
     free(codes);

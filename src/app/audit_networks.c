@@ -61,7 +61,8 @@ bool measure_error_of_range(struct audit *a, const struct claim *c, struct findi
 /* Squared error of each layer's output on the test images: round to nearest's over the method's, in the geometric mean. */
 bool measure_method_gain(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     const struct rung_result *method = audit_rung(a, c->rung.format, c->rung.block, c->rung.method, err);
-    const struct rung_result *nearest = method ? audit_rung(a, c->rung.format, c->rung.block, "round to nearest", err) : NULL;
+    const struct rung_result *nearest =
+        method ? audit_rung(a, c->rung.format, c->rung.block, "round to nearest", err) : NULL;
     if (!nearest) return false;
     int layers = a->exercise.models[AUDIT_FP32].shape.layers;
     double sum = 0;
@@ -85,8 +86,8 @@ bool measure_same_answers(struct audit *a, const struct claim *c, struct finding
 }
 
 static bool found_drop(const struct evaluation *fp32, const struct evaluation *ours, struct finding *f) {
-    return found(f, points(fp32, ours), "%+.2f points (%.2f%% to %.2f%%, ±%.2f)", points(ours, fp32), accuracy_percent(fp32),
-                 accuracy_percent(ours), standard_error_percent(fp32));
+    return found(f, points(fp32, ours), "%+.2f points (%.2f%% to %.2f%%, ±%.2f)", points(ours, fp32),
+                 accuracy_percent(fp32), accuracy_percent(ours), standard_error_percent(fp32));
 }
 
 bool measure_drop(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
@@ -106,7 +107,8 @@ bool measure_rung_gap(struct audit *a, const struct claim *c, struct finding *f,
     if (!r) return false;
     double gap = points(&r->evaluation, &a->exercise.evaluations[AUDIT_FP32]);
     double noise = standard_error_percent(&a->exercise.evaluations[AUDIT_FP32]);
-    return found(f, gap == 0 ? 0 : fabs(gap) / noise, "%+.2f points, %.2f standard errors", gap, gap == 0 ? 0 : fabs(gap) / noise);
+    return found(f, gap == 0 ? 0 : fabs(gap) / noise, "%+.2f points, %.2f standard errors", gap,
+                 gap == 0 ? 0 : fabs(gap) / noise);
 }
 
 /* One seed says little about hundredths of a point: the mean over a->seeds. The files of the first stay as they are. */

@@ -93,8 +93,8 @@ static void fill_summary(struct table *t, const struct comparison *c) {
         table_number(t, i ? logits->highest : NAN, 5);
     }
     note_paired(t, "a");
-    table_note(t, "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - b)^2), "
-                  "mean and highest |a - b|. An empty SQNR: no difference at all.");
+    table_note(t, "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - "
+                  "b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
     for (int i = 0; i < 2; i++)
         if (c->evaluations[i].ties)
             table_note(t, "%s: %zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
@@ -117,12 +117,13 @@ static void fill_layers(struct table *t, const struct comparison *c) {
         add_similarity(t, i ? &c->weights[i - 1] : NULL);
         add_similarity(t, &c->outputs[i]);
     }
-    table_note(t, "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes read "
-                  "back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max error: the "
-                  "highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are the bytes themselves give back "
-                  "byte / 255 but for the last bit of a float: pixels then stand at about 145 dB.");
-    table_note(t, "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, are "
-                  "comparable by their logits only.");
+    table_note(t, "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes "
+                  "read back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max "
+                  "error: the highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are "
+                  "the bytes themselves give back byte / 255 but for the last bit of a float: pixels then stand at about "
+                  "145 dB.");
+    table_note(t, "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, "
+                  "are comparable by their logits only.");
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
@@ -134,7 +135,8 @@ static const char *const summary_columns[] = {
     "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
 static const char *const layer_columns[] = {"layer", "weight", "weight_sqnr_db", "weight_max_error", "weight_cosine",
                                             "output_sqnr_db", "output_max_error", "output_cosine"};
-static const char *const change_columns[] = {"image", "label", "a", "b", "verdict", "margin_a", "margin_b", "margin_in_codes"};
+static const char *const change_columns[] = {"image", "label", "a", "b", "verdict", "margin_a", "margin_b",
+                                             "margin_in_codes"};
 static const char *const waterfall_columns[] = {
     "step", ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db", "sqnr_change_db", "step_changed",
     "step_sqnr_db", "step_max_drift", "step_codes"};
@@ -265,11 +267,14 @@ int command_compare(int argc, char **argv) {
     struct compare_options given = {
         .o = {.command = argv[0], .arguments = "A B",
               .what = "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
-                      "predictions that changed. For an fp32 A and an integer B made from it, also what each step between cost."},
+                      "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
+                      "cost."},
         .source = "data/mnist"};
     option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&given.o, "results", "DIR", &given.results, "write the tables compare*, waterfall, sensitivity and compare.png there");
-    option_flag(&given.o, "waterfall", &given.waterfall, "the steps from A to B also where B's file does not say that it was made from A");
+    option_text(&given.o, "results", "DIR", &given.results,
+                "write the tables compare*, waterfall, sensitivity and compare.png there");
+    option_flag(&given.o, "waterfall", &given.waterfall,
+                "the steps from A to B also where B's file does not say that it was made from A");
     option_flag(&given.o, "sensitivity", &given.sensitivity, "also A with one layer at a time in int8, int4 and int2");
     option_flag(&given.o, "json", &given.json, "print all tables as one JSON object");
     int status = options_parse(&given.o, argc, argv, 2, 2);

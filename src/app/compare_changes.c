@@ -56,17 +56,19 @@ static bool median_margin(const struct comparison *c, double *median) {
 
 static void add_notes(struct table *t, const struct comparison *c, size_t shown) {
     double median;
-    table_note(t, "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; margin b: "
-                  "the same gap in b, the other way (0: a tie, and the lowest class is taken).");
+    table_note(t, "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; margin "
+                  "b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
     if (c->models[1].kind == MODEL_INT8)
         table_note(t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to "
                       "one code.", (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
     if (c->change_count && median_margin(c, &median))
-        table_note(t, "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second class.",
+        table_note(t, "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second "
+                      "class.",
                    c->change_count, c->data.test.count, middle_margin(c->changes, c->change_count), median);
     if (c->change_count == 0) table_note(t, "No prediction changed.");
     if (shown < c->change_count)
-        table_note(t, "%zu more changes, of smaller margins, are in what --results and --json write.", c->change_count - shown);
+        table_note(t, "%zu more changes, of smaller margins, are in what --results and --json write.",
+                   c->change_count - shown);
 }
 
 void fill_changes(struct table *t, const struct comparison *c, size_t limit) {
@@ -105,8 +107,8 @@ bool write_compare_picture(const struct comparison *c, const char *folder, struc
     char head[200];
     if (!images) return false;
     for (size_t i = 0; i < c->change_count; i++) images[i] = c->changes[i].image;
-    snprintf(head, sizeof head, "%zu of %zu test images are answered differently; the widest margin of a first", c->change_count,
-             c->data.test.count);
+    snprintf(head, sizeof head, "%zu of %zu test images are answered differently; the widest margin of a first",
+             c->change_count, c->data.test.count);
     struct tiles tiles = {&c->data.test, images, c->change_count, 4, tile_text, c};
     bool ok = tiles_write(&tiles, head, folder, "compare.png", err);
     free(images);

@@ -69,7 +69,8 @@ static bool run_batch(struct steps *s, const struct split *test, size_t first, s
     for (size_t i = 0; i < n * classes; i++) {
         const struct qparams *y = &q->activation[q->shape.layers];
         bool at_end = s->engine_codes[i] == y->qmin || s->engine_codes[i] == y->qmax;
-        double drift = fabs((double)s->logits[WATERFALL_FP32][first * classes + i] - (double)dequantize(s->engine_codes[i], *y));
+        double ours = (double)dequantize(s->engine_codes[i], *y);
+        double drift = fabs((double)s->logits[WATERFALL_FP32][first * classes + i] - ours);
         double *largest = at_end ? &s->cut_drift : &s->drift;
         s->cut_off += at_end;
         *largest = fmax(*largest, drift);
@@ -127,8 +128,9 @@ static void note_weights_moved(struct table *t, const struct comparison *c) {
             moved += !(fabs(steps - q->layer[l].weight[i]) <= 0.501); /* half a step, and float's rounding of it */
         }
     if (moved)
-        table_note(t, "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another rule (GPTQ, "
-                      "least squares) or trained on (QAT); + weights, and where biases were trained on + bias, hold that as well.", 100.0 * (double)moved / (double)all);
+        table_note(t, "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another "
+                      "rule (GPTQ, least squares) or trained on (QAT); + weights, and where biases were trained on + bias, "
+                      "hold that as well.", 100.0 * (double)moved / (double)all);
 }
 
 bool fill_waterfall(struct table *t, const struct comparison *c, struct error *err) {
@@ -137,15 +139,17 @@ bool fill_waterfall(struct table *t, const struct comparison *c, struct error *e
     bool ok = steps_create(c, &s, err) && run_steps(&s, c, err);
     for (int i = 0; ok && i < WATERFALL_STEPS; i++) add_step(t, &s, c, i, &sqnr_before);
     if (ok) {
-        table_note(t, "Each step is a network of its own that takes over one more thing from b: + weights read back from their "
-                      "codes; + activations: pixels and hidden layers rounded to codes (eq. 2); + logits: the last outputs too; "
-                      "+ bias as b_q (eq. 5); + requantize: M as (m, right) with one rounding (eq. 6). The last step is b itself: "
-                      "its codes are those of the integer engine on all %zu images, checked.", c->data.test.count);
-        table_note(t, "change to p and logit sqnr: against fp32. sqnr change: against the row above. step changed, sqnr, max drift: "
-                      "predictions and logits of this step alone, against the row above (an empty SQNR: no difference at all). step "
-                      "codes: of %zu codes of all layers, how many the step changed.", s.code_count);
-        table_note(t, "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration saw are "
-                      "cut off. Largest drift from fp32 among these %.4f, among the others %.4f.", s.cut_off,
+        table_note(t, "Each step is a network of its own that takes over one more thing from b: + weights read back from "
+                      "their codes; + activations: pixels and hidden layers rounded to codes (eq. 2); + logits: the last "
+                      "outputs too; + bias as b_q (eq. 5); + requantize: M as (m, right) with one rounding (eq. 6). The "
+                      "last step is b itself: its codes are those of the integer engine on all %zu images, "
+                      "checked.", c->data.test.count);
+        table_note(t, "change to p and logit sqnr: against fp32. sqnr change: against the row above. step changed, sqnr, "
+                      "max drift: predictions and logits of this step alone, against the row above (an empty SQNR: no "
+                      "difference at all). step codes: of %zu codes of all layers, how many the step "
+                      "changed.", s.code_count);
+        table_note(t, "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration "
+                      "saw are cut off. Largest drift from fp32 among these %.4f, among the others %.4f.", s.cut_off,
                    c->data.test.count * (size_t)comparison_classes(c), s.cut_drift, s.drift);
         note_weights_moved(t, c);
     }
@@ -226,8 +230,8 @@ bool fill_sensitivity(struct table *t, const struct comparison *c, struct error 
     }
     progress_end(&bar);
     model_free(&copy);
-    table_note(t, "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, in fp32 "
-                  "arithmetic. change to p: against a. The layer whose logit sqnr is lowest at equal bits is the one that wants "
-                  "more of them.");
+    table_note(t, "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, "
+                  "in fp32 arithmetic. change to p: against a. The layer whose logit sqnr is lowest at equal bits is the "
+                  "one that wants more of them.");
     return ok;
 }

@@ -27,7 +27,8 @@ struct request {
 enum { CODES_IMAGES = 100 };
 
 /* A line an image, the codes of every layer in a row: what a broken run is told by, beside the same of a sound one. */
-static void print_codes(const struct qmlp *q, const struct split *test, int count, const struct faults_workspace *ws, FILE *out) {
+static void print_codes(const struct qmlp *q, const struct split *test, int count, const struct faults_workspace *ws,
+                        FILE *out) {
     fprintf(out, "index,label");
     for (int l = 1; l <= q->shape.layers; l++)
         for (int c = 0; c < q->shape.widths[l]; c++) fprintf(out, ",fc%d_%d", l, c);
@@ -84,7 +85,8 @@ static bool run(const struct request *r, const struct model *model, struct table
     struct evaluation e = {0};
     bool ok = dataset_load_test(r->source, &test, err) &&
               split_fits(&test, model->shape.widths[0], model->shape.widths[model->shape.layers], r->source, err) &&
-              (r->fault ? evaluate_broken(model, &test, r->fault, &e, err) : evaluate(model, &test, r->reference, &e, err)) &&
+              (r->fault ? evaluate_broken(model, &test, r->fault, &e, err)
+                        : evaluate(model, &test, r->reference, &e, err)) &&
               (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
               (!r->codes || write_codes(r, &model->qmlp, &test, err));
     if (ok) fill(r, model, &e, t);

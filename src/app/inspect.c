@@ -81,14 +81,16 @@ static int image_shape(const struct inspect_options *given, const struct model *
     *rows = given->source ? split->rows : side;
     *cols = given->source ? split->cols : side;
     if (*rows * *cols == inputs && inputs <= 4096) return EXIT_DONE;
-    return usage_error(&given->o, "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to tell its rows",
-                       inputs);
+    return usage_error(&given->o, "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to "
+                                  "tell its rows", inputs);
 }
 
 static int check_fp32(const struct inspect_options *given, const struct model *model, const struct model *fp32) {
+    if (fp32->kind != MODEL_FP32 && !given->fp32)
+        return usage_error(&given->o, "--weights-png: expected --fp32 MODEL to compare %s with", given->o.files[0]);
     if (fp32->kind != MODEL_FP32)
-        return given->fp32 ? usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32, arithmetic_name(fp32))
-                           : usage_error(&given->o, "--weights-png: expected --fp32 MODEL to compare %s with", given->o.files[0]);
+        return usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32,
+                           arithmetic_name(fp32));
     return memcmp(&fp32->shape, &model->shape, sizeof fp32->shape) == 0
                ? EXIT_DONE
                : usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, given->o.files[0]);
@@ -104,9 +106,11 @@ struct inspected {
 /* EXIT_DONE, or the status to exit with, after saying what is wrong. */
 static int load(const struct inspect_options *given, struct inspected *x) {
     struct error err;
-    if (!(x->file = aligned_array(1, sizeof *x->file, &err)) || !st_read(given->o.files[0], x->file, &err)) return report_error(&err);
+    if (!(x->file = aligned_array(1, sizeof *x->file, &err)) || !st_read(given->o.files[0], x->file, &err))
+        return report_error(&err);
     if (!given->picture && !given->source && !given->fp32) return EXIT_DONE;
-    if (!model_read(given->o.files[0], &x->model, NULL, &err) || (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
+    if (!model_read(given->o.files[0], &x->model, NULL, &err) ||
+        (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
         return report_error(&err);
     const struct mlp_shape *shape = &x->model.shape;
     if (given->source && (!dataset_load(given->source, &x->data, &err) ||
@@ -119,11 +123,13 @@ static int draw(const struct inspect_options *given, const struct inspected *x) 
     struct error err;
     int rows, cols, status = image_shape(given, &x->model, &x->data.test, &rows, &cols);
     if (status != EXIT_DONE) return status;
-    return write_weights_picture(given->fp32 ? &x->fp32 : &x->model, &x->model, rows, cols, given->picture, &err) ? EXIT_DONE
-                                                                                                                 : report_error(&err);
+    const struct model *original = given->fp32 ? &x->fp32 : &x->model;
+    bool ok = write_weights_picture(original, &x->model, rows, cols, given->picture, &err);
+    return ok ? EXIT_DONE : report_error(&err);
 }
 
-static bool fill_histograms(const struct inspect_options *given, const struct inspected *x, struct table *t, struct error *err) {
+static bool fill_histograms(const struct inspect_options *given, const struct inspected *x, struct table *t,
+                            struct error *err) {
     struct origin origin = {&x->model, given->fp32 ? &x->fp32 : NULL};
     return fill_histogram(t, x->file, &origin, err) &&
            (!given->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &x->data.test, err));
@@ -137,8 +143,8 @@ static int report(const struct inspect_options *given, const struct inspected *x
     bool ok = true;
     if (given->source) provenance_dataset(p, &x->data);
     provenance_machine(p);
-    snprintf(title, sizeof title, given->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes", given->o.files[0],
-             x->file->file_bytes);
+    snprintf(title, sizeof title, given->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
+             given->o.files[0], x->file->file_bytes);
     if (given->histogram) {
         table_init(&t, title, histogram_columns, HISTOGRAM_COLUMNS);
         ok = fill_histograms(given, x, &t, &err);
@@ -166,12 +172,16 @@ static int run(const struct inspect_options *given, struct provenance *p) {
 int command_inspect(int argc, char **argv) {
     struct inspect_options given = {
         .o = {.command = argv[0], .arguments = "FILE",
-              .what = "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their codes."}};
-    option_flag(&given.o, "histogram", &given.histogram, "for each tensor: codes used, clipped, never used, entropy, a histogram");
+              .what = "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use "
+                      "their codes."}};
+    option_flag(&given.o, "histogram", &given.histogram,
+                "for each tensor: codes used, clipped, never used, entropy, a histogram");
     option_data(&given.o, &given.source, "with --histogram: also an integer model's activations on these test images");
     option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
-    option_text(&given.o, "weights-png", "FILE.png", &given.picture, "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
-    option_text(&given.o, "fp32", "MODEL", &given.fp32, "of --weights-png and --histogram: the network that FILE was made from");
+    option_text(&given.o, "weights-png", "FILE.png", &given.picture,
+                "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
+    option_text(&given.o, "fp32", "MODEL", &given.fp32,
+                "of --weights-png and --histogram: the network that FILE was made from");
     bool cpu = false;
     option_flag(&given.o, "cpu", &cpu, "without FILE: the kernels, which this CPU runs, and which are taken");
     option_flag(&given.o, "json", &given.json, "print the list as JSON");

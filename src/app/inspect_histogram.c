@@ -10,7 +10,8 @@
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
-const char *const histogram_columns[] = {"tensor", "dtype", "holds", "elements", "codes", "used", "used_percent", "never_used",
+const char *const histogram_columns[] = {"tensor", "dtype", "holds", "elements", "codes", "used", "used_percent",
+                                         "never_used",
                                          "at_lowest_percent", "at_highest_percent", "saturated_percent", "entropy_bits",
                                          "histogram"};
 
@@ -25,7 +26,8 @@ static void draw(const struct histogram *h, char line[LINE + 1]) {
         for (int k = first; k < end; k++) mean[i] += (double)h->seen[k] / (end - first);
         most = fmax(most, mean[i]);
     }
-    for (int i = 0; i < width; i++) line[i] = mean[i] > 0 ? ramp[(int)fmax(0, 8 - floor(log(most / mean[i]) / log(2)))] : '.';
+    for (int i = 0; i < width; i++)
+        line[i] = mean[i] > 0 ? ramp[(int)fmax(0, 8 - floor(log(most / mean[i]) / log(2)))] : '.';
     line[width] = 0;
 }
 
@@ -200,14 +202,15 @@ static bool add_packed(struct table *table, const struct st_file *file, const st
     return true;
 }
 
-static bool add_tensor(struct table *table, const struct st_file *file, const struct st_tensor *t, const struct mlp_shape *shape,
-                       const struct origin *origin, struct error *err) {
+static bool add_tensor(struct table *table, const struct st_file *file, const struct st_tensor *t,
+                       const struct mlp_shape *shape, const struct origin *origin, struct error *err) {
     struct histogram h = {0};
     int layer;
     bool weight = is_weight(t, &layer);
     if (weight && t->dtype == ST_U8 && layer >= 0 && layer < shape->layers)
         return add_packed(table, file, t, layer, shape, origin, err);
-    if (!weight || t->dtype != ST_I8) return add_values(table, t->name, st_types[t->dtype].name, elements(t, err), t->elements);
+    if (!weight || t->dtype != ST_I8)
+        return add_values(table, t->name, st_types[t->dtype].name, elements(t, err), t->elements);
     see_int8(t, &h);
     add_row(table, t->name, st_types[t->dtype].name, true, &h, saturated_weights(file, origin, layer));
     return true;
@@ -222,21 +225,22 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
         if (file->tensors[i].elements < 2) skipped++;
         else if (!add_tensor(table, file, &file->tensors[i], &shape, origin, err)) return false;
     }
-    table_note(table, "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal steps "
-                      "from the lowest to the highest. at lowest, at highest: the share of elements on the first and the last "
-                      "code. saturated: the share whose real value lies beyond the codes and was clipped to one of these (weights: "
-                      "needs --fp32). With the scale set by the largest value (absmax) there is none, and each row or tensor has at "
-                      "least one element on an end.");
-    table_note(table, "entropy: -sum p log2 p, the bits a code carries; a lossless packer could not do with fewer. histogram: "
-                      "%d characters (or one a code) from the lowest to the highest, . for none, then : - = + o x %% # @ up to "
-                      "the most frequent, each twice as many as the one before.", LINE);
+    table_note(table, "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal "
+                      "steps from the lowest to the highest. at lowest, at highest: the share of elements on the first and "
+                      "the last code. saturated: the share whose real value lies beyond the codes and was clipped to one of "
+                      "these (weights: needs --fp32). With the scale set by the largest value (absmax) there is none, and "
+                      "each row or tensor has at least one element on an end.");
+    table_note(table, "entropy: -sum p log2 p, the bits a code carries; a lossless packer could not do with fewer. "
+                      "histogram: %d characters (or one a code) from the lowest to the highest, . for none, then : - = + o "
+                      "x %% # @ up to the most frequent, each twice as many as the one before.", LINE);
     if (skipped) table_note(table, "%zu tensors of one element are left out.", skipped);
     return true;
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------ */
 
-bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split, struct error *err) {
+bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
+                               struct error *err) {
     const struct qmlp *q = &model->qmlp;
     struct trial trial = {q, &faults[0], FAULTS_ALL_LAYERS, NULL};
     struct measurement m;
@@ -249,8 +253,8 @@ bool fill_activation_histogram(struct table *table, const struct model *model, c
         if (i > 0) snprintf(name, sizeof name, "fc%d output", i);
         add_row(table, name, "U8", true, &h, m.saturated_percent[i]);
     }
-    table_note(table, "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers on the "
-                      "code of 0, which does not count as saturated.", split->count);
+    table_note(table, "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers "
+                      "on the code of 0, which does not count as saturated.", split->count);
     measurement_free(&m);
     return true;
 }

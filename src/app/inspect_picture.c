@@ -69,7 +69,8 @@ static bool page_create(const struct model *fp32, const struct model *model, int
         if (i == 0) probe_weights(fp32, 0, v->weights);
         else if (i == 1 && model->kind != MODEL_FP32) probe_weights(model, 0, v->weights);
         else if (!round_to_format(p->versions[0].weights, p->out, p->in, rounded[i], v->weights, err)) return false;
-        if (i == 1 && model->kind != MODEL_FP32) snprintf(v->name, sizeof v->name, "%.2f bits", model->bits_per_weight);
+        if (i == 1 && model->kind != MODEL_FP32)
+            snprintf(v->name, sizeof v->name, "file: %.2f bits", model->bits_per_weight);
         else snprintf(v->name, sizeof v->name, "%s", i ? rounded[i] : "fp32");
         v->gain = i ? find_gain(p, v->weights) : 1;
     }
@@ -92,7 +93,8 @@ static void paint(const struct weights_page *p, int version, bool residual, int 
 static void draw_page(const struct weights_page *p, struct canvas *c, uint8_t *gray) {
     char text[96];
     int step = p->cols * p->zoom + CANVAS_MARGIN, head = CANVAS_MARGIN + 2 * CANVAS_LINE;
-    canvas_text(c, CANVAS_MARGIN, CANVAS_MARGIN, "fc1: 0 is gray, a row's largest weight white or black. Residual: less fp32, enlarged; shapes in it are what got lost");
+    canvas_text(c, CANVAS_MARGIN, CANVAS_MARGIN, "fc1: 0 is gray, a row's largest weight white or black. Residual: less "
+                                                 "fp32, enlarged; shapes in it are what got lost");
     for (int column = 0; column < COLUMNS; column++) {
         const struct version *v = &p->versions[(column + 1) / 2];
         bool residual = column > 0 && column % 2 == 0;

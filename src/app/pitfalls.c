@@ -32,9 +32,11 @@ static void init_summary(struct table *t) {
                                           "accuracy_repaired", "logit_sqnr_db_before", "logit_sqnr_db_provoked",
                                           "logit_sqnr_db_repaired"};
     table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
-    table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum (x - x_hat)^2); 0 is as much noise as signal. "
-                  "The tables pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet show each in full.");
-    table_note(t, "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no trace.");
+    table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum "
+                  "(x - x_hat)^2); 0 is as much noise as signal. The tables pitfalls-outlier, -calibration, -accumulator, "
+                  "-symmetric and -quiet show each in full.");
+    table_note(t, "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
+                  "trace.");
 }
 
 /* The network that everything is tried on: a given model of any kind, its codes read back, or a trained one. */
@@ -74,8 +76,8 @@ static void add_network_note(const struct pitfalls *p, struct table *t) {
                accuracy_percent(&p->measured.evaluation), p->data->test.count);
 }
 
-static bool fill_parts(const struct request *r, struct pitfalls *p, struct table *tables, const struct provenance *provenance,
-                       struct error *err) {
+static bool fill_parts(const struct request *r, struct pitfalls *p, struct table *tables,
+                       const struct provenance *provenance, struct error *err) {
     struct progress bar;
     bool ok = true;
     progress_begin(&bar, "pitfalls", "tables");
@@ -114,7 +116,8 @@ static bool run(const struct request *r, struct pitfalls *p, struct table *table
 }
 
 /* One JSON document: [summary, outlier, calibration, ...]. */
-static bool print_json(const struct pitfalls *p, const struct table *tables, const struct provenance *provenance, struct error *err) {
+static bool print_json(const struct pitfalls *p, const struct table *tables, const struct provenance *provenance,
+                       struct error *err) {
     printf("[\n");
     bool ok = table_print_json(&p->summary, provenance, stdout, err);
     for (int i = 0; ok && i < PARTS; i++) {
@@ -125,8 +128,8 @@ static bool print_json(const struct pitfalls *p, const struct table *tables, con
     return ok;
 }
 
-static int report(const struct request *r, struct pitfalls *p, struct table *tables, const struct provenance *provenance, bool ok,
-                  struct error *err) {
+static int report(const struct request *r, struct pitfalls *p, struct table *tables, const struct provenance *provenance,
+                  bool ok, struct error *err) {
     if (ok && r->json) ok = print_json(p, tables, provenance, err);
     for (int i = 0; i < PARTS; i++) table_free(&tables[i]);
     if (r->json) { /* printed already */
@@ -134,14 +137,17 @@ static int report(const struct request *r, struct pitfalls *p, struct table *tab
         return ok ? EXIT_DONE : report_error(err);
     }
     int status = report_table(&p->summary, provenance, false, ok, err);
-    if (ok) printf("\nWritten to %s: pitfalls, pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet as .md and .csv\n", r->results);
+    if (ok)
+        printf("\nWritten to %s: pitfalls, pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet as .md and "
+               ".csv\n", r->results);
     return status;
 }
 
 int command_pitfalls(int argc, char **argv) {
     struct options o = {.command = argv[0], .arguments = "[MODEL]",
-                        .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the tables pitfalls and\n"
-                                "pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet. Without MODEL, trains a network first."};
+                        .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
+                                "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
+                                "Without MODEL, trains a network first."};
     struct request r = {.source = "data/mnist", .training = training_defaults(), .calibration = 512};
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_results(&o, &r.results, "folder for the tables");

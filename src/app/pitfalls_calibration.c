@@ -45,7 +45,8 @@ static void change_images(enum change change, uint8_t *images, size_t bytes) {
 }
 
 /* Bytes are x = 255 * (byte / 255): first-layer weights times 255 give every layer what bytes would give it. */
-static bool ranges_over_bytes(const struct mlp *mlp, const uint8_t *images, size_t count, struct range *ranges, struct error *err) {
+static bool ranges_over_bytes(const struct mlp *mlp, const uint8_t *images, size_t count, struct range *ranges,
+                              struct error *err) {
     struct mlp wide;
     if (!mlp_copy(mlp, &wide, err)) return false;
     for (size_t i = 0; i < (size_t)wide.layer[0].in * (size_t)wide.layer[0].out; i++) wide.layer[0].weight[i] *= 255;
@@ -110,10 +111,12 @@ static bool show_calibration(struct pitfalls *p, struct table *t, struct calibra
 
 static bool run_sizes(struct pitfalls *p, struct table *t, struct error *err) {
     static const int sizes[] = {1, 8, 64, 512};
-    bool ok = show_calibration(p, t, (struct calibration){"representative", p->calibration, ANY_LABEL, CHANGE_NONE}, false, err);
+    bool ok = show_calibration(p, t, (struct calibration){"representative", p->calibration, ANY_LABEL, CHANGE_NONE}, false,
+                               err);
     for (int i = 3; ok && i >= 0; i--)
         if (sizes[i] != p->calibration && (size_t)sizes[i] <= p->data->train.count)
-            ok = show_calibration(p, t, (struct calibration){"representative", sizes[i], ANY_LABEL, CHANGE_NONE}, sizes[i] == 1, err);
+            ok = show_calibration(p, t, (struct calibration){"representative", sizes[i], ANY_LABEL, CHANGE_NONE},
+                                  sizes[i] == 1, err);
     return ok;
 }
 
@@ -174,18 +177,19 @@ static size_t name_columns(int layers, char names[][NAME_SIZE], const char **col
 }
 
 static void add_notes(struct table *t) {
-    table_note(t, "See: where a range seen is too narrow, codes saturate (saturated_percent); where it is too wide (highest beyond that of "
-                  "the first row), few codes are left for what really comes. The repair is the first row: images that look like "
-                  "production. Accuracy alone hardly tells, since the highest logit often stays the highest: read it beside "
-                  "logit_sqnr_db.");
-    table_note(t, "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output of that "
-                  "layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test images that the "
-                  "clamp cut; ReLU's zeros are not counted.");
+    table_note(t, "See: where a range seen is too narrow, codes saturate (saturated_percent); where it is too wide (highest "
+                  "beyond that of the first row), few codes are left for what really comes. The repair is the first row: "
+                  "images that look like production. Accuracy alone hardly tells, since the highest logit often stays the "
+                  "highest: read it beside logit_sqnr_db.");
+    table_note(t, "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output "
+                  "of that layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test "
+                  "images that the clamp cut; ReLU's zeros are not counted.");
     note_paired(t, "fp32");
-    table_note(t, "representative: evenly spaced training images. only class N: the first images of that class, at most as many. images "
-                  "dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels that saturate, which keeps "
-                  "all that follows in its range. hidden ranges x 6/20: every hidden layer's range is cut "
-                  "to what an observer that saw [0, 6] knows of activations in [0, 20]; pixels and logits keep theirs.");
+    table_note(t, "representative: evenly spaced training images. only class N: the first images of that class, at most as "
+                  "many. images dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels "
+                  "that saturate, which keeps all that follows in its range. hidden ranges x 6/20: every hidden layer's "
+                  "range is cut to what an observer that saw [0, 6] knows of activations in [0, 20]; pixels and logits keep "
+                  "theirs.");
 }
 
 bool pitfall_calibration(struct pitfalls *p, struct table *t, struct error *err) {

@@ -23,7 +23,8 @@ static void look_at_sum(const struct qlinear *layer, int c, const uint8_t *x, st
     if (largest > s->largest) s->largest = largest;
     s->sums++;
     for (int i = 0; i < WIDTHS; i++) {
-        int products, k = largest >> (narrow_bits[i] - 1) ? first_overflow(layer, c, x, narrow_bits[i], &products) : layer->in;
+        int products, bits = narrow_bits[i], k = layer->in;
+        if (largest >> (bits - 1)) k = first_overflow(layer, c, x, bits, &products);
         if (k == layer->in) continue;
         s->overflowing[i]++;
         s->k[i] += k;
@@ -125,16 +126,17 @@ static bool run_accumulator(struct pitfalls *p, struct table *t, const struct fa
 }
 
 static void add_accumulator_notes(struct table *t) {
-    table_note(t, "See: in int8 the first products that are not 0 are already too much, since a product of two codes may need 16 "
-                  "bits; int16 holds more of them (first_overflow_products), and int32 all, with bits to spare. A wrapped sum lands "
-                  "anywhere, a saturated one stops at the end it ran into: compare the two in int16. A sum in int8 is next to nothing "
-                  "beside the bias, which stays in int32: where classes_answered is 1, a layer gave its bias to every image, and all "
-                  "got the same answer.");
-    table_note(t, "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial sum| of "
-                  "(x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. The bias is added in int32 after.");
-    table_note(t, "overflowing_percent: of all sums. first_overflow_k: index of the input at which the sum first leaves the accumulator, and "
-                  "first_overflow_products: the products that are not 0 up to there; means over the sums that overflow. "
-                  "classes_answered: how many classes are the answer for any image at all.");
+    table_note(t, "See: in int8 the first products that are not 0 are already too much, since a product of two codes may "
+                  "need 16 bits; int16 holds more of them (first_overflow_products), and int32 all, with bits to spare. A "
+                  "wrapped sum lands anywhere, a saturated one stops at the end it ran into: compare the two in int16. A "
+                  "sum in int8 is next to nothing beside the bias, which stays in int32: where classes_answered is 1, a "
+                  "layer gave its bias to every image, and all got the same answer.");
+    table_note(t, "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial "
+                  "sum| of (x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. The bias "
+                  "is added in int32 after.");
+    table_note(t, "overflowing_percent: of all sums. first_overflow_k: index of the input at which the sum first leaves the "
+                  "accumulator, and first_overflow_products: the products that are not 0 up to there; means over the sums "
+                  "that overflow. classes_answered: how many classes are the answer for any image at all.");
     note_paired(t, "the same int8 network with int32 accumulators");
 }
 
@@ -253,15 +255,17 @@ static bool run_quiet(struct pitfalls *p, struct table *t, const struct fault *f
 }
 
 static void add_quiet_notes(struct table *t, const struct quiet_counts *counts) {
-    table_note(t, "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison of codes with a "
-                  "reference shows them; and many faults need the right network to show at all: where z_x = 0 nobody misses the "
-                  "zero point.", counts->kept, counts->rows);
-    table_note(t, "asymmetric: per-channel, as the exercise makes it; its pixels and hidden activations have zero point 0. symmetric: the "
-                  "same with symmetric activations, whose zero point is 128. powers of two: asymmetric with every scale raised to a "
-                  "power of two, so that requantization meets exact ties; M of any other network hardly ever gives one.");
-    table_note(t, "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many codes at most. "
-                  "To be told by: how the codes of one layer differ whose inputs are right; through several layers the differences add up. "
-                  "`mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes.");
+    table_note(t, "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison of "
+                  "codes with a reference shows them; and many faults need the right network to show at all: where z_x = 0 "
+                  "nobody misses the zero point.", counts->kept, counts->rows);
+    table_note(t, "asymmetric: per-channel, as the exercise makes it; its pixels and hidden activations have zero point 0. "
+                  "symmetric: the same with symmetric activations, whose zero point is 128. powers of two: asymmetric with "
+                  "every scale raised to a power of two, so that requantization meets exact ties; M of any other network "
+                  "hardly ever gives one.");
+    table_note(t, "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many "
+                  "codes at most. To be told by: how the codes of one layer differ whose inputs are right; through several "
+                  "layers the differences add up. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and "
+                  "writes the codes.");
     note_paired(t, "the same network unbroken");
     for (const struct fault *f = faults; f->name; f++)
         if (f->kind == FAULT_QUIET) table_note(t, "%s: %s. To be told by: %s.", f->name, f->what, f->signature);

@@ -67,7 +67,8 @@ static float choose_scale(const struct victim *v, int first, int rows, enum repa
     size_t n = 0;
     for (int c = first; c < first + rows; c++)
         for (int k = 0; k < v->weights.in; k++)
-            if (repair != REPAIR_APART || k != v->col) sizes[n++] = fabsf(v->weights.weight[(size_t)c * (size_t)v->weights.in + (size_t)k]);
+            if (repair != REPAIR_APART || k != v->col)
+                sizes[n++] = fabsf(v->weights.weight[(size_t)c * (size_t)v->weights.in + (size_t)k]);
     float clip = n == 0                        ? 0
                  : repair == REPAIR_PERCENTILE ? percentile(sizes, n)
                  : repair == REPAIR_MSE        ? least_error_clip(sizes, n)
@@ -86,8 +87,9 @@ static bool encode(struct victim *v, bool per_channel, enum repair repair, struc
         for (int k = 0; k < in; k++) {
             size_t at = (size_t)c * (size_t)in + (size_t)k;
             float w = v->weights.weight[at];
-            v->read_back[at] = repair == REPAIR_APART && k == v->col ? float_from_half(half_from_float(w))
-                                                                     : fake_quantize(w, (struct qparams){v->scale[c], 0, -127, 127});
+            bool apart = repair == REPAIR_APART && k == v->col;
+            struct qparams p = {v->scale[c], 0, -127, 127};
+            v->read_back[at] = apart ? float_from_half(half_from_float(w)) : fake_quantize(w, p);
         }
     free(sizes);
     return true;
@@ -248,10 +250,11 @@ static void fill_dynamic(const struct dense *d, const float *scale, int col, str
     if (col >= 0) q->outlier_columns[0] = col;
     for (int c = 0; c < d->out; c++) {
         size_t row = (size_t)c * (size_t)d->in;
+        struct qparams p = {scale[c], 0, -127, 127};
         q->weight_scale[c] = scale[c];
         q->bias[c] = d->bias[c];
         for (int k = 0; k < d->in; k++)
-            q->weight[row + (size_t)k] = k == col ? 0 : (int8_t)quantize(d->weight[row + (size_t)k], (struct qparams){scale[c], 0, -127, 127});
+            q->weight[row + (size_t)k] = k == col ? 0 : (int8_t)quantize(d->weight[row + (size_t)k], p);
         if (col >= 0) q->outlier_weight[c] = half_from_float(d->weight[row + (size_t)col]);
     }
 }
@@ -323,17 +326,21 @@ static bool add_ways(struct pitfalls *p, struct table *t, const struct case_k *c
     struct measurement *ends = aligned_array(2 * WAYS, sizeof *ends, err); /* [WAYS][k = 1, k = 100] */
     bool ok = ends != NULL;
     for (int i = 0; ok && i < WAYS; i++) /* per tensor and per channel in turn, one repair after another */
-        ok = add_way(p, t, cases, (struct way){.per_channel = i % 2, .repair = (enum repair)(i / 2)}, &ends[2 * i], &ends[2 * i + 1], err);
+        ok = add_way(p, t, cases, (struct way){.per_channel = i % 2, .repair = (enum repair)(i / 2)}, &ends[2 * i],
+                     &ends[2 * i + 1], err);
     for (int i = 1; ok && i < WAYS; i++) {
         char how[96];
         snprintf(how, sizeof how, "%s%s%s", scheme_names[i % 2 ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR], i / 2 ? ", " : "",
                  i / 2 ? repair_names[i / 2] : "");
         if (i == 1 || i % 2 == 0)
-            summarise(p, "outlier", negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor", how, &ends[0], &ends[1], &ends[2 * i + 1]);
+            summarise(p, "outlier",
+                      negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor", how,
+                      &ends[0], &ends[1], &ends[2 * i + 1]);
     }
     if (ok)
-        table_note(&p->summary, "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
-                                "repaired for; clipping that ends above it has taken the outlier out of the network.",
+        table_note(&p->summary, "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what "
+                                "int8 is repaired for; clipping that ends above it has taken the outlier out of the "
+                                "network.",
                    negative ? "negative" : "positive", accuracy_percent(&cases[FACTORS - 1].evaluation));
     for (int i = 0; ends && i < 2 * WAYS; i++) measurement_free(&ends[i]);
     free(ends);
@@ -354,28 +361,32 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
     int l = outlier_layer(p->fp32);
     const struct dense *d = &p->fp32->layer[l];
     size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
-    table_note(t, "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times the error); "
-                  "per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
-    table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most negative weight of "
-                  "that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and makes no activation larger, so what "
-                  "is lost beyond the fp32 network with the same outlier is what the scale costs, and clipping the weight takes little away.",
+    table_note(t, "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
+                  "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
+    table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most "
+                  "negative weight of that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and "
+                  "makes no activation larger, so what is lost beyond the fp32 network with the same outlier is what the "
+                  "scale costs, and clipping the weight takes little away.",
                LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
-    table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its size: the "
-                  "fp32 network changes, its neuron's activation grows with k and stretches the activation scale of that layer for "
-                  "all neurons (per-channel weights do not help against that), and clipping it is another network.",
+    table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its "
+                  "size: the fp32 network changes, its neuron's activation grows with k and stretches the activation scale "
+                  "of that layer for all neurons (per-channel weights do not help against that), and clipping it is another "
+                  "network.",
                l + 1, (double)d->weight[highest], highest / in, highest % in);
-    table_note(t, "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of the "
-                  "same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier; activations are "
-                  "calibrated anew for each.");
+    table_note(t, "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with "
+                  "k = 1 of the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same "
+                  "outlier; activations are calibrated anew for each.");
     note_paired(t, "the fp32 network with the same outlier");
-    table_note(t, "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing happens. The "
-                  "least squared error does not clip a large outlier to the size of the others either: losing it would cost more "
-                  "than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest in int8 with a scale for each image.",
+    table_note(t, "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
+                  "happens. The least squared error does not clip a large outlier to the size of the others either: losing "
+                  "it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest "
+                  "in int8 with a scale for each image.",
                d->in);
 }
 
 bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"weights", "k", "granularity", "repair", "arithmetic", "weight_scale", "scale_ratio",
+    static const char *const columns[] = {"weights", "k", "granularity", "repair", "arithmetic", "weight_scale",
+                                          "scale_ratio",
                                           "error_rms", "error_ratio", "own_row_error_ratio", "other_rows_error_ratio",
                                           "fp32_accuracy_percent", NETWORK_COLUMNS};
     table_init(t, "Pitfall: an outlier weight", columns, 12 + NETWORK_COLUMN_COUNT);

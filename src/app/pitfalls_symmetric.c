@@ -52,8 +52,8 @@ static void add_name_cells(struct table *t, int bits, bool symmetric) {
     table_text(t, "%s", symmetric ? "symmetric" : "asymmetric");
 }
 
-static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool symmetric, int l, const struct measurement *m,
-                           double rounding) {
+static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool symmetric, int l,
+                           const struct measurement *m, double rounding) {
     int codes = 1 << bits, used = histogram_used(&m->histogram[l]);
     add_name_cells(t, bits, symmetric);
     table_text(t, "fc%d", l);
@@ -69,7 +69,8 @@ static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool
     add_empty_cells(t, NETWORK_COLUMN_COUNT);
 }
 
-static bool add_network(struct pitfalls *p, struct table *t, int bits, bool symmetric, struct measurement *m, struct error *err) {
+static bool add_network(struct pitfalls *p, struct table *t, int bits, bool symmetric, struct measurement *m,
+                        struct error *err) {
     struct qmlp q;
     double rounding[MLP_MAX_LAYERS + 1];
     if (!build(p, bits, symmetric, &q, err)) return false;
@@ -103,15 +104,17 @@ bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
                                           "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db",
                                           "output_sqnr_db", NETWORK_COLUMNS};
     table_init(t, "Pitfall: symmetric activations after ReLU", columns, 12 + NETWORK_COLUMN_COUNT);
-    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or 6 dB of "
-                  "rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits give the very network of asymmetric codes of n - 1.");
-    table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden layers change. "
-                  "never_used: codes that no test image gives. effective_bits: log2 of the codes that are used. entropy_bits: information "
-                  "in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less than the bit. rounding_sqnr_db: fp32 "
-                  "activations rounded to these codes, nothing else; output_sqnr_db: the integer engine's codes, with the error of all "
-                  "layers up to there.");
+    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or "
+                  "6 dB of rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits "
+                  "give the very network of asymmetric codes of n - 1.");
+    table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden "
+                  "layers change. never_used: codes that no test image gives. effective_bits: log2 of the codes that are "
+                  "used. entropy_bits: information in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less "
+                  "than the bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: "
+                  "the integer engine's codes, with the error of all layers up to there.");
     note_paired(t, "fp32");
-    if (p->fp32->shape.layers == 1) table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to lose.");
+    if (p->fp32->shape.layers == 1) table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to "
+                                                  "lose.");
     for (int i = 0; i < BIT_WIDTHS; i++)
         if (!add_width(p, t, bit_widths[i], err)) return false;
     return true;

@@ -28,9 +28,11 @@ static int check(const struct trace_options *given, const struct model *model, c
                  const struct split *test, int *layer, int *neuron) {
     const char *path = given->o.files[0];
     if (model->kind != MODEL_INT8)
-        return usage_error(&given->o, "%s: expected a model that runs in integers, found \"%s\"", path, arithmetic_name(model));
+        return usage_error(&given->o, "%s: expected a model that runs in integers, found \"%s\"", path,
+                           arithmetic_name(model));
     if (given->fp32 && fp32->kind != MODEL_FP32 && fp32->kind != MODEL_CODED)
-        return usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32, arithmetic_name(fp32));
+        return usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32,
+                           arithmetic_name(fp32));
     if (given->fp32 && memcmp(&model->shape, &fp32->shape, sizeof model->shape) != 0)
         return usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, path);
     if ((size_t)given->image >= test->count)
@@ -80,14 +82,15 @@ static bool print_worksheet(const struct trace *t, const struct trace_page *page
         if (ok) fputs(key, out.stream);
         ok = ok && out_file_commit(&out, err);
     } else if (ok) {
-        printf("\n8< - - - - - - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - - - - - - -\n\n%s", key);
+        printf("\n8< - - - - - - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - - - - - - -\n\n%s",
+               key);
     }
     free(key);
     return ok;
 }
 
-static bool report(const struct trace *t, const struct trace_options *given, const struct dataset *data, struct provenance *p,
-                   struct error *err) {
+static bool report(const struct trace *t, const struct trace_options *given, const struct dataset *data,
+                   struct provenance *p, struct error *err) {
     struct trace_page page = {given->o.files[0], given->fp32, data->name, p->facts[0].value, given->row};
     struct table table;
     table_init(&table, "One image, one path, every number", trace_columns, TRACE_COLUMNS);
@@ -109,14 +112,17 @@ static int run(const struct trace_options *given, struct provenance *p) {
     struct dataset data = {0};
     struct trace t = {0};
     struct error err;
+    const struct mlp_shape *shape = &model.shape;
     int layer = -1, neuron = 0, status = EXIT_FAILED;
-    bool ok = model_read(given->o.files[0], &model, NULL, &err) && (!given->fp32 || model_read(given->fp32, &fp32, NULL, &err)) &&
+    bool ok = model_read(given->o.files[0], &model, NULL, &err) &&
+              (!given->fp32 || model_read(given->fp32, &fp32, NULL, &err)) &&
               dataset_load(given->source, &data, &err);
     if (ok) {
         status = check(given, &model, &fp32, &data.test, &layer, &neuron);
         if (status == EXIT_DONE)
-            ok = split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], given->source, &err) &&
-                 trace_make(&model.qmlp, given->fp32 ? &fp32.mlp : NULL, &data.test, (size_t)given->image, layer, neuron, &t, &err) &&
+            ok = split_fits(&data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err) &&
+                 trace_make(&model.qmlp, given->fp32 ? &fp32.mlp : NULL, &data.test, (size_t)given->image, layer, neuron,
+                            &t, &err) &&
                  report(&t, given, &data, p, &err);
     }
     if (!ok) status = report_error(&err);
@@ -130,17 +136,21 @@ static int run(const struct trace_options *given, struct provenance *p) {
 int command_trace(int argc, char **argv) {
     struct trace_options given = {
         .o = {.command = argv[0], .arguments = "QMODEL",
-              .what = "Follows one test image through the integer engine, along one neuron of each layer: byte, code, product,\n"
-                      "sum, bias, multiplier, rounding, code, down to the logit. Without --neuron, the path of the winning logit."},
+              .what = "Follows one test image through the integer engine, along one neuron of each layer: byte, code,\n"
+                      "product, sum, bias, multiplier, rounding, code, down to the logit. Without\n"
+                      "--neuron, the path of the winning logit."},
         .source = "data/mnist", .row = -1};
     option_int(&given.o, "image", &given.image, 0, 10000000, "which test image, from 0");
-    option_text(&given.o, "neuron", "L:J", &given.neuron, "lead the path through neuron J of layer L; layers from 1, neurons from 0");
+    option_text(&given.o, "neuron", "L:J", &given.neuron,
+                "lead the path through neuron J of layer L; layers from 1, neurons from 0");
     option_int(&given.o, "row", &given.row, -1, 4095, "the pixel row shown in full; -1: the one that adds most");
     option_text(&given.o, "fp32", "MODEL", &given.fp32, "show what this fp32 model has for each number");
     option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
-    option_flag(&given.o, "worksheet", &given.worksheet, "leave blanks for a class; the key is printed below, or goes to --key");
+    option_flag(&given.o, "worksheet", &given.worksheet,
+                "leave blanks for a class; the key is printed below, or goes to --key");
     option_text(&given.o, "key", "FILE", &given.key, "of --worksheet: where the answers go");
-    option_text(&given.o, "results", "DIR", &given.results, "also write trace.txt, .md and .csv there, or worksheet.txt and worksheet-key.txt");
+    option_text(&given.o, "results", "DIR", &given.results,
+                "also write trace.txt, .md and .csv there, or worksheet.txt and worksheet-key.txt");
     option_flag(&given.o, "json", &given.json, "print every number as JSON");
     int status = options_parse(&given.o, argc, argv, 1, 1);
     if (status != OPTIONS_GO_ON) return status;

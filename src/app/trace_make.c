@@ -88,8 +88,8 @@ static bool check(const struct trace *t, struct error *err) {
         const struct trace_layer *n = &t->layer[l];
         if (n->code != t->codes[l + 1][n->neuron] || n->folded + n->raw != n->acc ||
             n->folded != t->q->layer[l].folded_bias[n->neuron])
-            return fail(err, "image %zu, fc%d neuron %d: code %d by hand, %d by the integer engine", t->image, l + 1, n->neuron,
-                        n->code, t->codes[l + 1][n->neuron]);
+            return fail(err, "image %zu, fc%d neuron %d: code %d by hand, %d by the integer engine", t->image, l + 1,
+                        n->neuron, n->code, t->codes[l + 1][n->neuron]);
     }
     return true;
 }

@@ -115,7 +115,8 @@ static void print_groups(struct page *p, int l, int chosen) {
     const struct trace_layer *n = &p->t->layer[l];
     int group = trace_group(p->t, l);
     int32_t running = 0;
-    if (l == 0) fprintf(p->out, "\n  b. Every pixel row with ink: how many pixels, what they add together.\n  %5s %*s %4s %11s %11s\n",
+    if (l == 0) fprintf(p->out, "\n  b. Every pixel row with ink: how many pixels, what they add together.\n"
+                                "  %5s %*s %4s %11s %11s\n",
                         "row", p->t->cols > 64 ? 0 : p->t->cols + 3, "", "ink", "sum", "running sum");
     else fprintf(p->out, "\n  b. All %d inputs: how many are not 0, what they add together.\n  %14s %4s %11s %11s\n", n->in,
                  "inputs", "on", "sum", "running sum");
@@ -126,7 +127,8 @@ static void print_groups(struct page *p, int l, int chosen) {
 /* ---- from the sum to the code ----------------------------------------------------------------------------------- */
 
 /* "  NAME   integer   real   fp32   NOTE": an empty text and a NAN leave their column empty. */
-static void print_step(struct page *p, const char *name, const char *integer, const char *real, double fp32, const char *note) {
+static void print_step(struct page *p, const char *name, const char *integer, const char *real, double fp32,
+                       const char *note) {
     fprintf(p->out, "  %-36s %20s %13s", name, integer, real);
     if (p->t->fp32 && !isnan(fp32)) fprintf(p->out, " %12.6f", fp32);
     fprintf(p->out, "%s%s\n", *note ? "   " : "", note);
@@ -145,10 +147,12 @@ static const char *real_of(struct page *p, const struct trace_layer *n, int32_t 
 static void print_folding(struct page *p, const struct trace_layer *n) {
     char text[64];
     if (n->z_x == 0) {
-        fprintf(p->out, "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q itself.)\n");
+        fprintf(p->out, "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
+                        "itself.)\n");
         return;
     }
-    fprintf(p->out, "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the same acc.\n");
+    fprintf(p->out, "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
+                    "same acc.\n");
     snprintf(text, sizeof text, "= %d - %d * %d", n->bias, n->z_x, n->weight_sum);
     print_step(p, "folded bias b_q - z_x sum w_q", answer(p, true, "%d", n->folded), "", NAN, text);
     print_step(p, "+ sum of x_q w_q", answer(p, false, "%d", n->raw), "", NAN, "");
@@ -172,17 +176,19 @@ static void print_requantize(struct page *p, const struct trace_layer *n, bool l
     snprintf(clamp, sizeof clamp, "= y_q, clamped to [%d, %d]%s", n->y_min, n->y_max, last ? "" : ": ReLU");
     fprintf(p->out, "\n  d. Back to 8 bits: eq. 6, y_q = clamp(z_y + round(acc M)), M = s_x s_w / s_y = %.9g.\n",
             (double)n->s_x * (double)n->s_w / (double)n->s_y);
-    fprintf(p->out, "     In integers M = m / 2^right, m = %d, right = %d (eq. 6: shift = 31 - right = %d).\n", n->by.m, n->by.right,
-            31 - n->by.right);
+    fprintf(p->out, "     In integers M = m / 2^right, m = %d, right = %d (eq. 6: shift = 31 - right = %d).\n", n->by.m,
+            n->by.right, 31 - n->by.right);
     print_step_head(p, "s_y (y_q-z_y)");
     print_step(p, "acc m, 64 bits", answer(p, true, "%lld", (long long)n->product), "", NAN, "");
     print_step(p, "+ half: 2^(right - 1)", answer(p, false, "%lld", (long long)1 << (n->by.right - 1)), "", NAN, "");
-    print_step(p, ">> right: rounded once, ties up", answer(p, true, "%lld", (long long)n->rounded), "", NAN, p->key ? "" : exact);
+    print_step(p, ">> right: rounded once, ties up", answer(p, true, "%lld", (long long)n->rounded), "", NAN,
+               p->key ? "" : exact);
     print_step(p, "+ z_y", answer(p, false, "%d", n->z_y), "", NAN, "");
     const char *code = answer(p, true, "%d", n->code), *real = answer(p, true, "%.6f", y);
     print_step(p, clamp, code, real, n->fp32_y, n->rounded + n->z_y != n->code && !p->key ? "cut off" : "");
     if (n->fp32_x && !p->key)
-        fprintf(p->out, "  What int8 is off by here: %+.6f, %.2f steps of s_y.\n", y - n->fp32_y, fabs(y - n->fp32_y) / (double)n->s_y);
+        fprintf(p->out, "  What int8 is off by here: %+.6f, %.2f steps of s_y.\n", y - n->fp32_y,
+                fabs(y - n->fp32_y) / (double)n->s_y);
 }
 
 static void print_layer(struct page *p, int l, int row) {
@@ -209,14 +215,16 @@ static void print_logits(struct page *p) {
     fprintf(p->out, "\n==== all logits ====\n");
     fprintf(p->out, "  %5s %9s %12s%s\n", "class", "y_q", "real", t->fp32 ? "         fp32" : "");
     for (int j = 0; j < t->q->shape.widths[last]; j++) {
+        double real = (double)dequantize(t->codes[last][j], t->q->activation[last]);
         fprintf(p->out, "  %5d %9s %12s", j, answer(p, j == neuron, "%d", t->codes[last][j]),
-                p->key && j == neuron ? "" : answer(p, false, "%.6f", (double)dequantize(t->codes[last][j], t->q->activation[last])));
+                p->key && j == neuron ? "" : answer(p, false, "%.6f", real));
         if (t->fp32) fprintf(p->out, " %12.6f", (double)t->fp32_ws.activation[last][j]);
         fprintf(p->out, "%s\n", !p->key && j == t->predicted ? "  <- the highest" : "");
     }
     fprintf(p->out, "  predicted: %s   label: %d   %s\n", answer(p, true, "%d", t->predicted), t->label,
             p->key ? "" : t->predicted == t->label ? "right" : "wrong");
-    if (t->ties && !p->key) fprintf(p->out, "  Two or more classes share the highest code: the lowest class is taken (eq. 7).\n");
+    if (t->ties && !p->key)
+        fprintf(p->out, "  Two or more classes share the highest code: the lowest class is taken (eq. 7).\n");
 }
 
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key) {
@@ -224,10 +232,12 @@ void trace_print(const struct trace *t, const struct trace_page *page, FILE *out
     int last = t->q->shape.layers;
     fprintf(out, "%s: test image %zu of %s, a %d\n", page->model, t->image, page->data, t->label);
     fprintf(out, "The path:  pixels");
-    for (int l = 0; l < last; l++) fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", t->layer[l].neuron);
+    for (int l = 0; l < last; l++)
+        fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", t->layer[l].neuron);
     fprintf(out, "\n");
     if (page->fp32) fprintf(out, "fp32: the same quantities in %s\n", page->fp32);
-    if (key) fprintf(out, "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
+    if (key)
+        fprintf(out, "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
     if (key) fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);
