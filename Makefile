@@ -40,7 +40,7 @@ FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(ca
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
   $(call option,calibration,$(CALIBRATION)))
 
-.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan valgrind format clean
+.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan valgrind clean
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
@@ -59,7 +59,7 @@ $(BUILD)/config.mk: scripts/install_deps.sh
 	@mkdir -p $(@D)
 	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" > $@
 	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >> $@
-ifneq ($(or $(filter-out help clean data format,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+ifneq ($(or $(filter-out help clean data,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
 include $(BUILD)/config.mk
 endif
 
@@ -151,9 +151,6 @@ asan: ## the whole suite under AddressSanitizer and UBSan
 valgrind: all ## the exercise on the built-in digits under memcheck: minutes
 	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 \
 	  $(BUILD)/mnistq exercise --data digits --results $(BUILD)/valgrind
-
-format: ## clang-format every source
-	clang-format -i $(shell git ls-files '*.c' '*.h')
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

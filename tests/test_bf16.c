@@ -287,7 +287,8 @@ static void check_counts(const struct bf16_mlp *b, int threads, struct rng *rng)
         bf16_mlp_forward_ref(b, images, n, expected);
         bf16_mlp_forward(b, images, n, &ws, logits);
         if (memcmp(logits, expected, size) != 0)
-            fail_msg("%s: a network of %d inputs, %zu images on %d threads", b->kernel->name, b->shape.widths[0], n, threads);
+            fail_msg("%s: a network of %d inputs, %zu images on %d threads", b->kernel->name, b->shape.widths[0], n,
+                     threads);
         free(images);
         free(logits);
         free(expected);

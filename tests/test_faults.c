@@ -142,7 +142,8 @@ static void every_fault_gives_other_codes_than_every_other(void **state) {
     for (const struct fault *f = faults; f->name; f++) prints[count++] = fingerprint(f->name);
     for (int i = 0; i < count; i++)
         for (int j = 0; j < i; j++)
-            if (memcmp(prints[i], prints[j], PRINT) == 0) fail_msg("%s cannot be told from %s", faults[i].name, faults[j].name);
+            if (memcmp(prints[i], prints[j], PRINT) == 0)
+                fail_msg("%s cannot be told from %s", faults[i].name, faults[j].name);
     for (int i = 0; i < count; i++) free(prints[i]);
 }
 
@@ -153,7 +154,8 @@ static void a_fault_in_one_layer_leaves_the_others_right(void **state) {
     make_kind(ASYMMETRIC, &q);
     random_bytes(11, 255, images, sizeof images);
     struct faults_workspace right = run(&q, "none", FAULTS_ALL_LAYERS, images, IMAGES);
-    struct faults_workspace first = run(&q, "truncation", 0, images, IMAGES), last = run(&q, "truncation", 1, images, IMAGES);
+    struct faults_workspace first = run(&q, "truncation", 0, images, IMAGES),
+                            last = run(&q, "truncation", 1, images, IMAGES);
     assert_memory_not_equal(first.codes[1], right.codes[1], IMAGES * HIDDEN);
     qlinear_ref(&q.layer[1], first.codes[1], IMAGES, y);
     assert_memory_equal(first.codes[2], y, sizeof y);
@@ -330,7 +332,9 @@ static void offsets_are_the_same_on_every_image(void **state) {
         for (int c = 0; c < HIDDEN; c++) {
             int32_t offset = sum_with(&q, "no-zero-point", c, images) - right_sum(&q.layer[0], c, images);
             for (int i = 0; i < IMAGES; i++)
-                assert_int_equal(sum_with(&q, "no-zero-point", c, images + i * INPUTS) - right_sum(&q.layer[0], c, images + i * INPUTS), offset);
+                assert_int_equal(sum_with(&q, "no-zero-point", c, images + i * INPUTS) -
+                                     right_sum(&q.layer[0], c, images + i * INPUTS),
+                                 offset);
             moved += offset != 0;
             biases += fault_find("bias-scale")->steps.bias(&q, 0, c) != q.layer[0].bias[c];
         }
@@ -452,7 +456,8 @@ static void cut_codes_are_counted(void **state) {
     size_t cut = 0;
     for (int i = 0; i < IMAGES; i++)
         for (int c = 0; c < HIDDEN; c++)
-            cut += multiplier_apply(right_sum(&q.layer[0], c, ws.codes[0] + i * INPUTS) + q.layer[0].bias[c], q.layer[0].multiplier[c]) > 255;
+            cut += multiplier_apply(right_sum(&q.layer[0], c, ws.codes[0] + i * INPUTS) + q.layer[0].bias[c],
+                                    q.layer[0].multiplier[c]) > 255;
     assert_int_equal(ws.cut[1], cut);
     assert_true(cut > 0 && cut < IMAGES * HIDDEN);
     faults_workspace_free(&ws);

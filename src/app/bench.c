@@ -183,7 +183,8 @@ static bool bench_models(const struct bench_run *run, char **paths, int model_co
     int most = model_count * run->batches.count * levels, largest = 1;
     struct model *models = aligned_array((size_t)model_count, sizeof *models, err);
     struct bench_case *cases = aligned_array((size_t)most, sizeof *cases, err);
-    for (int i = 0; i < run->batches.count; i++) largest = run->batches.values[i] > largest ? run->batches.values[i] : largest;
+    for (int i = 0; i < run->batches.count; i++)
+        largest = run->batches.values[i] > largest ? run->batches.values[i] : largest;
     size_t total;
     uint8_t *images = enough_images(test, (size_t)largest, &total, err);
     bool ok = models && cases && images;
@@ -222,8 +223,10 @@ static bool run_bench(const struct bench_run *run, char **paths, int count, stru
     if (one.bf16_name)
         table_note(t, "bf16: %s %.0f GFLOP/s on one thread, %.0f on %d.", one.bf16_name, one.bf16_flops / 1e9,
                    every.bf16_flops / 1e9, all);
-    table_note(t, "median of the runs, spread from the 10th to the 90th percentile; of_peak: against the peak loop run just before "
-                  "on as many threads, int8 and bf16 products each against their instruction, the rest against fp32. A batch of 1 runs 100 times as often.");
+    table_note(
+        t, "median of the runs, spread from the 10th to the 90th percentile; of_peak: against the peak loop run just before "
+           "on as many threads, int8 and bf16 products each against their instruction, the rest against fp32. A batch of 1 "
+           "runs 100 times as often.");
     bool ok = bench_models(run, paths, count, &data.test, t, err);
     if (ok && run->training) ok = bench_training(&data, 1, t, err) && (all == 1 || bench_training(&data, all, t, err));
     ok = ok && table_save(t, p, run->results, "bench", err);
@@ -232,11 +235,14 @@ static bool run_bench(const struct bench_run *run, char **paths, int count, stru
 }
 
 int command_bench(int argc, char **argv) {
-    static const char *const columns[] = {"model", "arithmetic", "batch", "threads", "runs", "images_per_second", "spread_percent",
-                                          "gops", "of_peak_percent", "p50_us", "p99_us"};
-    struct options o = {.command = argv[0], .arguments = "MODEL...",
-                        .what = "Times models on the test images at several batch sizes, on one thread and on all, and training, as\n"
-                                "fractions of the machine's peak in the same run. Writes the table bench to --results."};
+    static const char *const columns[] = {
+        "model",          "arithmetic", "batch",           "threads", "runs",  "images_per_second",
+        "spread_percent", "gops",       "of_peak_percent", "p50_us",  "p99_us"};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "MODEL...",
+        .what = "Times models on the test images at several batch sizes, on one thread and on all, and training, as\n"
+                "fractions of the machine's peak in the same run. Writes the table bench to --results."};
     struct bench_run run = defaults;
     bool json = false, no_training = false;
     option_data(&o, &run.source, "folder with the four IDX files, or the built-in digits");

@@ -127,8 +127,10 @@ static bool draw(const char *folder, double gops[KINDS][WIDTHS][BATCHES], struct
     for (int w = 0; w < WIDTHS; w++)
         fprintf(f, "<text x='%.1f' y='%d' text-anchor='middle'>%d</text>\n", x_of(widths[w]), HIGH - BOTTOM + 18, widths[w]);
     for (double g = 1; g <= 1000; g *= 10)
-        fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
-                LEFT, WIDE - RIGHT, y_of(g), y_of(g), LEFT - 8, y_of(g) + 4, g);
+        fprintf(
+            f,
+            "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
+            LEFT, WIDE - RIGHT, y_of(g), y_of(g), LEFT - 8, y_of(g) + 4, g);
     fprintf(f, "<text x='%d' y='%d'>billion operations a second, one thread (log scale)</text>\n", LEFT, TOP - 16);
     fprintf(f, "<text x='%d' y='%d'>hidden neurons of a 784-H-H-10 network</text>\n", LEFT + 150, HIGH - 14);
     for (int kind = 0; kind < KINDS; kind++)

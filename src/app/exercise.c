@@ -34,11 +34,14 @@ static void add_notes(struct table *t, const struct exercise *e, const struct da
                mlp_parameter_count(&e->models[0].shape), e->training.seconds, e->training.loss);
     table_note(t, "change: accuracy against fp32, in points. changed, fixed, broken: predictions against fp32 on the same "
                   "images (wrong to right is fixed, right to wrong is broken).");
-    table_note(t, "images per second: batches of 1000 on one thread, median of 21 runs that take turns; speed: the ratio to fp32.");
+    table_note(
+        t, "images per second: batches of 1000 on one thread, median of 21 runs that take turns; speed: the ratio to fp32.");
     for (int i = 1; i < e->count; i++)
         table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
                    granularity_name(&e->models[i]), e->evaluations[i].ties);
-    if (e->saturated) table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.", e->saturated);
+    if (e->saturated)
+        table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
+                   e->saturated);
 }
 
 static bool fill(struct table *t, const struct exercise *e, const struct dataset *data, struct error *err) {
@@ -75,9 +78,11 @@ int command_exercise(int argc, char **argv) {
     static const char *const columns[] = {"format",   "granularity", "arithmetic",       "file_bytes",     "ratio",
                                           "correct",  "n",           "accuracy_percent", "standard_error", "change",
                                           "changed",  "fixed",       "broken",           "images_per_second", "speed"};
-    struct options o = {.command = argv[0], .arguments = "",
-                        .what = "Trains, calibrates, converts to int8, runs all in their own arithmetic, and writes the tables\n"
-                                "exercise, layers, confusion and the picture changed.png to --results, the models to its models/."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "",
+        .what = "Trains, calibrates, converts to int8, runs all in their own arithmetic, and writes the tables\n"
+                "exercise, layers, confusion and the picture changed.png to --results, the models to its models/."};
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
     const char *source = "data/mnist", *results = NULL;
@@ -85,7 +90,8 @@ int command_exercise(int argc, char **argv) {
     quantization.scheme = SCHEMES;
     option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
     option_results(&o, &results, "folder for the tables");
-    option_choice(&o, "scheme", &quantization.scheme, scheme_choices, SCHEMES + 1, "weight scales: one per output row, or per layer");
+    option_choice(&o, "scheme", &quantization.scheme, scheme_choices, SCHEMES + 1,
+                  "weight scales: one per output row, or per layer");
     training_options(&o, &training);
     quantization_options(&o, &quantization);
     option_flag(&o, "json", &json, "print the table as JSON");
@@ -98,6 +104,7 @@ int command_exercise(int argc, char **argv) {
     provenance_command(&p);
     bool ok = run(source, results, &training, &quantization, &t, &p, &err);
     status = report_table(&t, &p, json, ok, &err);
-    if (ok && !json) printf("\nWritten to %s: exercise, layers and confusion as .md and .csv, changed.png, models/\n", results);
+    if (ok && !json)
+        printf("\nWritten to %s: exercise, layers and confusion as .md and .csv, changed.png, models/\n", results);
     return status;
 }

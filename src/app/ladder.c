@@ -52,12 +52,15 @@ static void add_notes(struct table *t, const struct ladder_run *run, const struc
     table_note(t, "%s. Arithmetic says what ran: \"integer\" rungs compute with codes from pixels to logits; \"fp32 after "
                   "decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
                   "stored bf16 (AVX512-BF16); never compare their speeds without that column.", shape);
-    table_note(t, "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read back "
-                  "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
-    table_note(t, "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "
-                  "on one thread, batch 1000, as a ratio to fp32 in the same run.");
-    table_note(t, "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the last "
-                  "of a row may be shorter). QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
+    table_note(
+        t, "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read back "
+           "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
+    table_note(
+        t, "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "
+           "on one thread, batch 1000, as a ratio to fp32 in the same run.");
+    table_note(t,
+               "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the last "
+               "of a row may be shorter). QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
                run->options.images, run->options.calibration, run->options.group, run->options.qat_epochs,
                run->options.qat_epochs == 1 ? "" : "s");
     for (int i = 0; i < fp32->shape.layers; i++)
@@ -167,10 +170,38 @@ static bool run_seeds(struct ladder_run *run, const struct dataset *data, struct
     return ok;
 }
 
+/* The rung that a method has to beat: round to nearest in the same format. NULL for other kinds of rungs. */
+static const struct rung *rtn_of(const struct rung *r) {
+    if (r->kind != RUNG_CODED || r->how == METHOD_RTN || r->how == METHOD_RTN_MSE) return NULL;
+    for (int i = 0; i < rung_count; i++)
+        if (rungs[i].kind == RUNG_CODED && rungs[i].how == METHOD_RTN && rungs[i].block == r->block &&
+            strcmp(rungs[i].format, r->format) == 0)
+            return &rungs[i];
+    return NULL;
+}
+
+/* Whether GPTQ and AWQ do what their papers claim: a lower output error in every layer, and with it a higher accuracy. */
+static void note_claims(struct table *t, const struct ladder_run *run, const struct rung_sums *sums) {
+    for (int i = 0; i < rung_count; i++) {
+        const struct rung *rtn = rtn_of(&rungs[i]);
+        if (!rtn) continue;
+        const struct rung_sums *ours = &sums[i], *base = &sums[rtn - rungs];
+        double gain = (ours->accuracy - base->accuracy) / ours->n, lost = -base->change / base->n;
+        int layers = 0, better = 0;
+        for (; layers < MLP_MAX_LAYERS && base->output_error[layers] > 0; layers++)
+            better += ours->output_error[layers] < base->output_error[layers];
+        char format[64];
+        rung_format(&rungs[i], &run->options, format, sizeof format);
+        table_note(t, "%s, %s against round to nearest: output error lower in %d of %d layers; accuracy %+.3f points, where "
+                      "round to nearest had lost %.3f%s.", format, rungs[i].method, better, layers, gain, lost,
+                   gain > 0 ? "" : ": in accuracy the method's claim does not show here");
+    }
+}
+
 /* Mean and spread over the seeds, and the layers' output errors, which tell methods apart where accuracy cannot. */
 static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sums, const struct provenance *p,
                        struct error *err) {
-    static const char *const columns[] = {"format", "method", "bits_per_weight", "sqnr_db", "mean_accuracy", "sd",
+    static const char *const columns[] = {"format", "method", "bits_per_weight", "weight_sqnr_db", "mean_accuracy", "sd",
                                           "mean_change", "fc1_output_error", "fc2_output_error", "fc3_output_error"};
     struct table t;
     char format[64], title[128];
@@ -191,6 +222,7 @@ static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sum
     }
     table_note(&t, "output error: sum of squares of (W - W_hat) x over the test images and outputs of a layer, relative to "
                    "that of W x, with x from the fp32 network; what GPTQ and AWQ set out to lower. Mean over the seeds.");
+    note_claims(&t, run, sums);
     char name[128];
     snprintf(name, sizeof name, "%.100s-seeds", run->name);
     bool ok = table_save(&t, p, run->results, name, err);
@@ -234,11 +266,13 @@ static bool run(struct ladder_run *run, const char *model, struct table *t, stru
 
 int command_ladder(int argc, char **argv) {
     static const char *const columns[] = {"format", "method", "arithmetic", "bits_per_weight", "file_bytes", "ratio",
-                                          "sqnr_db", "error_percent", "accuracy_percent", "standard_error", "change",
+                                          "weight_sqnr_db", "weight_error_percent", "accuracy_percent", "standard_error", "change",
                                           "changed", "fixed", "broken", "seconds", "speed"};
-    struct options o = {.command = argv[0], .arguments = "[MODEL]",
-                        .what = "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
-                                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "[MODEL]",
+        .what = "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
+                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all."};
     struct ladder_run r = {.source = "data/mnist", .name = "ladder", .seeds = 5, .training = training_defaults(),
                            .options = {56, 4096, 512, 0.01, 6.0, 0.002, 1}};
     bool json = false;
@@ -246,10 +280,12 @@ int command_ladder(int argc, char **argv) {
     option_results(&o, &r.results, "folder for the tables");
     option_text(&o, "name", "NAME", &r.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
     option_int(&o, "seeds", &r.seeds, 1, 1000, "networks to train when no MODEL is given");
-    option_int(&o, "group", &r.options.group, 1, MLP_MAX_WIDTH, "weights of a group; 16, 28, 49, 56, 98, 112 and 196 divide 784");
+    option_int(&o, "group", &r.options.group, 1, MLP_MAX_WIDTH,
+               "weights of a group; 16, 28, 49, 56, 98, 112 and 196 divide 784");
     option_int(&o, "images", &r.options.images, 1, 1000000, "training images that GPTQ, AWQ and LLM.int8() look at");
     option_int(&o, "calibration", &r.options.calibration, 1, 1000000, "training images for the ranges of activations");
-    option_real(&o, "damping", &r.options.damping, 1e-6, 10, "GPTQ: share of the Hessian's mean diagonal that is added to it");
+    option_real(&o, "damping", &r.options.damping, 1e-6, 10,
+                "GPTQ: share of the Hessian's mean diagonal that is added to it");
     option_real(&o, "threshold", &r.options.threshold, 0.01, 1e6, "LLM.int8(): input columns that reach it stay fp16");
     option_int(&o, "qat-epochs", &r.options.qat_epochs, 1, 1000, "epochs of quantization-aware training");
     option_real(&o, "qat-rate", &r.options.qat_rate, 1e-8, 10, "its peak learning rate");

@@ -27,11 +27,15 @@ static double y_of(double accuracy) {
 static void draw_axes(FILE *f) {
     static const double bits[] = {2, 3, 4, 6, 8, 16, 32};
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++)
-        fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' stroke='#ddd'/><text x='%.1f' y='%d' text-anchor='middle'>%g</text>\n",
+        fprintf(f,
+                "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' stroke='#ddd'/><text x='%.1f' y='%d' "
+                "text-anchor='middle'>%g</text>\n",
                 x_of(bits[i]), x_of(bits[i]), TOP, HEIGHT - BOTTOM, x_of(bits[i]), HEIGHT - BOTTOM + 18, bits[i]);
     for (size_t i = 0; i < sizeof ticks / sizeof ticks[0]; i++)
-        fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
-                LEFT, WIDTH - RIGHT, y_of(ticks[i]), y_of(ticks[i]), LEFT - 8, y_of(ticks[i]) + 4, ticks[i]);
+        fprintf(
+            f,
+            "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
+            LEFT, WIDTH - RIGHT, y_of(ticks[i]), y_of(ticks[i]), LEFT - 8, y_of(ticks[i]) + 4, ticks[i]);
     fprintf(f, "<text x='%d' y='%d' text-anchor='middle'>bits per weight, all overhead counted (log scale)</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
     fprintf(f, "<text x='%d' y='%d'>test accuracy in percent (by the logarithm of the error)</text>\n", LEFT, TOP - 16);
@@ -68,8 +72,10 @@ static bool draw_method(FILE *f, const struct plot_point *points, int count, int
 bool ladder_plot(const char *path, const struct plot_point *points, int count, struct error *err) {
     struct out_file out;
     if (!out_file_open(&out, path, err)) return false;
-    fprintf(out.stream, "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' font-size='13'>\n"
-                        "<rect width='100%%' height='100%%' fill='white'/>\n", WIDTH, HEIGHT);
+    fprintf(out.stream,
+            "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' font-size='13'>\n"
+            "<rect width='100%%' height='100%%' fill='white'/>\n",
+            WIDTH, HEIGHT);
     draw_axes(out.stream);
     for (int i = 0, line = 0; i < count; i++) line += draw_method(out.stream, points, count, i, line);
     fprintf(out.stream, "</svg>\n");

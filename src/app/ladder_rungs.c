@@ -96,15 +96,16 @@ bool ladder_create(const struct dataset *data, const struct mlp *fp32, const str
     *out = (struct ladder){.data = data, .fp32 = fp32, .notes = notes, .options = options, .training = training};
     bool divides = false; /* before the files of an earlier run are written over */
     for (int i = 0; i < fp32->shape.layers; i++) divides = divides || fp32->shape.widths[i] % options->group == 0;
-    if (!divides) return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group, options->group);
+    if (!divides)
+        return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group, options->group);
     if ((size_t)options->images > data->train.count)
         return fail(err, "--images %d: there are only %zu training images", options->images, data->train.count);
     if ((size_t)training->validation >= data->train.count)
         return fail(err, "--validation %d: there are %zu training images", training->validation, data->train.count);
     struct quantization_recipe ranges = quantization_defaults();
     ranges.calibration = options->calibration;
-    if ((out->images = calibration_images(&data->train, options->images, err)) && calibrate_model(fp32, &data->train, &ranges, out->ranges, err) &&
-        make_test_grams(out, err))
+    if ((out->images = calibration_images(&data->train, options->images, err)) &&
+        calibrate_model(fp32, &data->train, &ranges, out->ranges, err) && make_test_grams(out, err))
         return true;
     ladder_free(out);
     return false;
@@ -278,7 +279,8 @@ static bool make_rung(const struct ladder *l, const struct rung *rung, const cha
     return false;
 }
 
-bool rung_run(const struct ladder *l, const struct rung *rung, const char *path, struct rung_result *out, struct error *err) {
+bool rung_run(const struct ladder *l, const struct rung *rung, const char *path, struct rung_result *out,
+              struct error *err) {
     *out = (struct rung_result){.sqnr_db = NAN, .error_percent = NAN};
     for (int i = 0; i < MLP_MAX_LAYERS; i++) out->output_error[i] = NAN;
     rung_format(rung, l->options, out->format, sizeof out->format);

@@ -189,7 +189,8 @@ static void derive_results(struct options *o) {
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
-        table[i] = (struct option){o->entries[i].name, o->entries[i].type == OPTION_FLAG ? no_argument : required_argument, NULL, i + 1000};
+        table[i] = (struct option){o->entries[i].name, o->entries[i].type == OPTION_FLAG ? no_argument : required_argument,
+                                   NULL, i + 1000};
     table[o->count] = (struct option){"help", no_argument, NULL, 999};
     opterr = 0;
     optind = 1;

@@ -198,7 +198,8 @@ bool quantize_with(const struct mlp *mlp, const struct range *ranges, bool per_c
     if (!convert(mlp, ranges, &config, out, &saturated, err)) return false;
     if (saturated == 0) return true;
     qmlp_free(out);
-    return fail(err, "%zu biases are beyond the 2^30 steps that the engine takes: this network has nothing to show", saturated);
+    return fail(err, "%zu biases are beyond the 2^30 steps that the engine takes: this network has nothing to show",
+                saturated);
 }
 
 bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err) {
@@ -209,7 +210,8 @@ bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err
             double step = (double)q->activation[l].scale * (double)p.scale;
             double bias = rint((double)mlp->layer[l].bias[c] / step);
             for (size_t k = 0; k < in; k++) q->layer[l].weight[row + k] = (int8_t)quantize(mlp->layer[l].weight[row + k], p);
-            if (!(fabs(bias) <= QLINEAR_MAX_BIAS)) return fail(err, "fc%d: bias %d is beyond the 2^30 steps that the engine takes", l + 1, c);
+            if (!(fabs(bias) <= QLINEAR_MAX_BIAS))
+                return fail(err, "fc%d: bias %d is beyond the 2^30 steps that the engine takes", l + 1, c);
             q->layer[l].bias[c] = (int32_t)bias;
         }
     return qmlp_finish(q, err);

@@ -14,7 +14,8 @@ enum { SIDE = 28, PIXELS = SIDE * SIDE };
 static bool load_model(const char *path, struct model *model, struct error *err) {
     if (!model_read(path, model, NULL, err)) return false;
     if (model->shape.widths[0] == PIXELS) return true;
-    return fail(err, "%s: takes %d pixels; a picture becomes %d x %d = %d", path, model->shape.widths[0], SIDE, SIDE, PIXELS);
+    return fail(err, "%s: takes %d pixels; a picture becomes %d x %d = %d", path, model->shape.widths[0], SIDE, SIDE,
+                PIXELS);
 }
 
 static void show_digit(const uint8_t *digit) {

@@ -103,7 +103,8 @@ int command_quantize(int argc, char **argv) {
     option_text(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
     option_choice(&o, "format", &r.target, target_names, TARGETS,
                   "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16: only the weights, nothing to calibrate");
-    option_choice(&o, "scheme", &r.recipe.scheme, scheme_names, SCHEMES, "int8: one weight scale per output row, or per layer");
+    option_choice(&o, "scheme", &r.recipe.scheme, scheme_names, SCHEMES,
+                  "int8: one weight scale per output row, or per layer");
     quantization_options(&o, &r.recipe);
     option_flag(&o, "json", &json, "print the activation scales as JSON");
     int status = options_parse(&o, argc, argv, 1, 1);

@@ -29,12 +29,14 @@ void training_options(struct options *o, struct training_recipe *r) {
     option_real(o, "rate", &r->rate, 1e-8, 10, "peak learning rate, after a linear warm-up and before a linear decay to 0");
     option_real(o, "warmup", &r->warmup, 0, 1, "share of all steps that the rate rises");
     option_real(o, "smoothing", &r->smoothing, 0, 0.9, "of the labels: each target gives this share to all classes alike");
-    option_int(o, "validation", &r->validation, 0, IDX_MAX_COUNT, "last training images to keep out of training, and to report accuracy on");
+    option_int(o, "validation", &r->validation, 0, IDX_MAX_COUNT,
+               "last training images to keep out of training, and to report accuracy on");
 }
 
 void quantization_options(struct options *o, struct quantization_recipe *r) {
     option_choice(o, "observer", &r->observer, observer_names, OBSERVER_KINDS, "how activation ranges are found");
-    option_choice(o, "activations", &r->activations, activation_names, 2, "zero point anywhere, or in the middle of the codes");
+    option_choice(o, "activations", &r->activations, activation_names, 2,
+                  "zero point anywhere, or in the middle of the codes");
     option_int(o, "calibration", &r->calibration, 1, IDX_MAX_COUNT, "training images to calibrate on");
 }
 

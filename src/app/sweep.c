@@ -111,8 +111,10 @@ int command_sweep(int argc, char **argv) {
     static const char *const columns[] = {"seed", "fp32_percent", "channel_percent", "channel_change",
                                           "channel_changed", "channel_fixed", "channel_broken", "tensor_percent",
                                           "tensor_change", "tensor_changed", "tensor_fixed", "tensor_broken"};
-    struct options o = {.command = argv[0], .arguments = "",
-                        .what = "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "",
+        .what = "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results."};
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
     const char *source = "data/mnist", *results = NULL;

@@ -128,7 +128,8 @@ bool st_is_dynamic(const struct st_file *file) {
 }
 
 /* How many columns of each layer stand apart. */
-static bool read_outlier_counts(const struct st_file *file, const struct mlp_shape *shape, int *outliers, struct error *err) {
+static bool read_outlier_counts(const struct st_file *file, const struct mlp_shape *shape, int *outliers,
+                                struct error *err) {
     char name[ST_NAME];
     for (int i = 0; i < shape->layers; i++) {
         const struct st_tensor *t = st_find(file, layer_tensor(name, i, "outlier_columns"));

@@ -280,7 +280,8 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
 /* The weights must be there, of the size that the shape asks for, before memory is taken for them. */
 static bool check_packed(const struct st_file *file, const struct mlp_shape *shape, int bits, struct error *err) {
     for (int i = 0; i < shape->layers; i++)
-        if (!st_expect(file, i, "weight", ST_U8, (size_t)shape->widths[i + 1], packed_bytes((size_t)shape->widths[i], bits), err))
+        if (!st_expect(file, i, "weight", ST_U8, (size_t)shape->widths[i + 1], packed_bytes((size_t)shape->widths[i], bits),
+                       err))
             return false;
     return true;
 }

@@ -166,7 +166,8 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
         double target_logit = (1 - (double)smoothing) * (double)logits[labels[i]] + (double)smoothing * logit_sum / classes;
         loss += log((double)sum) + (double)highest - target_logit; /* -sum target * log softmax, with no log(0) */
         for (int j = 0; j < classes; j++)
-            gradient[j] = (gradient[j] / sum - smoothing / (float)classes - (j == labels[i] ? 1 - smoothing : 0)) / (float)count;
+            gradient[j] =
+                (gradient[j] / sum - smoothing / (float)classes - (j == labels[i] ? 1 - smoothing : 0)) / (float)count;
     }
     return loss / count;
 }

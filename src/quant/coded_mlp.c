@@ -192,7 +192,8 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
     codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight); /* what the layers behind will see */
     for (int k = 0; layer->divisor && k < d->in; k++)
-        for (int c = 0; c < d->out; c++) d->weight[(size_t)c * (size_t)d->in + (size_t)k] /= float_from_half(layer->divisor[k]);
+        for (int c = 0; c < d->out; c++)
+            d->weight[(size_t)c * (size_t)d->in + (size_t)k] /= float_from_half(layer->divisor[k]);
     return true;
 }
 

@@ -136,8 +136,8 @@ bool qmlp_finish(struct qmlp *q, struct error *err) {
     int last = q->shape.layers;
     for (int i = 0; i <= last; i++)
         if (!usable_scale(q->activation[i].scale))
-            return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0", i == last ? "the output" : "the input of fc",
-                        i == last ? 0 : i + 1, (double)q->activation[i].scale);
+            return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0",
+                        i == last ? "the output" : "the input of fc", i == last ? 0 : i + 1, (double)q->activation[i].scale);
     for (int l = 0; l < last; l++) {
         struct qlinear *layer = &q->layer[l];
         const struct qparams *y = &q->activation[l + 1];

@@ -104,7 +104,8 @@ static void carve_workspace(struct qdynamic_workspace *ws, size_t widest) {
     ws->scale = block_take(&ws->block, (size_t)ws->capacity, sizeof(float));
 }
 
-bool qdynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct qdynamic_workspace *ws, struct error *err) {
+bool qdynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct qdynamic_workspace *ws,
+                               struct error *err) {
     size_t widest = 0;
     for (int i = 0; i <= shape->layers; i++)
         if ((size_t)shape->widths[i] > widest) widest = (size_t)shape->widths[i];

@@ -47,7 +47,8 @@ void qdynamic_finish(struct qdynamic *q);
 bool qdynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, const uint8_t *images, size_t count,
                       struct qdynamic *out, struct error *err);
 
-bool qdynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct qdynamic_workspace *ws, struct error *err);
+bool qdynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct qdynamic_workspace *ws,
+                               struct error *err);
 void qdynamic_workspace_free(struct qdynamic_workspace *ws);
 
 /* One batch, count <= ws->capacity: images [count][inputs] as bytes -> the logits [count][classes], in ws. */
