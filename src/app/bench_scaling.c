@@ -105,7 +105,7 @@ static bool fill(struct table *t, const uint8_t *images, double gops[KINDS][WIDT
     return ok;
 }
 
-enum { WIDE = 860, HIGH = 460, LEFT = 70, RIGHT = 190, TOP = 40, BOTTOM = 56 };
+enum { WIDE = 890, HIGH = 460, LEFT = 70, RIGHT = 220, TOP = 40, BOTTOM = 56 };
 
 static double x_of(double hidden) {
     return LEFT + (WIDE - LEFT - RIGHT) * log2(hidden / 64) / 6;

@@ -230,11 +230,19 @@ static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sum
     return ok;
 }
 
+/* What belongs on one line of the picture: training with 8, 4, 3 and 2 bits is one method. */
+static const char *line_of(const struct rung *r) {
+    if (r->kind == RUNG_QAT) return "QAT (integer)";
+    if (r->kind == RUNG_FP32) return "fp32";
+    if (r->kind == RUNG_STATIC) return "int8 static (integer)";
+    return r->method;
+}
+
 static bool save_plot(const struct ladder_run *run, const struct rung_sums *sums, struct error *err) {
     struct plot_point *points = aligned_array((size_t)rung_count, sizeof *points, err);
     if (!points) return false;
     for (int i = 0; i < rung_count; i++)
-        points[i] = (struct plot_point){rungs[i].method, sums[i].bits / sums[i].n, sums[i].accuracy / sums[i].n};
+        points[i] = (struct plot_point){line_of(&rungs[i]), sums[i].bits / sums[i].n, sums[i].accuracy / sums[i].n};
     char path[4096];
     snprintf(path, sizeof path, "%.3900s/%.100s.svg", run->results, run->name);
     bool ok = ladder_plot(path, points, rung_count, err);

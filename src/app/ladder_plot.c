@@ -8,10 +8,10 @@
 
 enum { WIDTH = 900, HEIGHT = 560, LEFT = 70, RIGHT = 250, TOP = 40, BOTTOM = 60 };
 
-static const double ticks[] = {98, 97.5, 97, 96, 95, 90, 80, 60, 30, 10};
-static const char *const colours[] = {"#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#8d5a97", "#4a4a4a",
-                                      "#e07a5f", "#3d9970", "#7a9e9f", "#a0522d", "#5d737e", "#c71585"};
+static const double ticks[] = {98.5, 98, 97.5, 97, 96, 95, 90, 80, 60, 30, 10};
+static const char *const colours[] = {"#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#8d5a97", "#4a4a4a", "#a0522d"};
 enum { COLOURS = sizeof colours / sizeof colours[0] };
+static const double least_error = 1.2; /* percent: the upper edge */
 
 /* Bits on a log axis from 2 to 32; accuracy by the logarithm of the error, so that 97.5 against 97.8 can be seen
  * beside a collapse to 60. */
@@ -20,7 +20,7 @@ static double x_of(double bits) {
 }
 
 static double y_of(double accuracy) {
-    double worst = log10(90.0), best = log10(1.8), error = log10(fmin(fmax(100 - accuracy, 1.8), 90));
+    double worst = log10(90.0), best = log10(least_error), error = log10(fmin(fmax(100 - accuracy, least_error), 90));
     return TOP + (HEIGHT - TOP - BOTTOM) * (error - best) / (worst - best);
 }
 
@@ -39,6 +39,14 @@ static void draw_axes(FILE *f) {
     fprintf(f, "<text x='%d' y='%d' text-anchor='middle'>bits per weight, all overhead counted (log scale)</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
     fprintf(f, "<text x='%d' y='%d'>test accuracy in percent (by the logarithm of the error)</text>\n", LEFT, TOP - 16);
+}
+
+/* A method is told by its colour and, where colours begin again, by its mark: circle, square, triangle. */
+static void draw_mark(FILE *f, int line, double x, double y) {
+    int shape = line / COLOURS;
+    if (shape == 0) fprintf(f, "<circle r='3.5' cx='%.1f' cy='%.1f'/>", x, y);
+    else if (shape == 1) fprintf(f, "<rect width='6.4' height='6.4' x='%.1f' y='%.1f'/>", x - 3.2, y - 3.2);
+    else fprintf(f, "<polygon points='%.1f,%.1f %.1f,%.1f %.1f,%.1f'/>", x - 4, y + 3.5, x + 4, y + 3.5, x, y - 4);
 }
 
 /* The points of one method from few bits to many, as a line with markers; returns false when it was drawn before. */
@@ -62,10 +70,10 @@ static bool draw_method(FILE *f, const struct plot_point *points, int count, int
     fprintf(f, "'/>");
     for (int i = 0; i < count; i++)
         if (strcmp(points[i].method, points[first].method) == 0)
-            fprintf(f, "<circle r='3.2' cx='%.1f' cy='%.1f'/>", x_of(points[i].bits), y_of(points[i].accuracy));
+            draw_mark(f, line, x_of(points[i].bits), y_of(points[i].accuracy));
     int y = TOP + 14 + 20 * line;
-    fprintf(f, "<circle r='4' cx='%d' cy='%d'/></g><text x='%d' y='%d'>%s</text>\n", WIDTH - RIGHT + 20, y - 4,
-            WIDTH - RIGHT + 32, y, strcmp(points[first].method, "-") == 0 ? "fp32" : points[first].method);
+    draw_mark(f, line, WIDTH - RIGHT + 20, y - 4);
+    fprintf(f, "</g><text x='%d' y='%d'>%s</text>\n", WIDTH - RIGHT + 32, y, points[first].method);
     return true;
 }
 
