@@ -13,6 +13,9 @@
 /* C [m][n] = A [m][k] * B^T, with B [n][k] */
 void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c);
 
+/* The same in one call on the calling thread: for who shares out the rows himself. */
+void gemm_nt_whole(int m, int n, int k, const float *a, const float *b, float *c);
+
 /* C [m][n] = A [m][k] * B [k][n] */
 void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c);
 
