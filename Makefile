@@ -35,6 +35,8 @@ CALIBRATION ?=
 SEEDS ?= 10
 LADDER_SEEDS ?= 5
 GROUP ?=
+RESULTS ?=
+export RESULTS
 option = $(if $(2),--$(1) $(2))
 FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
   $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
@@ -46,9 +48,11 @@ FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(ca
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo "  variables: SCHEME=per-channel|per-tensor|both HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=64 CALIBRATION=512"
 	@echo "             OBSERVER=minmax|moving-average|percentile|histogram ACTIVATIONS=asymmetric|symmetric SEEDS=10"
+	@echo "             LADDER_SEEDS=5 GROUP=56 IMAGE=0 (of trace) DATA=data/mnist|digits|FOLDER RESULTS=FOLDER"
+	@echo "  environment: MNIST_MIRROR=https://... or file:///..., where to fetch MNIST from"
 
 # ---- building -----------------------------------------------------------------------------------------------
 # Made once a build folder, before anything else (make restarts itself after it): installs what is missing, or
@@ -83,12 +87,12 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libmnistq.a
 # ---- running ------------------------------------------------------------------------------------------------
 # Exit 3 of the fetch script: no mirror can be reached. The built-in digits then stand in, under their own name.
 mnist: all ## fetch MNIST, then the whole exercise: results/mnist
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq exercise $(call option,scheme,$(SCHEME)) $(FLAGS)
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq exercise $(call option,scheme,$(SCHEME)) $(FLAGS)
 
 sweep: all ## the exercise over SEEDS seeds: mean, sd, paired counts
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq sweep --seeds $(SEEDS) $(FLAGS)
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq sweep --seeds $(SEEDS) $(FLAGS)
 
-LADDER = sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq ladder --seeds $(LADDER_SEEDS) \
+LADDER = sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq ladder --seeds $(LADDER_SEEDS) \
   $(strip $(call option,group,$(GROUP)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)))
 ladder: all ## every precision from fp32 to 2 bits, mean over LADDER_SEEDS seeds
 	@$(LADDER) $(call option,hidden,$(HIDDEN))
@@ -104,41 +108,41 @@ INT8 = RESULTS/models/int8-$(if $(filter per-tensor,$(SCHEME)),per-tensor,per-ch
 FP32 = RESULTS/models/fp32.safetensors
 
 bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
-	@for format in int4 bf16; do sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq quantize $(FP32) --data DATA \
+	@for format in int4 bf16; do sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq quantize $(FP32) --data DATA \
 	  --format $$format --out RESULTS/models/$$format.safetensors >/dev/null || exit 1; done
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) \
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) \
 	  RESULTS/models/int4.safetensors --scaling
 
 audit: all ## the lesson's figures and claims beside what comes out here
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq audit \
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq audit \
 	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
 	  $(call option,calibration,$(CALIBRATION)))
 
 pitfalls: all ## the lesson's failures: each provoked, measured, repaired
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq pitfalls \
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq pitfalls \
 	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
 	  $(call option,calibration,$(CALIBRATION)))
 
 compare: mnist ## fp32 against int8 of `make mnist`: layers, changed digits, what each step costs
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq compare $(FP32) $(INT8) --sensitivity
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq compare $(FP32) $(INT8) --sensitivity
 
 IMAGE ?= 0
 trace: mnist ## test image IMAGE through int8, every number; and a worksheet of it for a class
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq trace $(INT8) --fp32 $(FP32) --image $(IMAGE)
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq trace $(INT8) --image $(IMAGE) --worksheet >/dev/null
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq trace $(INT8) --fp32 $(FP32) --image $(IMAGE)
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq trace $(INT8) --image $(IMAGE) --worksheet >/dev/null
 
 histogram: mnist ## how int8 uses its codes, and layer 1 as pictures: weights.png
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq inspect $(INT8) --histogram --fp32 $(FP32) \
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq inspect $(INT8) --histogram --fp32 $(FP32) \
 	  --weights-png RESULTS/weights.png
 
 bench-peers: mnist ## the same models in PyTorch and ONNX Runtime, turn by turn: results/mnist/peers
-	@sh scripts/run_with_data.sh $(DATA) $(BUILD)/mnistq peers $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq peers $(FP32) $(INT8)
 
 peers-install: ## what bench-peers compares with, into the system (apt) and build/peers (npm)
 	@sh scripts/peers/install.sh
 
 data: ## fetch MNIST into data/mnist
-	sh scripts/fetch_mnist.sh $(DATA)
+	sh scripts/fetch_mnist.sh '$(DATA)'
 
 test: all $(TESTS) $(TOOLS) ## build and run every test
 	@BUILD=$(BUILD) sh tests/run.sh

@@ -15,8 +15,8 @@ usage: scripts/fetch_mnist.sh [--check] [DIR]
 Gets the four MNIST files (.gz) into DIR (default data/mnist). Files that are there and match
 their SHA-256 are kept; a file that does not match is replaced, once its replacement is verified.
 
-  --check           only look, without a word: exit status 0 all four are there and verified, 3 one is
-                    missing, 1 one is there that does not match, or the folder holds plain IDX files
+  --check           only look, without a word: exit status 0 all four are there and verified, 1 the folder
+                    holds IDX files of which none is MNIST's, 3 anything else
 
   MNIST_MIRROR      where from: http://HOST/PATH, https://HOST/PATH or file:///ABSOLUTE/PATH
                     (default: the public mirrors, in turn)
@@ -309,17 +309,18 @@ fi
 # ---- and what is done ---------------------------------------------------------------------------
 
 look() { # what --check answers
-    status=0
+    good=0 other=0
     for name in $files; do
         expected=$(expected_of "$name")
-        if [ -e "$dir/$name" ]; then
-            matches "$dir/$name" || return 1
-        else
-            status=3
-            [ ! -e "$dir/${name%.gz}" ] || return 1
+        if matches "$dir/$name"; then
+            good=$((good + 1))
+        elif [ -e "$dir/$name" ] || [ -e "$dir/${name%.gz}" ]; then
+            other=$((other + 1))
         fi
     done
-    return $status
+    [ $good -lt 4 ] || return 0
+    [ $good -gt 0 ] || [ $other -eq 0 ] || return 1
+    return 3
 }
 
 if [ $check = yes ]; then

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Usage: run_with_data.sh DIR PROGRAM ARGUMENTS...
 # Runs the program with --data and --results, on
-#   MNIST in DIR, fetched first where it is missing: results/mnist
+#   MNIST in DIR, fetched first where a file is missing: results/mnist (a DIR that is not there is an error, but for
+#     data/mnist: it may be a slip of the pen)
 #   the IDX files in DIR as they are, where they are not MNIST's: results/NAME after the folder. Nothing is fetched over them
 #   the built-in digits, when DIR is digits or no mirror can be reached: results/digits
 # Never one under the other's name. An argument RESULTS/NAME becomes NAME in the folder of results that is used, and DATA
@@ -11,11 +12,15 @@ dir=$1
 shift
 fetch=$(dirname "$0")/fetch_mnist.sh
 
+if [ "$dir" != digits ] && [ "$dir" != data/mnist ] && [ ! -d "$dir" ]; then
+    echo "run_with_data.sh: $dir: no such folder (make data DATA=$dir fetches MNIST into it)" >&2
+    exit 2
+fi
 [ "$dir" = digits ] || sh "$fetch" --check "$dir" 2>/dev/null
 looked=$?
 if [ "$dir" = digits ]; then
     data=digits results=results/digits
-elif [ $looked -eq 1 ] && [ "$dir" != data/mnist ]; then
+elif [ $looked -eq 1 ] && [ "$(cd "$dir" && pwd)" != "$PWD/data/mnist" ]; then
     name=$(basename "$dir")
     case $name in mnist | . | .. | /) name=other ;; esac # these are not MNIST's numbers
     echo "$dir: not MNIST's files; used as they are, for results/$name"
@@ -34,6 +39,9 @@ else
     *) exit 1 ;;
     esac
 fi
+
+# Another folder for the results, to keep two side by side; but digits are never shown as MNIST's
+case $data:${RESULTS:-} in *: | digits:results/mnist*) ;; *) results=$RESULTS ;; esac
 
 where=added
 for argument; do

@@ -52,13 +52,14 @@ static bool write_codes(const struct request *r, const struct qmlp *q, const str
     return ok && out_file_commit(&out, err);
 }
 
-/* The integer network with a fault; its predictions move to e. */
+/* The integer network with a fault; its predictions move to e. different_percent: of the logit codes. */
 static bool evaluate_broken(const struct model *model, const struct split *test, const struct fault *fault,
-                            struct evaluation *e, struct error *err) {
+                            struct evaluation *e, double *different_percent, struct error *err) {
     struct trial trial = {&model->qmlp, fault, FAULTS_ALL_LAYERS, NULL};
     struct measurement m;
     if (!measure(&trial, test, &m, err)) return false;
     *e = m.evaluation;
+    *different_percent = m.different_percent;
     return true;
 }
 
@@ -76,20 +77,25 @@ static void fill(const struct request *r, const struct model *model, const struc
     table_number(t, standard_error_percent(e), 2);
     table_integer(t, (long long)e->ties);
     if (r->fault) table_note(t, "Broken on purpose, %s: %s.", r->fault->name, r->fault->what);
-    if (e->ties) table_note(t, "%zu images have two highest logits of the same code; the lowest class is taken.", e->ties);
+    if (e->ties) table_note(t, "%zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).", e->ties);
 }
 
 static bool run(const struct request *r, const struct model *model, struct table *t, struct provenance *p,
                 struct error *err) {
     struct split test = {0};
     struct evaluation e = {0};
+    double different = 0;
     bool ok = dataset_load_test(r->source, &test, err) &&
               split_fits(&test, model->shape.widths[0], model->shape.widths[model->shape.layers], r->source, err) &&
-              (r->fault ? evaluate_broken(model, &test, r->fault, &e, err)
+              (r->fault ? evaluate_broken(model, &test, r->fault, &e, &different, err)
                         : evaluate(model, &test, r->reference, &e, err)) &&
               (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
               (!r->codes || write_codes(r, &model->qmlp, &test, err));
     if (ok) fill(r, model, &e, t);
+    if (ok && r->fault)
+        table_note(t, different > 0 ? "%.2f%% of the logits' codes are not what they should be."
+                                    : "%.2f%% of the logits' codes differ: on this network the fault leaves no trace in them (make "
+                                      "pitfalls shows which networks feel it).", different);
     if (ok) provenance_add(p, "data", "%s, %zu test images", r->source, test.count);
     if (ok) provenance_add(p, "engine", "%s", engine_name(r, model));
     evaluation_free(&e);

@@ -105,10 +105,10 @@ struct inspected {
 
 /* EXIT_DONE, or the status to exit with, after saying what is wrong. */
 static int load(const struct inspect_options *given, struct inspected *x) {
-    struct error err;
+    struct error err; /* codes are walked by what the metadata say, so the file has to hold as a model first */
     if (!(x->file = aligned_array(1, sizeof *x->file, &err)) || !st_read(given->o.files[0], x->file, &err))
         return report_error(&err);
-    if (!given->picture && !given->source && !given->fp32) return EXIT_DONE;
+    if (!given->picture && !given->source && !given->fp32 && !given->histogram) return EXIT_DONE;
     if (!model_read(given->o.files[0], &x->model, NULL, &err) ||
         (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
         return report_error(&err);

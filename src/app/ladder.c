@@ -57,7 +57,8 @@ static void add_notes(struct table *t, const struct ladder_run *run, const struc
            "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
     table_note(
         t, "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "
-           "on one thread, batch 1000, as a ratio to fp32 in the same run.");
+           "on one thread, batch 1000, as a ratio to fp32 in the same run. Dynamic int8 and LLM.int8() run on plain loops: "
+           "their speeds say nothing of the schemes.");
     table_note(t,
                "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the last "
                "of a row may be shorter). QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
@@ -250,6 +251,20 @@ static bool save_plot(const struct ladder_run *run, const struct rung_sums *sums
     return ok;
 }
 
+static int largest_divisor(int n, int least, int most) {
+    while (most >= least && n % most) most--;
+    return most < least ? 0 : most;
+}
+
+/* What --group and --images are where they are not given: MNIST's 56 and 4096 fit other sets as they can. */
+static void choose_defaults(struct ladder_run *run, const struct split *train) {
+    struct ladder_options *o = &run->options;
+    int inputs = train->rows * train->cols;
+    if (!o->group) o->group = inputs % 56 == 0 ? 56 : largest_divisor(inputs, 8, 64);
+    if (!o->group) o->group = largest_divisor(run->training.hidden.values[0], 1, 64); /* such as a prime number of pixels */
+    if (!o->images) o->images = train->count < 4096 ? (int)train->count : 4096;
+}
+
 static bool run(struct ladder_run *run, const char *model, struct table *t, struct provenance *p, struct error *err) {
     struct dataset data;
     struct rung_sums *sums = aligned_array((size_t)rung_count, sizeof *sums, err);
@@ -258,6 +273,7 @@ static bool run(struct ladder_run *run, const char *model, struct table *t, stru
         free(sums);
         return false;
     }
+    choose_defaults(run, &data.train);
     if (model)
         provenance_add(p, "model", "%s", model);
     else
@@ -282,15 +298,15 @@ int command_ladder(int argc, char **argv) {
         .what = "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
                 "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all."};
     struct ladder_run r = {.source = "data/mnist", .name = "ladder", .seeds = 5, .training = training_defaults(),
-                           .options = {56, 4096, 512, 0.01, 6.0, 0.002, 1}};
+                           .options = {0, 0, 512, 0.01, 6.0, 0.002, 1}}; /* 0: choose_defaults */
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_results(&o, &r.results, "folder for the tables");
     option_text(&o, "name", "NAME", &r.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
     option_int(&o, "seeds", &r.seeds, 1, 1000, "networks to train when no MODEL is given");
     option_int(&o, "group", &r.options.group, 1, MLP_MAX_WIDTH,
-               "weights of a group; 16, 28, 49, 56, 98, 112 and 196 divide 784");
-    option_int(&o, "images", &r.options.images, 1, 1000000, "training images that GPTQ, AWQ and LLM.int8() look at");
+               "weights of a group: 56, or the largest of 8 to 64 that divides the inputs (784: 16, 28, 49, 56, 98, 112, 196)");
+    option_int(&o, "images", &r.options.images, 1, 1000000, "training images that GPTQ, AWQ and LLM.int8() look at: 4096, or all there are");
     option_int(&o, "calibration", &r.options.calibration, 1, 1000000, "training images for the ranges of activations");
     option_real(&o, "damping", &r.options.damping, 1e-6, 10,
                 "GPTQ: share of the Hessian's mean diagonal that is added to it");

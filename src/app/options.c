@@ -69,7 +69,9 @@ static void print_choices(FILE *stream, const struct option_entry *e, const char
 static void print_default(const struct options *o, const struct option_entry *e) {
     switch (e->type) {
     case OPTION_FLAG: return;
-    case OPTION_INT: printf(" [%d]", *(int *)e->value); return;
+    case OPTION_INT:
+        if (*(int *)e->value >= e->lo) printf(" [%d]", *(int *)e->value); /* else the help tells what it is by default */
+        return;
     case OPTION_SEED: printf(" [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
     case OPTION_REAL: printf(" [%g]", *(double *)e->value); return;
     case OPTION_CHOICE: printf(" [%s]", e->choices[*(int *)e->value]); return;

@@ -59,6 +59,11 @@ static int run(struct runner *r, const struct options *o, bool show, bool json, 
             continue;
         }
         int predicted = runner_logits(r, digit, probabilities);
+        if (!all_finite(probabilities, (size_t)classes)) {
+            fail(&err, "%s: its logits for %s are beyond fp32", o->files[0], o->files[i]);
+            status = report_error(&err);
+            continue;
+        }
         softmax(probabilities, classes);
         if (show && !json) show_digit(digit);
         if (json)

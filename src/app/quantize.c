@@ -5,6 +5,7 @@
 #include "app/commands.h"
 #include "app/recipe.h"
 #include "app/report.h"
+#include "base/file.h"
 
 static void add_rows(const struct qmlp *q, struct table *t) {
     for (int i = 0; i <= q->shape.layers; i++) {
@@ -56,6 +57,10 @@ static bool write_integer(const struct request *r, const struct mlp *mlp, const 
     notes->weight_bits = four ? 4 : 8;
     if (four) snprintf(notes->method, sizeof notes->method, "W4A8, GPTQ");
     add_rows(&q, t);
+    for (int i = 0; four && i < mlp->shape.layers; i++)
+        if (r->recipe.calibration < mlp->shape.widths[i])
+            table_note(t, "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on its damping.",
+                       r->recipe.calibration, mlp->shape.widths[i], i + 1);
     if (saturated)
         table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
                    saturated);
@@ -81,7 +86,7 @@ static bool run(const struct request *r, struct table *t, struct provenance *p, 
     struct model model;
     struct model_notes notes;
     struct dataset data = {0};
-    if (!model_read(r->model, &model, &notes, err)) return false;
+    if (!out_file_check(r->out, err) || !model_read(r->model, &model, &notes, err)) return false;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
     ok = ok && dataset_load(r->source, &data, err) &&
          split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&

@@ -70,7 +70,8 @@ void restart_with_better_settings(char **argv) {
     if ((!blas && !spinning) || setenv(again, spinning ? "spinning" : "core", 1) != 0) return;
     execv("/proc/self/exe", argv); /* returns only when it failed: then it has to do as it is */
     unsetenv(again);
-    if (blas) unsetenv(replaced);
+    if (blas) unsetenv(replaced), unsetenv("OPENBLAS_CORETYPE");
+    if (spinning) unsetenv("GOMP_SPINCOUNT");
 #else
     (void)argv, (void)set_blas_core, (void)set_spinning, (void)spared_for_valgrind;
 #endif

@@ -221,8 +221,9 @@ static void print_logits(struct page *p) {
         if (t->fp32) fprintf(p->out, " %12.6f", (double)t->fp32_ws.activation[last][j]);
         fprintf(p->out, "%s\n", !p->key && j == t->predicted ? "  <- the highest" : "");
     }
-    fprintf(p->out, "  predicted: %s   label: %d   %s\n", answer(p, true, "%d", t->predicted), t->label,
-            p->key ? "" : t->predicted == t->label ? "right" : "wrong");
+    fprintf(p->out, "  predicted: %s", answer(p, true, "%d", t->predicted));
+    if (!p->key) fprintf(p->out, "   label: %d   %s", t->label, t->predicted == t->label ? "right" : "wrong");
+    fprintf(p->out, "\n");
     if (t->ties && !p->key)
         fprintf(p->out, "  Two or more classes share the highest code: the lowest class is taken (eq. 7).\n");
 }
@@ -230,7 +231,9 @@ static void print_logits(struct page *p) {
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key) {
     struct page p = {t, out, key, 0};
     int last = t->q->shape.layers;
-    fprintf(out, "%s: test image %zu of %s, a %d\n", page->model, t->image, page->data, t->label);
+    fprintf(out, "%s: test image %zu of %s", page->model, t->image, page->data);
+    if (!key) fprintf(out, ", a %d", t->label); /* a worksheet does not give its answer away */
+    fprintf(out, "\n");
     fprintf(out, "The path:  pixels");
     for (int l = 0; l < last; l++)
         fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", t->layer[l].neuron);

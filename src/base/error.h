@@ -5,9 +5,10 @@
 #define BASE_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct error {
-    char text[1024]; /* one line, no newline at its end; control characters of hostile input are masked */
+    char text[1024]; /* one line, no newline at its end; what hostile input could do to a terminal is masked */
 };
 
 #if defined(__GNUC__)
@@ -25,5 +26,8 @@ bool fail_in(struct error *err, const char *prefix);
 /* Names come out of files that an enemy may have written: one line must stay one line on the terminal. Each
  * control character becomes a '?'. */
 void mask_control_characters(char *text);
+
+/* Whether text [size] is UTF-8, as JSON has to be. */
+bool is_utf8(const char *text, size_t size);
 
 #endif

@@ -26,9 +26,9 @@ void dataset_free(struct dataset *dataset) {
     split_free(&dataset->test);
 }
 
-/* FOLDER/NAME if it is there, else FOLDER/NAME.gz, which is what the error text of a missing file names. */
+/* FOLDER/NAME.gz if it is there (what fetch_mnist.sh verifies), else FOLDER/NAME. */
 static bool find_file(const char *folder, const char *name, char *path, size_t size, struct error *err) {
-    for (int gz = 0; gz < 2; gz++) {
+    for (int gz = 1; gz >= 0; gz--) {
         int written = snprintf(path, size, "%s/%s%s", folder, name, gz ? ".gz" : "");
         if (written < 0 || (size_t)written >= size) return fail(err, "%.60s...: the name is too long", folder);
         if (access(path, F_OK) == 0) return true;
@@ -114,6 +114,18 @@ static void name_dataset(struct dataset *dataset, const char *source) {
              slash && slash[1] ? slash + 1 : copy);
 }
 
+/* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be missing:
+ * the letters of EMNIST are numbered from 1.) */
+static bool check_classes(const struct split *train, int classes, const char *source, struct error *err) {
+    size_t images[256] = {0};
+    int missing = 0;
+    for (size_t i = 0; i < train->count; i++) images[train->labels[i]]++;
+    for (int c = 0; c < classes; c++) missing += images[c] == 0;
+    return 2 * missing <= classes ||
+           fail(err, "%s: the highest training label is %d, but %d of the %d classes up to it have no image: a label is wrong",
+                source, classes - 1, missing, classes);
+}
+
 static bool check_dataset(struct dataset *d, const char *source, struct error *err) {
     if (d->train.rows != d->test.rows || d->train.cols != d->test.cols)
         return fail(err, "%s: training images are %d x %d, test images %d x %d", source, d->train.rows, d->train.cols,
@@ -122,6 +134,7 @@ static bool check_dataset(struct dataset *d, const char *source, struct error *e
     for (size_t i = 0; i < d->train.count; i++)
         if (d->train.labels[i] >= d->classes) d->classes = d->train.labels[i] + 1;
     if (d->classes < 2) return fail(err, "%s: every training label is 0; expected 2 to 256 classes", source);
+    if (!check_classes(&d->train, d->classes, source, err)) return false;
     return split_fits(&d->test, d->test.rows * d->test.cols, d->classes, source, err);
 }
 

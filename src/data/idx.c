@@ -1,6 +1,7 @@
 #include "data/idx.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,9 +81,37 @@ static bool read_body(gzFile file, struct idx *out, const char *path, struct err
     }
     unsigned char extra;
     size_t got;
-    if (!read_some(file, &extra, 1, &got, path, err)) return false; /* also checks gzip's own checksum */
+    if (!read_some(file, &extra, 1, &got, path, err)) return false;
     if (got) return fail(err, "%s: goes on after the %zu bytes of data that its header promises", path, total);
     return true;
+}
+
+static void put_big_endian_32(uint32_t value, unsigned char b[4]) {
+    for (int i = 0; i < 4; i++) b[i] = (unsigned char)(value >> (24 - 8 * i));
+}
+
+/* What an IDX file begins with; returns how many bytes. */
+static size_t make_header(const struct idx *idx, unsigned char header[16]) {
+    put_big_endian_32(TYPE_U8 << 8 | (uint32_t)idx->dimensions, header);
+    put_big_endian_32((uint32_t)idx->count, header + 4);
+    put_big_endian_32((uint32_t)idx->rows, header + 8);
+    put_big_endian_32((uint32_t)idx->cols, header + 12);
+    return idx->dimensions == 3 ? 16 : 8;
+}
+
+/* A .gz ends with |CRC-32 of what was compressed 4|its length 4|, low bytes first. gzread does not miss them when they are
+ * cut off, nor mind what comes after them: so they are looked at here. */
+static bool check_end_of_gzip(const char *path, const struct idx *idx, struct error *err) {
+    unsigned char header[16], end[8] = {0};
+    size_t header_size = make_header(idx, header), size = idx->count * idx->rows * idx->cols;
+    uLong crc = crc32_z(crc32(0, header, (uInt)header_size), idx->data, size);
+    uint32_t expected[2] = {(uint32_t)crc, (uint32_t)(header_size + size)};
+    FILE *file = fopen(path, "rb");
+    bool ok = file && fseek(file, -8, SEEK_END) == 0 && fread(end, 1, 8, file) == 8;
+    if (file) fclose(file);
+    for (int i = 0; i < 8; i++) ok = ok && end[i] == (unsigned char)(expected[i / 4] >> (8 * (i % 4)));
+    return ok || fail(err, "%s: the compressed file is cut short, or goes on after its end: its last 8 bytes are not the "
+                           "checksum and the length of what it holds", path);
 }
 
 bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err) {
@@ -93,7 +122,8 @@ bool idx_read(const char *path, int dimensions, struct idx *out, struct error *e
     gzFile file = gzopen(path, "rb");
     if (!file) return fail(err, "%s: %s", path, errno ? strerror(errno) : "out of memory");
     gzbuffer(file, 1 << 17);
-    bool ok = read_header(file, dimensions, out, path, err) && read_body(file, out, path, err);
+    bool ok = read_header(file, dimensions, out, path, err) && read_body(file, out, path, err) &&
+              (gzdirect(file) || check_end_of_gzip(path, out, err));
     gzclose_r(file);
     if (!ok) idx_free(out);
     return ok;

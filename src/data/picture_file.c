@@ -85,6 +85,19 @@ static bool check_png(const unsigned char *data, size_t size, struct error *err)
     return picture_check_sides(number(data + 16, 4, false), number(data + 20, 4, false), err);
 }
 
+/* |FF C4|length 2|table's number 1|how many codes of 1 to 16 bits, 16|their values ...|table's number 1|...: stb_image
+ * writes all codes of a table into room for 256. */
+static bool check_huffman(const unsigned char *segment, size_t size, struct error *err) {
+    size_t length = size >= 4 ? number(segment + 2, 2, false) + 2 : 0, at = 4;
+    while (at + 17 <= length && at + 17 <= size) {
+        int codes = 0;
+        for (int i = 1; i <= 16; i++) codes += segment[at + (size_t)i];
+        if (codes > 256) return fail(err, "the picture is damaged (a JPEG's table of %d codes, expected at most 256)", codes);
+        at += 17 + (size_t)codes;
+    }
+    return true;
+}
+
 /* |FF D8|FF marker, length 2, ...|...|FF DA ... the coded pixels ... |FF D9| */
 static bool check_jpeg(const unsigned char *data, size_t size, int *orientation, struct error *err) {
     size_t at = 2;
@@ -97,10 +110,13 @@ static bool check_jpeg(const unsigned char *data, size_t size, int *orientation,
         if (data[at + 1] == 0xe1 && length >= 8 && length <= size - at - 2 &&
             !memcmp(data + at + 4, "Exif\0", 6))
             *orientation = exif_orientation(data + at + 10, length - 8);
+        if (data[at + 1] == 0xc4 && !check_huffman(data + at, size - at, err)) return false;
         at += 2 + length;
     }
-    for (; at + 2 <= size; at++)
+    for (; at + 2 <= size; at++) { /* coded pixels hold no FF but before a 0 or a marker */
         if (data[at] == 0xff && data[at + 1] == 0xd9) return true;
+        if (data[at] == 0xff && data[at + 1] == 0xc4 && !check_huffman(data + at, size - at, err)) return false;
+    }
     return fail(err, "the picture ends too early (a JPEG's end marker expected, none in %zu bytes)", size);
 }
 

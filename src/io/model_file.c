@@ -300,12 +300,19 @@ static bool read_parsed(const struct st_file *file, struct model *out, struct er
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
 }
 
+/* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. */
+static bool check_bounded(const struct model *m, struct error *err) {
+    return (m->kind != MODEL_FP32 && m->kind != MODEL_CODED) || mlp_is_bounded(&m->mlp) ||
+           fail(err, "its weights are so large that sums of a layer can leave fp32");
+}
+
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err) {
     *out = (struct model){0};
+    if (notes) *notes = (struct model_notes){0};
     struct st_file *file = calloc(1, sizeof *file);
     if (!file) return fail(err, "%s: out of memory", path);
     bool ok = st_read(path, file, err);
-    if (ok && !read_parsed(file, out, err)) {
+    if (ok && !(read_parsed(file, out, err) && check_bounded(out, err))) {
         model_free(out);
         ok = fail_in(err, path);
     }
@@ -314,6 +321,9 @@ bool model_read(const char *path, struct model *out, struct model_notes *notes, 
         read_note(file, "training", notes->training, sizeof notes->training);
         read_note(file, "observer", notes->observer, sizeof notes->observer);
         read_note(file, "calibration", notes->calibration, sizeof notes->calibration);
+        read_note(file, "method", notes->method, sizeof notes->method);
+        const char *bits = st_metadata(file, "weight_bits");
+        notes->weight_bits = bits ? *bits - '0' : 0;
     }
     st_free(file);
     free(file);

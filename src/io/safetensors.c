@@ -137,6 +137,7 @@ static bool parse_header(struct st_file *file, struct error *err) {
     /* cJSON would end a name there: two programs would see two names */
     if (memchr(text, 0, file->header_bytes) || memmem(text, file->header_bytes, "\\u0000", 6))
         return fail(err, "its header holds a NUL character");
+    if (!is_utf8(text, file->header_bytes)) return fail(err, "its header is not UTF-8");
     cJSON *root = cJSON_ParseWithLengthOpts(text, file->header_bytes, &end, 0);
     bool ok = cJSON_IsObject(root) || fail(err, "its header is not a JSON object");
     for (; ok && end < text + file->header_bytes; end++)

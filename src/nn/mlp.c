@@ -1,5 +1,6 @@
 #include "nn/mlp.h"
 
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -221,6 +222,21 @@ size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *
     size_t ties = 0;
     for (size_t i = 0; i < count; i++) predicted[i] = highest_class(logits + i * (size_t)classes, classes, &ties);
     return ties;
+}
+
+bool mlp_is_bounded(const struct mlp *mlp) {
+    double bound = 1; /* a pixel is byte / 255 */
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        const struct dense *d = &mlp->layer[i];
+        double highest = 0;
+        for (int c = 0; c < d->out; c++) {
+            double sum = fabs((double)d->bias[c]);
+            for (int k = 0; k < d->in; k++) sum += fabs((double)d->weight[(size_t)c * (size_t)d->in + (size_t)k]) * bound;
+            highest = fmax(highest, sum);
+        }
+        bound = highest;
+    }
+    return bound < (double)FLT_MAX;
 }
 
 enum { PREDICT_ROWS = 250 };

@@ -152,6 +152,8 @@ variant fewer && poke t10k-labels-idx1-ubyte 4 '\000\000\000\060' && head -c 56 
 bad_test_data spoilt-fewer '48 labels for the 50 images'
 variant label && poke t10k-labels-idx1-ubyte 57 '\012' && cd ..
 bad_test_data spoilt-label 'the label of test image 49 is 10'
+variant train-label && poke train-labels-idx1-ubyte 57 '\310' && cd ..
+bad 1 'the highest training label is 200, but 190 of the 201 classes' train --data spoilt-train-label --out new
 variant one-class && "$BUILD/tests/make_idx" . 1 1 && poke train-labels-idx1-ubyte 8 '\000' && cd ..
 bad 1 'spoilt-one-class' train --data spoilt-one-class --out new
 variant geometry && "$BUILD/tests/make_idx" x 300 50 20 16 && mv x/t10k-images-idx3-ubyte . && rm -r x && cd ..
@@ -160,7 +162,7 @@ variant missing && rm train-labels-idx1-ubyte && cd ..
 bad_data spoilt-missing spoilt-missing/train-labels-idx1-ubyte
 variant folder && rm t10k-labels-idx1-ubyte && mkdir t10k-labels-idx1-ubyte && cd ..
 bad_test_data spoilt-folder t10k-labels-idx1-ubyte
-for cut in 5 100 5000 -9 -1; do # into gzip's header, its data, its checksum
+for cut in 5 100 5000 -9 -8 -4 -1; do # into gzip's header, its data, its checksum
     variant "gz$cut" && gzip t10k-images-idx3-ubyte
     [ $cut -gt 0 ] || cut=$(($(size t10k-images-idx3-ubyte.gz) + cut))
     head -c $cut t10k-images-idx3-ubyte.gz >x
@@ -174,7 +176,16 @@ variant gz-sum && gzip t10k-images-idx3-ubyte && poke t10k-images-idx3-ubyte.gz 
 bad_test_data spoilt-gz-sum t10k-images-idx3-ubyte.gz
 variant gz-longer && gzip t10k-images-idx3-ubyte && printf 'x' | gzip >>t10k-images-idx3-ubyte.gz && cd ..
 bad_test_data spoilt-gz-longer t10k-images-idx3-ubyte.gz
-rm -rf spoilt-*
+variant gz-tail && gzip t10k-images-idx3-ubyte && printf 'x' >>t10k-images-idx3-ubyte.gz && cd ..
+bad_test_data spoilt-gz-tail t10k-images-idx3-ubyte.gz
+for cut in 1 4 8; do # what zlib reads ahead of must not matter: a file of more than one of its buffers
+    rm -rf spoilt-big && mkdir spoilt-big && cp idx/* spoilt-big
+    gzip -1 spoilt-big/train-images-idx3-ubyte
+    head -c -$cut spoilt-big/train-images-idx3-ubyte.gz >x 2>/dev/null || break
+    mv x spoilt-big/train-images-idx3-ubyte.gz
+    bad 1 train-images-idx3-ubyte.gz train --data spoilt-big --out new
+done
+rm -rf spoilt-* x
 
 # ---- models -------------------------------------------------------------------------------------------------------
 

@@ -432,6 +432,12 @@ check_grep '^mnistq: quantize: --scheme per-tensor goes with --format int8' "$TM
 check_status 2 'a format that is none' quantize formats.safetensors wrong.safetensors --format int5
 check '... and nothing is written' [ ! -e wrong.safetensors ]
 
+check 'quantize: the method and the seed of its model are told' sh -c "'$mnistq' inspect int4.safetensors | grep -q 'method: W4A8, GPTQ'"
+quantize formats.safetensors formats8.safetensors >/dev/null
+check 'int8: no method is told, since none was chosen' sh -c "! '$mnistq' inspect formats8.safetensors | grep -q method:"
+check_grep 'Warning: 512 images for the 784 inputs of fc1' "$(quantize formats.safetensors q4.safetensors --format int4 >q4.out; echo q4.out)" \
+    'int4 from few images: a warning'
+
 # ---- where results go, and what they say of their making -----------------------------------------------------------
 
 check 'exercise without --results' "$mnistq" exercise --data idx --hidden 8 --calibration 16 --seed=2

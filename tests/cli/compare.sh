@@ -134,6 +134,15 @@ check_status 1 'results under a file' "$mnistq" compare fp32.st int8.st --data i
 
 # ---- inspect: histograms and the picture of layer 1 -----------------------------------------------------------------
 
+if sed --version >/dev/null 2>&1; then # GNU, which edits bytes; metadata that the tensors do not hold to: codes must not be walked by them
+    "$mnistq" quantize fp32.st --data idx --format int4 --out int4.st >/dev/null
+    for edit in 's/"weight_bits":"4"/"weight_bits":"9"/' 's/"architecture":"mlp [0-9]*/"architecture":"mlp 999/'; do
+        sed "$edit" int4.st >hostile.st
+        check 'inspect --histogram: the edit took' sh -c '! cmp -s int4.st hostile.st'
+        check_status 1 "inspect --histogram: $edit" "$mnistq" inspect --histogram hostile.st
+        check '... in one line' [ "$(wc -l <"$TMP/err")" -eq 1 ]
+    done
+fi
 check 'inspect --histogram int8' "$mnistq" inspect --histogram int8.st --data idx --results h
 row_of() { csv_rows h/histogram.csv | awk -F, -v t="$1" -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i }
     $1 == t { print $c }'; }

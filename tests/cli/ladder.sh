@@ -38,7 +38,7 @@ parses() { # JSON
 
 check 'help' "$mnistq" ladder --help
 check_grep '^usage: mnistq ladder \[options\] \[MODEL\]' "$TMP/out" 'help: usage'
-check_grep '\[56\]' "$TMP/out" 'help: the default of --group'
+check_grep 'weights of a group: 56, or ' "$TMP/out" 'help: the default of --group'
 
 check 'two seeds' ladder r --seeds 2 --json
 cp "$TMP/out" out.json
@@ -168,6 +168,13 @@ check 'a MODEL: fp32 is the model' [ "$(cell one/mine.csv 1 accuracy_percent)" =
 check_grep '^# model: ' one/mine.csv 'a MODEL: its name is told'
 check_grep 'Warning: 1 images for the 16 inputs of fc2' one/mine.md 'one image: a warning for fc2 too'
 check_grep '^f32,-,32.000,,[0-9.]*,,' one/mine-seeds.csv 'a MODEL: one network has no spread'
+
+# ---- other sets: defaults that fit them ---------------------------------------------------------------------
+
+"$BUILD/tests/make_idx" other 600 60 20 15 || tap_bail "$BUILD/tests/make_idx does not work"
+check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8 --seeds 1 --results o
+check_grep '^int4/60,GPTQ,' o/ladder.csv '... groups of 60 divide the 300 pixels'
+check_grep 'looked at 600 training images' o/ladder.md '... GPTQ looks at all images that there are'
 
 # ---- what is wrong ------------------------------------------------------------------------------------------
 

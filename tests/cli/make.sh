@@ -90,6 +90,10 @@ make_mnist() { # MIRROR DATA [VARIABLE=VALUE...]
 }
 nowhere=http://127.0.0.1:9/
 
+check_status 2 'make mnist with a folder that is not there' make_mnist "file://$TMP/good" "$TMP/data"
+check_grep 'data: no such folder' "$TMP/err" '... says so'
+check '... and does not make it' [ ! -e "$TMP/data" ]
+mkdir "$TMP/data" "$TMP/none" "$TMP/wrong" "$TMP/a b"
 check 'make mnist fetches' make_mnist "file://$TMP/good" "$TMP/data" HIDDEN=128
 cp "$TMP/out" "$TMP/first"
 check_grep "^called: exercise --hidden 128 --data $TMP/data --results results/mnist\$" "$TMP/first" '... and runs the exercise'
@@ -137,6 +141,11 @@ names_once() { # clang's resolvers of such functions are global symbols, static 
     [ -s "$TMP/names" ] && [ -z "$(uniq -d "$TMP/names")" ]
 }
 check 'functions made for several CPUs: no name twice, so that clang links' names_once
+
+check 'make mnist RESULTS=' make_mnist "file://$TMP/good" "$TMP/data" RESULTS=results/small
+check_grep "^called: exercise --data $TMP/data --results results/small\$" "$TMP/out" '... goes there'
+check 'make mnist DATA with a space' make_mnist "file://$TMP/good" "$TMP/a b"
+check_grep "^called: exercise --data $TMP/a b --results results/mnist\$" "$TMP/out" '... works'
 
 check 'make clean' make BUILD="$built" clean
 check '... removes the folder' [ ! -e "$built" ]
