@@ -38,6 +38,20 @@ static void test_error_text_that_is_too_long_is_cut(void **state) {
     assert_contains(err.text, "file: xxx");
 }
 
+static void test_utf8(void **state) {
+    (void)state;
+    static const char *const good[] = {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x99\x82", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80", "ab\xff", "\xe2\x82", "\xe2\x28\xa1"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) assert_true(is_utf8(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(is_utf8(bad[i], strlen(bad[i])));
+    struct error err;
+    (fail)(&err, "name\xff.st \xc3\xa9");
+    assert_string_equal(err.text, "name?.st ??"); /* not UTF-8 as a whole: nothing above 0x7f is printed */
+    (fail)(&err, "\xc3\xa9.st");
+    assert_string_equal(err.text, "\xc3\xa9.st");
+}
+
 static void test_fail_in_puts_a_prefix_before_the_text(void **state) {
     (void)state;
     struct error err;
@@ -777,6 +791,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_text_is_one_line_without_control_characters),
         cmocka_unit_test(test_error_text_that_is_too_long_is_cut),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_fail_in_puts_a_prefix_before_the_text),
         cmocka_unit_test(test_block_arrays_are_aligned_zeroed_and_apart),
         cmocka_unit_test(test_block_that_overflows_is_out_of_memory),

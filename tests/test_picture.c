@@ -543,6 +543,10 @@ static void not_pictures(void **state) {
               "Exif\0\0II",
               14);
     assert_unreadable("short.jpg", "ends too early");
+    unsigned char tables[64] = "\xff\xd8\xff\xc4\0\x13"; /* a Huffman table of 16 x 255 codes, stb_image has room for 256 */
+    memset(tables + 7, 255, 16);
+    write_all("tables.jpg", tables, sizeof tables);
+    assert_unreadable("tables.jpg", "table of 4080 codes");
     write_all("deep.pgm", "P5 2 1 65535\n1234", 17);
     assert_unreadable("deep.pgm", "maximum 65535");
     write_all("endless.pgm", "P5 99999999999999999999 1 255\n1", 31);
