@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,7 +30,26 @@ static void pending_remove(const char *path) {
         if (pending_used[i] && strcmp(pending_path[i], path) == 0) pending_used[i] = 0;
 }
 
+/* A signal may come between the making of a temporary file and its being noted, and any thread may get it (OpenBLAS
+ * has some of its own). So the thread that makes the file takes no signals meanwhile, and a handler in another one waits
+ * for it. */
+static atomic_bool creating;
+
+static int create_noted(char *temporary) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    creating = true;
+    int descriptor = mkstemp(temporary), why = errno;
+    if (descriptor >= 0) pending_add(temporary);
+    creating = false;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = why;
+    return descriptor;
+}
+
 void out_file_discard_all(void) {
+    while (creating) continue;
     for (int i = 0; i < MAX_PENDING; i++)
         if (pending_used[i]) unlink(pending_path[i]);
 }
@@ -54,12 +75,11 @@ bool out_file_open(struct out_file *out, const char *path, struct error *err) {
         return out->stream ? true : fail(err, "%s: cannot be written: %s", path, strerror(errno));
     }
     snprintf(out->temporary, sizeof out->temporary, "%s.partial-XXXXXX", out->path);
-    int descriptor = mkstemp(out->temporary);
+    int descriptor = create_noted(out->temporary);
     if (descriptor < 0) {
         out->temporary[0] = 0;
         return fail(err, "%s: cannot be written: %s", path, strerror(errno));
     }
-    pending_add(out->temporary);
     mode_t mask = umask(0); /* mkstemp gives 0600; a table is for everybody that the umask allows */
     umask(mask);
     fchmod(descriptor, exists ? info.st_mode & 0777 : 0666 & ~mask);
