@@ -40,8 +40,13 @@ else
     esac
 fi
 
-# Another folder for the results, to keep two side by side; but digits are never shown as MNIST's
-case $data:${RESULTS:-} in *: | digits:results/mnist*) ;; *) results=$RESULTS ;; esac
+# Another folder for the results, to keep two side by side; but results/mnist only ever for MNIST
+case $results:${RESULTS:-} in
+*:) ;;
+results/mnist:*) results=$RESULTS ;;
+*:results/mnist*) echo "RESULTS=$RESULTS: this is not MNIST; the results go to $results" >&2 ;;
+*) results=$RESULTS ;;
+esac
 
 where=added
 for argument; do

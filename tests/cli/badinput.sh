@@ -181,7 +181,10 @@ bad_test_data spoilt-gz-tail t10k-images-idx3-ubyte.gz
 for cut in 1 4 8; do # what zlib reads ahead of must not matter: a file of more than one of its buffers
     rm -rf spoilt-big && mkdir spoilt-big && cp idx/* spoilt-big
     gzip -1 spoilt-big/train-images-idx3-ubyte
-    head -c -$cut spoilt-big/train-images-idx3-ubyte.gz >x 2>/dev/null || break
+    head -c -$cut spoilt-big/train-images-idx3-ubyte.gz >x 2>/dev/null || {
+        skip 'a large .gz without its last bytes' 'head does not know -c -N'
+        break
+    }
     mv x spoilt-big/train-images-idx3-ubyte.gz
     bad 1 train-images-idx3-ubyte.gz train --data spoilt-big --out new
 done

@@ -8,7 +8,7 @@
 
 # What the make around this test was told is not for the makes in it.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MNIST_MIRROR MNIST_SHA256SUMS
-unset BUILD CC CFLAGS DATA SCHEME HIDDEN SEED EPOCHS BATCH OBSERVER ACTIVATIONS CALIBRATION SEEDS TEST
+unset BUILD CC CFLAGS DATA RESULTS GROUP IMAGE LADDER_SEEDS SCHEME HIDDEN SEED EPOCHS BATCH OBSERVER ACTIVATIONS CALIBRATION SEEDS TEST
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 # ---- help -------------------------------------------------------------------------------------------------------
@@ -144,6 +144,10 @@ check 'functions made for several CPUs: no name twice, so that clang links' name
 
 check 'make mnist RESULTS=' make_mnist "file://$TMP/good" "$TMP/data" RESULTS=results/small
 check_grep "^called: exercise --data $TMP/data --results results/small\$" "$TMP/out" '... goes there'
+check 'make mnist with another data set and RESULTS=results/mnist' make_mnist "file://$TMP/good" "$TMP/fashion" RESULTS=results/mnist
+check_grep "^called: exercise --data $TMP/fashion --results results/fashion\$" "$TMP/out" '... goes to results/fashion all the same'
+check 'make mnist with another data set and RESULTS' make_mnist "file://$TMP/good" "$TMP/fashion" RESULTS=results/small
+check_grep "^called: exercise --data $TMP/fashion --results results/small\$" "$TMP/out" '... goes where it is told'
 check 'make mnist DATA with a space' make_mnist "file://$TMP/good" "$TMP/a b"
 check_grep "^called: exercise --data $TMP/a b --results results/mnist\$" "$TMP/out" '... works'
 

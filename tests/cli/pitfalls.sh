@@ -132,6 +132,9 @@ check 'eval --break none' "$mnistq" eval int8.st --data idx --break none --predi
 check 'eval --break none: the same answers' cmp right.csv none.csv
 check 'eval --break int8-wrap' "$mnistq" eval int8.st --data idx --break int8-wrap --predictions broken.csv
 check_grep 'Broken on purpose, int8-wrap: ' "$TMP/out" 'eval --break: says so'
+check_grep '[1-9].*% of the logits. codes are not what they should be' "$TMP/out" 'eval --break: and how much it does'
+check 'eval --break no-zero-point, asymmetric: ReLU leaves zero points of 0' "$mnistq" eval int8.st --data idx --break no-zero-point
+check_grep 'leaves no trace' "$TMP/out" '... is told'
 check 'eval --break int8-wrap: other answers' sh -c '! cmp -s right.csv broken.csv'
 check 'eval --break no-zero-point, symmetric' "$mnistq" eval symmetric.st --data idx --break no-zero-point --predictions broken.csv
 check 'eval --break no-zero-point: other answers' sh -c '! cmp -s right.csv broken.csv'

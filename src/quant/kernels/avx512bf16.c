@@ -132,7 +132,7 @@ TARGET INLINE void finish_row(const int registers, const struct bf16_layer *laye
 /* ---- many rows: the tile ---- */
 
 /* One step of 2 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
- * addressing mode. Written out for clang 14, which else unrolls too late to keep acc in registers. */
+ * addressing mode. */
 #define ROW(r)                                                                                                \
     do                                                                                                        \
         if (r < height) {                                                                                     \
@@ -145,18 +145,7 @@ TARGET INLINE void finish_row(const int registers, const struct bf16_layer *laye
 TARGET INLINE void step(const int height, const int registers, __m512 acc[][2], const uint16_t *const x[],
                         size_t stride, size_t k, const uint16_t *w) {
     __m512i left = _mm512_load_si512(w), right = registers == 2 ? _mm512_load_si512(w + TILE) : left;
-    ROW(0);
-    ROW(1);
-    ROW(2);
-    ROW(3);
-    ROW(4);
-    ROW(5);
-    ROW(6);
-    ROW(7);
-    ROW(8);
-    ROW(9);
-    ROW(10);
-    ROW(11);
+    EACH_OF_12(ROW);
 }
 
 /* height rows of one tile */
