@@ -14,8 +14,8 @@ OPENMP := -Xpreprocessor -fopenmp -lomp
 endif
 COMPILE = $(CC) $(STANDARD) $(INCLUDES) $(CFLAGS) $(OPENMP) -MMD -MP
 
-LIBRARY_SOURCES := $(filter-out src/main.c $(wildcard src/app/*.c),$(wildcard src/*/*.c src/*/*/*.c))
-PROGRAM_SOURCES := src/main.c $(wildcard src/app/*.c)
+LIBRARY_SOURCES := $(wildcard $(foreach room,base data nn quant quant/kernels lowbit model,src/$(room)/*.c))
+PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TEST_SOURCES := $(wildcard tests/test_*.c)
 TOOL_SOURCES := tests/http_server.c tests/make_idx.c
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -75,11 +75,15 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
 	@rm -f $@; $(AR) rcs $@ $^
 
-$(BUILD)/mnistq: $(call objects,$(PROGRAM_SOURCES)) $(BUILD)/libmnistq.a
+# The commands and studies, apart from main.c, so that tests link them too.
+$(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES))
+	@rm -f $@; $(AR) rcs $@ $^
+
+$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/libmnistq.a
 	@echo "  ld $@"
 	@$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libmnistq.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/libmnistq.a
 	@mkdir -p $(@D)
 	@echo "  ld $@"
 	@$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@

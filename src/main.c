@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/restart.h"
-#include "app/commands.h"
-#include "app/report.h"
+#include "cli/restart.h"
+#include "cli/commands.h"
+#include "cli/report.h"
 #include "base/file.h"
 #include "quant/qlinear.h"
 

@@ -5,8 +5,8 @@
  * Two claims are checked apart: that the difference keeps to the bound of bf16_mlp.h, which holds for any order of the
  * additions, and that where no subnormals turn up there is none, since the instruction's order is the reference's. */
 #include "base/rng.h"
-#include "io/model_file.h"
-#include "quant/half.h"
+#include "model/model_file.h"
+#include "lowbit/half.h"
 
 #include "support.h"
 
@@ -333,17 +333,17 @@ static void test_weights_that_do_not_fit(void **state) {
 static void write_coded(const struct mlp *mlp, const char *format, const char *last, const char *path) {
     struct coding_config config = {format_find(format), last ? format_find(last) : NULL, 0, METHOD_RTN, GRID_MINMAX, 0};
     struct model_notes notes = {0};
-    struct coded_mlp coded;
-    CHECK(coded_mlp_encode(mlp, NULL, 0, &config, &coded, NULL, &err));
+    struct weight_only coded;
+    CHECK(weight_only_encode(mlp, NULL, 0, &config, &coded, NULL, &err));
     CHECK(model_write_coded(path, &coded, &notes, &err));
-    coded_mlp_free(&coded);
+    weight_only_free(&coded);
 }
 
 static bool reads_as_bf16(const char *path) {
     struct model model;
     CHECK(model_read(path, &model, NULL, &err));
     bool is = runs_bf16(&model);
-    assert_int_equal(model.kind, MODEL_CODED);
+    assert_int_equal(model.kind, MODEL_WEIGHT_ONLY);
     assert_non_null(model.mlp.layer[0].weight); /* decoded in any case */
     if (is)
         for (int i = 0; i < 31 * 33; i++)

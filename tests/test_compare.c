@@ -2,8 +2,8 @@
 #include "base/mcnemar.h"
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "quant/similarity.h"
-#include "quant/waterfall.h"
+#include "base/similarity.h"
+#include "studies/waterfall.h"
 
 #include <math.h>
 

@@ -3,8 +3,8 @@
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "quant/affine.h"
-#include "quant/formats.h"
-#include "quant/half.h"
+#include "lowbit/formats.h"
+#include "lowbit/half.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -3,9 +3,9 @@
  * none at all. */
 #include "base/rng.h"
 #include "golden/golden.h"
-#include "nn/cholesky.h"
+#include "lowbit/cholesky.h"
 #include "nn/gemm.h"
-#include "quant/gptq.h"
+#include "lowbit/gptq.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* fp16 and bf16: every pattern, every midpoint, the ends of the range, and floats from all over against a
  * search for the nearest number and, where there is one, against the compiler's own type. */
-#include "quant/half.h"
+#include "lowbit/half.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -2,10 +2,10 @@
  * to them reads outside the file, takes memory that the file does not account for, or loads what cannot be
  * run. */
 #include "base/rng.h"
-#include "io/ladder_file.h"
-#include "io/model_file.h"
+#include "model/ladder_file.h"
+#include "model/model_file.h"
 #include "nn/gemm.h"
-#include "quant/half.h"
+#include "lowbit/half.h"
 #include "support.h"
 
 #include <math.h>
@@ -62,14 +62,14 @@ static bool is_coded(const struct file_kind *kind) {
     return kind < kinds + 8;
 }
 
-static void encode(const struct mlp *mlp, const struct file_kind *kind, struct coded_mlp *c) {
+static void encode(const struct mlp *mlp, const struct file_kind *kind, struct weight_only *c) {
     struct coding_config config = {format_find(kind->format),
                                    kind->last ? format_find(kind->last) : NULL,
                                    kind->block,
                                    kind->method,
                                    GRID_MINMAX,
                                    0.01};
-    CHECK(coded_mlp_encode(mlp, images, IMAGES, &config, c, NULL, &err));
+    CHECK(weight_only_encode(mlp, images, IMAGES, &config, c, NULL, &err));
 }
 
 static void pack(const struct mlp *mlp, int bits, enum method method, struct qmlp *q) {
@@ -82,14 +82,14 @@ static void pack(const struct mlp *mlp, int bits, enum method method, struct qml
     size_t saturated;
     CHECK(mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, &err));
     CHECK(calibrate(mlp, images, IMAGES, &minmax, &ws, ranges, &err));
-    CHECK(coded_mlp_codes(mlp, images, IMAGES, &config, codes, &err));
+    CHECK(weight_only_codes(mlp, images, IMAGES, &config, codes, &err));
     CHECK(convert_codes(mlp, codes, ranges, false, q, &saturated, &err));
     for (int l = 0; l < MLP_MAX_LAYERS; l++) coded_matrix_free(&codes[l]);
     mlp_workspace_free(&ws);
 }
 
-static void convert_dynamic(const struct mlp *mlp, bool vector_wise, struct qdynamic *q) {
-    CHECK(qdynamic_convert(mlp, vector_wise, 1.5f, images, IMAGES, q, &err));
+static void convert_dynamic(const struct mlp *mlp, bool vector_wise, struct dynamic_mlp *q) {
+    CHECK(dynamic_convert(mlp, vector_wise, 1.5f, images, IMAGES, q, &err));
     if (vector_wise) assert_true(q->layer[1].outliers > 1 && q->layer[1].outliers < q->layer[1].in);
 }
 
@@ -99,10 +99,10 @@ static const char *write_kind(const struct file_kind *kind, const char *name) {
     struct mlp mlp;
     make_network(&shape, &mlp);
     if (is_coded(kind)) {
-        struct coded_mlp c;
+        struct weight_only c;
         encode(&mlp, kind, &c);
         CHECK(model_write_coded(path, &c, &notes, &err));
-        coded_mlp_free(&c);
+        weight_only_free(&c);
     } else if (strcmp(kind->format, "packed") == 0) {
         struct qmlp q;
         notes.weight_bits = kind->block;
@@ -110,10 +110,10 @@ static const char *write_kind(const struct file_kind *kind, const char *name) {
         CHECK(model_write_qmlp(path, &q, &notes, &err));
         qmlp_free(&q);
     } else {
-        struct qdynamic q;
+        struct dynamic_mlp q;
         convert_dynamic(&mlp, kind->format[0] == 'v', &q);
         CHECK(model_write_dynamic(path, &q, &notes, &err));
-        qdynamic_free(&q);
+        dynamic_free(&q);
     }
     mlp_free(&mlp);
     return path;
@@ -128,10 +128,10 @@ static unsigned run_model(const struct model *m) {
     if (count == 0 || classes > MLP_MAX_WIDTH / 64)
         return 0; /* another shape than ours: not with these images */
     if (m->kind == MODEL_DYNAMIC) {
-        struct qdynamic_workspace ws;
-        CHECK(qdynamic_workspace_create(&m->shape, 4, &ws, &err));
-        qdynamic_predict(&m->qdynamic, images, count, &ws, predicted);
-        qdynamic_workspace_free(&ws);
+        struct dynamic_mlp_workspace ws;
+        CHECK(dynamic_workspace_create(&m->shape, 4, &ws, &err));
+        dynamic_predict(&m->dynamic, images, count, &ws, predicted);
+        dynamic_workspace_free(&ws);
     } else if (m->kind == MODEL_INT8) {
         struct qmlp_workspace ws;
         uint8_t reference[sizeof codes];
@@ -168,23 +168,23 @@ static void coded_files_come_back(void **state) {
     (void)state;
     for (const struct file_kind *kind = kinds; is_coded(kind); kind++) {
         struct mlp mlp, decoded;
-        struct coded_mlp c;
+        struct weight_only c;
         struct model model;
         struct model_notes notes;
         const char *path = write_kind(kind, "coded");
         make_network(&shape, &mlp);
         encode(&mlp, kind, &c);
-        CHECK(coded_mlp_decode(&c, &decoded, &err));
+        CHECK(weight_only_decode(&c, &decoded, &err));
         CHECK(model_read(path, &model, &notes, &err));
-        assert_int_equal(model.kind, MODEL_CODED);
+        assert_int_equal(model.kind, MODEL_WEIGHT_ONLY);
         assert_string_equal(notes.seed, "1");
         assert_memory_equal(&model.shape, &shape, sizeof(int) * 5);
         assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&decoded),
                             mlp_padded_count(&decoded) * sizeof(float));
-        assert_true(model.bits_per_weight == coded_mlp_bits_per_weight(&c));
+        assert_true(model.bits_per_weight == weight_only_bits_per_weight(&c));
         run_model(&model);
         model_free(&model);
-        coded_mlp_free(&c);
+        weight_only_free(&c);
         mlp_free(&decoded);
         mlp_free(&mlp);
     }
@@ -194,28 +194,28 @@ static void dynamic_files_come_back(void **state) {
     (void)state;
     for (int vector_wise = 0; vector_wise < 2; vector_wise++) {
         struct mlp mlp;
-        struct qdynamic q;
-        struct qdynamic_workspace ws;
+        struct dynamic_mlp q;
+        struct dynamic_mlp_workspace ws;
         struct model model;
         float logits[IMAGES * CLASSES];
         double bits = 0, weights = 0;
         const char *path = write_kind(&kinds[8 + vector_wise], "dynamic");
         make_network(&shape, &mlp);
         convert_dynamic(&mlp, vector_wise, &q);
-        CHECK(qdynamic_workspace_create(&shape, IMAGES, &ws, &err));
-        memcpy(logits, qdynamic_forward(&q, images, IMAGES, &ws), sizeof logits);
+        CHECK(dynamic_workspace_create(&shape, IMAGES, &ws, &err));
+        memcpy(logits, dynamic_forward(&q, images, IMAGES, &ws), sizeof logits);
         CHECK(model_read(path, &model, NULL, &err));
         assert_int_equal(model.kind, MODEL_DYNAMIC);
-        assert_memory_equal(qdynamic_forward(&model.qdynamic, images, IMAGES, &ws), logits, sizeof logits);
+        assert_memory_equal(dynamic_forward(&model.dynamic, images, IMAGES, &ws), logits, sizeof logits);
         for (int l = 0; l < 3; l++) { /* 8 bits a weight, 32 a scale; a column apart: 32, and 16 a weight */
-            const struct qdynamic_layer *d = &q.layer[l];
+            const struct dynamic_mlp_layer *d = &q.layer[l];
             bits += 8.0 * d->in * d->out + 32.0 * d->out + d->outliers * (32 + 16.0 * d->out);
             weights += (double)d->in * d->out;
         }
         assert_close(model.bits_per_weight, bits / weights, 1e-9);
         model_free(&model);
-        qdynamic_workspace_free(&ws);
-        qdynamic_free(&q);
+        dynamic_workspace_free(&ws);
+        dynamic_free(&q);
         mlp_free(&mlp);
     }
 }
@@ -266,8 +266,8 @@ static void packed_codes_come_back(void **state) {
 /* The parts of a file before it is written, to be spoiled. */
 struct parts {
     struct mlp mlp;
-    struct coded_mlp coded;
-    struct qdynamic dynamic;
+    struct weight_only coded;
+    struct dynamic_mlp dynamic;
     struct st_file *file;
 };
 
@@ -298,8 +298,8 @@ static void parts_refused(struct parts *p, const char *why) {
         model_free(&model);
     }
     free(p->file);
-    coded_mlp_free(&p->coded);
-    qdynamic_free(&p->dynamic);
+    weight_only_free(&p->coded);
+    dynamic_free(&p->dynamic);
     mlp_free(&p->mlp);
 }
 

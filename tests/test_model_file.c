@@ -1,7 +1,7 @@
 /* Model files: fp32 and int8 networks of odd sizes round-trip exactly; a damaged file is refused, or, when
  * the damage is a weight like another, runs safely. */
 #include "base/file.h"
-#include "io/model_file.h"
+#include "model/model_file.h"
 
 #include "support.h"
 

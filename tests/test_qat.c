@@ -2,8 +2,8 @@
  * what training does for few bits, on the built-in digits. */
 #include "data/digits.h"
 #include "nn/gemm.h"
-#include "quant/gptq.h"
-#include "quant/qat.h"
+#include "lowbit/gptq.h"
+#include "lowbit/qat.h"
 
 #include <stdarg.h>
 #include <stddef.h>

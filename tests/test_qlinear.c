@@ -2,7 +2,7 @@
  * whole model against NumPy. */
 #include "base/rng.h"
 #include "golden/golden.h"
-#include "io/model_file.h"
+#include "model/model_file.h"
 #include "quant/qlinear.h"
 #include "quant/qmlp.h"
 

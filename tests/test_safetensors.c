@@ -1,5 +1,5 @@
 /* The safetensors container: what is whole round-trips, everything else is refused before it is used. */
-#include "io/safetensors.h"
+#include "model/safetensors.h"
 
 #include "support.h"
 

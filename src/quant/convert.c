@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant/gptq.h"
+#include "lowbit/gptq.h"
 
 /* All calibration images once through the network, the observers watching. */
 static void observe_pass(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,

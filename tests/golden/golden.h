@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/safetensors.h"
+#include "model/safetensors.h"
 
 /* Anything wrong with a golden file ends the test program: without it nothing was tested. */
 static inline void golden_broken(const char *name, const char *what) {

@@ -1,0 +1,37 @@
+/* One run of the exercise: a trained fp32 network and the int8 networks made from it, written to files, read
+ * back from them, and run on the same test images. */
+#ifndef CLI_EXERCISE_H
+#define CLI_EXERCISE_H
+
+#include "cli/recipe.h"
+#include "cli/report.h"
+
+enum { EXERCISE_MAX_MODELS = 1 + SCHEMES };
+
+struct exercise {
+    int count; /* models[0] is fp32 */
+    struct model models[EXERCISE_MAX_MODELS];
+    char paths[EXERCISE_MAX_MODELS][4096];
+    uint64_t bytes[EXERCISE_MAX_MODELS]; /* by stat */
+    struct evaluation evaluations[EXERCISE_MAX_MODELS];
+    struct train_report training;
+    size_t saturated; /* biases that did not fit, all schemes together */
+};
+
+/* Trains, writes FOLDER/fp32.safetensors, then for each scheme (both, when scheme is SCHEMES) quantizes and writes
+ * FOLDER/int8-SCHEME.safetensors; reads every file back and evaluates what it read. Release with exercise_free,
+ * also after an error. */
+bool exercise_run(const struct dataset *data, const struct training_recipe *training,
+                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out,
+                  struct error *err);
+void exercise_free(struct exercise *e);
+
+/* The tables and the picture that show one run; each is saved in folder and freed. Errors: a file that cannot be
+ * written, out of memory. */
+bool write_layers(const struct exercise *e, const struct dataset *data, int calibration, const struct provenance *p,
+                  const char *folder, struct error *err);
+bool write_confusion(const struct exercise *e, const struct dataset *data, const struct provenance *p,
+                     const char *folder, struct error *err);
+bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err);
+
+#endif

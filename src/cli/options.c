@@ -1,0 +1,217 @@
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add(struct options *o, struct option_entry entry) {
+    if (o->count == OPTIONS_MAX) abort(); /* a programmer's error */
+    o->entries[o->count++] = entry;
+}
+
+void option_flag(struct options *o, const char *name, bool *value, const char *help) {
+    add(o, (struct option_entry){.name = name, .help = help, .type = OPTION_FLAG, .value = value});
+}
+
+void option_int(struct options *o, const char *name, int *value, int lo, int hi, const char *help) {
+    add(o, (struct option_entry){name, "N", help, OPTION_INT, value, lo, hi, NULL});
+}
+
+void option_seed(struct options *o, const char *name, uint64_t *value, const char *help) {
+    add(o, (struct option_entry){name, "N", help, OPTION_SEED, value, 0, 0, NULL});
+}
+
+void option_real(struct options *o, const char *name, double *value, double lo, double hi, const char *help) {
+    add(o, (struct option_entry){name, "X", help, OPTION_REAL, value, lo, hi, NULL});
+}
+
+void option_text(struct options *o, const char *name, const char *argument, const char **value, const char *help) {
+    add(o, (struct option_entry){name, argument, help, OPTION_TEXT, value, 0, 0, NULL});
+}
+
+void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
+                   const char *help) {
+    add(o, (struct option_entry){name, NULL, help, OPTION_CHOICE, value, 0, count - 1, choices});
+}
+
+void option_ints(struct options *o, const char *name, struct int_list *value, int lo, int hi, const char *help) {
+    add(o, (struct option_entry){name, "N,N,...", help, OPTION_INTS, value, lo, hi, NULL});
+}
+
+void option_data(struct options *o, const char **source, const char *help) {
+    o->data = source;
+    option_text(o, "data", "DIR|digits", source, help);
+}
+
+void option_results(struct options *o, const char **results, const char *help) {
+    o->results = results;
+    option_text(o, "results", "DIR", results, help);
+}
+
+int usage_error(const struct options *o, const char *format, ...) {
+    fprintf(stderr, "mnistq: %s: ", o->command);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, " (see `mnistq %s --help`)\n", o->command);
+    return EXIT_USAGE;
+}
+
+static void print_choices(FILE *stream, const struct option_entry *e, const char *between) {
+    for (int i = 0; i <= (int)e->hi; i++) fprintf(stream, "%s%s", i ? between : "", e->choices[i]);
+}
+
+static void print_default(const struct options *o, const struct option_entry *e) {
+    switch (e->type) {
+    case OPTION_FLAG: return;
+    case OPTION_INT:
+        if (*(int *)e->value >= e->lo) printf(" [%d]", *(int *)e->value); /* else the help tells what it is by default */
+        return;
+    case OPTION_SEED: printf(" [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
+    case OPTION_REAL: printf(" [%g]", *(double *)e->value); return;
+    case OPTION_CHOICE: printf(" [%s]", e->choices[*(int *)e->value]); return;
+    case OPTION_TEXT:
+        if (*(const char **)e->value) printf(" [%s]", *(const char **)e->value);
+        if (e->value == (void *)o->results) printf(" [results/NAME, where NAME is the last part of --data]");
+        return;
+    case OPTION_INTS: {
+        const struct int_list *list = e->value;
+        for (int i = 0; i < list->count; i++) printf("%s%d", i ? "," : " [", list->values[i]);
+        printf("]");
+    }
+    }
+}
+
+static void print_help(const struct options *o) {
+    printf("usage: mnistq %s [options]%s%s\n\n%s\n\n", o->command, *o->arguments ? " " : "", o->arguments, o->what);
+    for (int i = 0; i < o->count; i++) {
+        const struct option_entry *e = &o->entries[i];
+        printf("  --%s ", e->name);
+        if (e->type == OPTION_CHOICE)
+            print_choices(stdout, e, "|");
+        else if (e->argument)
+            printf("%s", e->argument);
+        printf("\n        %s", e->help);
+        print_default(o, e);
+        printf("\n");
+    }
+    printf("  --help\n        this text; [..] are the defaults\n");
+}
+
+static bool read_int(const char *text, const char *end, double lo, double hi, int *value) {
+    char *stop;
+    errno = 0;
+    long n = strtol(text, &stop, 10);
+    if (stop == text || stop != end || errno || n < lo || n > hi) return false;
+    *value = (int)n;
+    return true;
+}
+
+static bool read_ints(const char *text, const struct option_entry *e) {
+    struct int_list list = {0};
+    for (;;) {
+        const char *comma = strchr(text, ','), *end = comma ? comma : text + strlen(text);
+        if (list.count == OPTIONS_MAX_INTS || !read_int(text, end, e->lo, e->hi, &list.values[list.count++])) return false;
+        if (!comma) break;
+        text = comma + 1;
+    }
+    *(struct int_list *)e->value = list;
+    return true;
+}
+
+static bool read_seed(const char *text, uint64_t *value) {
+    char *stop;
+    errno = 0;
+    unsigned long long n = strtoull(text, &stop, 10);
+    if (stop == text || *stop || errno || *text == '-') return false;
+    *value = n;
+    return true;
+}
+
+static bool read_real(const char *text, const struct option_entry *e) {
+    char *stop;
+    double x = strtod(text, &stop);
+    if (stop == text || *stop || !(x >= e->lo && x <= e->hi)) return false;
+    *(double *)e->value = x;
+    return true;
+}
+
+static bool read_choice(const char *text, const struct option_entry *e) {
+    for (int i = 0; i <= (int)e->hi; i++)
+        if (strcmp(text, e->choices[i]) == 0) {
+            *(int *)e->value = i;
+            return true;
+        }
+    return false;
+}
+
+static int bad_value(const struct options *o, const struct option_entry *e, const char *text) {
+    fprintf(stderr, "mnistq: %s: --%s: expected ", o->command, e->name);
+    if (e->type == OPTION_INT) fprintf(stderr, "a whole number from %.0f to %.0f", e->lo, e->hi);
+    if (e->type == OPTION_INTS)
+        fprintf(stderr, "1 to %d whole numbers from %.0f to %.0f, such as 256,256", OPTIONS_MAX_INTS, e->lo, e->hi);
+    if (e->type == OPTION_SEED) fprintf(stderr, "a whole number from 0 to 2^64 - 1");
+    if (e->type == OPTION_REAL) fprintf(stderr, "a number from %g to %g", e->lo, e->hi);
+    if (e->type == OPTION_CHOICE) print_choices(stderr, e, " or ");
+    fprintf(stderr, ", found \"%s\"\n", text);
+    return EXIT_USAGE;
+}
+
+static int take_value(const struct options *o, const struct option_entry *e, const char *text) {
+    bool ok = true;
+    switch (e->type) {
+    case OPTION_FLAG: *(bool *)e->value = true; break;
+    case OPTION_INT: ok = read_int(text, text + strlen(text), e->lo, e->hi, e->value); break;
+    case OPTION_SEED: ok = read_seed(text, e->value); break;
+    case OPTION_REAL: ok = read_real(text, e); break;
+    case OPTION_TEXT: *(const char **)e->value = text; break;
+    case OPTION_CHOICE: ok = read_choice(text, e); break;
+    case OPTION_INTS: ok = read_ints(text, e); break;
+    }
+    return ok ? OPTIONS_GO_ON : bad_value(o, e, text);
+}
+
+/* "data/mnist/" -> "results/mnist" */
+static void derive_results(struct options *o) {
+    const char *source = *o->data, *end = source + strlen(source);
+    while (end > source && end[-1] == '/') end--;
+    const char *start = end;
+    while (start > source && start[-1] != '/') start--;
+    int length = (int)(end - start);
+    if (length == 0 || length > 250 || start[0] == '.') start = "data", length = 4; /* "/", ".", ".." name nothing */
+    snprintf(o->default_results, sizeof o->default_results, "results/%.*s", length, start);
+    *o->results = o->default_results;
+}
+
+int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
+    struct option table[OPTIONS_MAX + 2] = {{0}};
+    for (int i = 0; i < o->count; i++)
+        table[i] = (struct option){o->entries[i].name, o->entries[i].type == OPTION_FLAG ? no_argument : required_argument,
+                                   NULL, i + 1000};
+    table[o->count] = (struct option){"help", no_argument, NULL, 999};
+    opterr = 0;
+    optind = 1;
+    for (int found; (found = getopt_long(argc, argv, ":h", table, NULL)) != -1;) {
+        if (found == 999 || found == 'h') {
+            print_help(o);
+            return EXIT_DONE;
+        }
+        if (found == ':') return usage_error(o, "%s needs a value", argv[optind - 1]);
+        if (found == '?' && optopt > 0 && optopt < 256) return usage_error(o, "unknown option -%c", optopt);
+        if (found == '?') return usage_error(o, "unknown option %s", argv[optind - 1]);
+        int status = take_value(o, &o->entries[found - 1000], optarg);
+        if (status != OPTIONS_GO_ON) return status;
+    }
+    if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->results && !*o->results) derive_results(o);
+    o->files = argv + optind;
+    o->file_count = argc - optind;
+    if (o->file_count < min_files) return usage_error(o, "expected %s", o->arguments);
+    if (o->file_count > max_files) return usage_error(o, "unexpected argument \"%s\"", o->files[max_files]);
+    return OPTIONS_GO_ON;
+}

@@ -1,0 +1,55 @@
+/* The steps that several commands share, with their options: train a network, quantize it. */
+#ifndef CLI_RECIPE_H
+#define CLI_RECIPE_H
+
+#include "cli/options.h"
+#include "data/dataset.h"
+#include "model/model_file.h"
+#include "nn/train.h"
+
+struct training_recipe {
+    struct int_list hidden;
+    int epochs, batch, optimizer, validation;
+    double rate, warmup, smoothing;
+    uint64_t seed;
+};
+
+struct quantization_recipe {
+    int scheme, observer, activations, calibration; /* the choices below */
+};
+
+enum { SCHEME_PER_CHANNEL, SCHEME_PER_TENSOR, SCHEMES };
+extern const char *const scheme_names[SCHEMES];
+
+struct training_recipe training_defaults(void);
+struct quantization_recipe quantization_defaults(void);
+void training_options(struct options *o, struct training_recipe *r);
+/* --scheme is left to the command: some know "both". */
+void quantization_options(struct options *o, struct quantization_recipe *r);
+
+/* Error: more training images are asked for than there are. The steps below check this too; this is for those
+ * who want to know it before anything is trained or written. */
+bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
+                 const struct quantization_recipe *quantization, struct error *err);
+
+/* Initialises and trains on all training images but the last r->validation, with progress. */
+bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
+                 struct train_report *report, struct error *err);
+
+/* Calibrates on r->calibration training images, evenly spaced over the set (a set sorted by class still gives
+ * all classes), and converts with r->scheme. */
+bool quantize_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                    struct qmlp *out, size_t *saturated, struct error *err);
+
+/* The first half of it: ranges [layers + 1] of the activations, for a conversion of another kind. */
+bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
+                     struct range *ranges, struct error *err);
+
+/* The images that both show: [calibration][pixels], release with free. Error: more than there are. */
+uint8_t *calibration_images(const struct split *train, int calibration, struct error *err);
+
+/* What the model files say about how they were made. */
+void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes);
+void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes);
+
+#endif

@@ -1,0 +1,181 @@
+#include "lowbit/bf16.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/vectorise.h"
+#include "lowbit/half.h"
+
+extern const struct bf16_kernel bf16_kernel_avx512;
+
+const struct bf16_kernel *const bf16_kernels[] = {
+#if defined(__x86_64__) && defined(__GNUC__)
+    &bf16_kernel_avx512,
+#endif
+    NULL};
+
+const struct bf16_kernel *bf16_kernel_best(void) {
+    for (int i = 0; bf16_kernels[i]; i++)
+        if (bf16_kernels[i]->supported() && bf16_kernels[i]->beside == qkernel_best()) return bf16_kernels[i];
+    return NULL;
+}
+
+/* ---- the network --------------------------------------------------------------------------------------------- */
+
+static void carve_model(struct bf16_mlp *b) {
+    for (int l = 0; l < b->shape.layers; l++) {
+        struct bf16_layer *layer = &b->layer[l];
+        layer->weight = block_take(&b->block, (size_t)layer->in * (size_t)layer->out, sizeof *layer->weight);
+        layer->bias = block_take(&b->block, (size_t)layer->out, sizeof *layer->bias);
+        layer->packed = b->kernel ? block_take(&b->block, b->kernel->layer_bytes(layer), 1) : NULL;
+    }
+}
+
+static bool round_weights(const struct dense *from, struct bf16_layer *to, int l, struct error *err) {
+    for (size_t i = 0; i < (size_t)from->in * (size_t)from->out; i++) {
+        to->weight[i] = bfloat_from_float(from->weight[i]);
+        if (!isfinite(float_from_bfloat(to->weight[i])))
+            return fail(err, "fc%d.weight: weight %zu is not a finite number in bf16", l + 1, i);
+    }
+    memcpy(to->bias, from->bias, (size_t)from->out * sizeof *to->bias);
+    return true;
+}
+
+bool bf16_mlp_create(const struct mlp *mlp, const struct bf16_kernel *kernel, struct bf16_mlp *out, struct error *err) {
+    int layers = mlp->shape.layers;
+    *out = (struct bf16_mlp){.shape = mlp->shape, .kernel = kernel};
+    for (int l = 0; l < layers; l++)
+        out->layer[l] = (struct bf16_layer){.in = mlp->shape.widths[l], .out = mlp->shape.widths[l + 1],
+                                            .scale = l == 0 ? 1 / 255.0f : 1, .last = l + 1 == layers};
+    carve_model(out);
+    if (!block_reserve(&out->block, err)) return false;
+    carve_model(out);
+    for (int l = 0; l < layers; l++) {
+        if (!round_weights(&mlp->layer[l], &out->layer[l], l, err)) {
+            bf16_mlp_free(out);
+            return false;
+        }
+        if (kernel) kernel->pack_layer(&out->layer[l]);
+    }
+    return true;
+}
+
+void bf16_mlp_free(struct bf16_mlp *b) {
+    block_free(&b->block);
+    *b = (struct bf16_mlp){0};
+}
+
+static size_t padded(int width) {
+    return ((size_t)width + BF16_STRIDE - 1) / BF16_STRIDE * BF16_STRIDE;
+}
+
+static void carve_workspace(struct bf16_workspace *ws) {
+    ws->rows = block_take(&ws->block, (size_t)ws->threads * 2 * BF16_BLOCK, ws->stride * sizeof *ws->rows);
+}
+
+bool bf16_workspace_create(const struct mlp_shape *shape, int threads, struct bf16_workspace *out, struct error *err) {
+    *out = (struct bf16_workspace){.threads = threads};
+    for (int i = 0; i < shape->layers; i++)
+        if (padded(shape->widths[i]) > out->stride) out->stride = padded(shape->widths[i]);
+    carve_workspace(out);
+    if (!block_reserve(&out->block, err)) return false;
+    carve_workspace(out);
+    return true;
+}
+
+void bf16_workspace_free(struct bf16_workspace *ws) {
+    block_free(&ws->block);
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------- */
+
+/* Exact: an integer below 256 needs no more than the upper half of a float. */
+VECTORISED
+static void bytes_to_bfloats(const uint8_t *restrict bytes, size_t n, uint16_t *restrict x) {
+    for (size_t i = 0; i < n; i++) {
+        union {
+            float value;
+            uint32_t bits;
+        } pixel = {(float)bytes[i]};
+        x[i] = (uint16_t)(pixel.bits >> 16);
+    }
+}
+
+static float dot_ref(const uint16_t *x, const uint16_t *w, int in) {
+    float sum = 0;
+    for (int k = 0; k < in; k += 2) {
+        if (k + 1 < in) sum += float_from_bfloat(x[k + 1]) * float_from_bfloat(w[k + 1]);
+        sum += float_from_bfloat(x[k]) * float_from_bfloat(w[k]); /* the product itself is exact */
+    }
+    return sum;
+}
+
+void bf16_layer_ref(const struct bf16_layer *layer, const uint16_t *x, size_t rows, float *y) {
+    size_t in = (size_t)layer->in;
+    for (size_t row = 0; row < rows; row++, x += in, y += layer->out)
+        for (int c = 0; c < layer->out; c++) {
+            y[c] = fmaf(dot_ref(x, layer->weight + (size_t)c * in, layer->in), layer->scale, layer->bias[c]);
+            if (!layer->last && y[c] < 0) y[c] = 0; /* a NaN stays a NaN */
+        }
+}
+
+void bf16_mlp_forward_ref(const struct bf16_mlp *b, const uint8_t *images, size_t count, float *logits) {
+    uint16_t x[MLP_MAX_WIDTH];
+    float y[MLP_MAX_WIDTH];
+    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
+    for (size_t i = 0; i < count; i++) {
+        bytes_to_bfloats(images + i * inputs, inputs, x);
+        for (int l = 0; l < b->shape.layers; l++) {
+            const struct bf16_layer *layer = &b->layer[l];
+            bf16_layer_ref(layer, x, 1, layer->last ? logits + i * classes : y);
+            for (int c = 0; !layer->last && c < layer->out; c++) x[c] = bfloat_from_float(y[c]);
+        }
+    }
+}
+
+/* rows images, at most BF16_BLOCK, through all layers in one thread's scratch [2][BF16_BLOCK][stride] */
+static void forward_block(const struct bf16_mlp *b, const uint8_t *images, size_t rows, uint16_t *scratch,
+                          size_t stride, float *logits) {
+    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
+    uint16_t *x = scratch, *y = scratch + BF16_BLOCK * stride;
+    for (size_t r = 0; r < rows; r++) {
+        bytes_to_bfloats(images + r * inputs, inputs, x + r * stride);
+        if (inputs < stride) x[r * stride + inputs] = 0; /* the other half of an odd last pair */
+    }
+    for (int l = 0; l + 1 < b->shape.layers; l++) {
+        b->kernel->run(&b->layer[l], x, stride, rows, y, stride);
+        uint16_t *swap = x;
+        x = y, y = swap;
+    }
+    b->kernel->run(&b->layer[b->shape.layers - 1], x, stride, rows, logits, classes);
+}
+
+static void forward_range(const struct bf16_mlp *b, const uint8_t *images, size_t count, uint16_t *scratch,
+                          size_t stride, float *logits) {
+    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
+    for (size_t done = 0; done < count; done += BF16_BLOCK) {
+        size_t rows = count - done < BF16_BLOCK ? count - done : BF16_BLOCK;
+        forward_block(b, images + done * inputs, rows, scratch, stride, logits + done * classes);
+    }
+}
+
+enum { ROWS_TOGETHER = 12, WORTH_A_THREAD = 24 }; /* images, as in qmlp.c */
+
+/* Threads take one stretch of images each, whole tiles of rows, so that they end together. */
+void bf16_mlp_forward(const struct bf16_mlp *b, const uint8_t *images, size_t count, struct bf16_workspace *ws,
+                      float *logits) {
+    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
+    size_t worth = count / WORTH_A_THREAD, parts = worth < (size_t)ws->threads ? worth : (size_t)ws->threads;
+    if (parts <= 1) {
+        forward_range(b, images, count, ws->rows, ws->stride, logits);
+        return;
+    }
+    size_t each = ((count + parts - 1) / parts + ROWS_TOGETHER - 1) / ROWS_TOGETHER * ROWS_TOGETHER;
+#pragma omp parallel for schedule(static) num_threads((int)parts)
+    for (size_t part = 0; part < parts; part++) {
+        size_t first = part * each < count ? part * each : count;
+        size_t rows = count - first < each ? count - first : each;
+        uint16_t *scratch = ws->rows + part * 2 * BF16_BLOCK * ws->stride;
+        forward_range(b, images + first * inputs, rows, scratch, ws->stride, logits + first * classes);
+    }
+}

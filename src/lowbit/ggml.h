@@ -1,0 +1,26 @@
+/* ggml's block formats, in its own layouts bit for bit (ggml, ggml-common.h: block_q8_0, block_q4_0, block_q4_K,
+ * block_q6_K), so that ggml's dequantize functions read them. All little-endian; n is a multiple of the block.
+ *
+ *   q8_0   32 weights   | f16 d | 32 x int8 |                                   w = d * q
+ *   q4_0   32 weights   | f16 d | 16 bytes: low nibbles 0..15, high 16..31 |    w = d * (q - 8)
+ *   q4_K  256 weights   | f16 d | f16 dmin | 12 bytes: eight 6-bit scales and mins | 128 bytes of nibbles |
+ *                                                                    w = d * scale * q - dmin * min
+ *   q6_K  256 weights   | 128 bytes: low 4 bits | 64 bytes: high 2 bits | 16 x int8 scale | f16 d |
+ *                                                                    w = d * scale * (q - 32) */
+#ifndef LOWBIT_GGML_H
+#define LOWBIT_GGML_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define GGML_FORMAT(name)                                                                                              \
+    size_t name##_bytes(int n);                                                                                        \
+    void name##_encode(const float *w, int n, uint8_t *bytes);                                                         \
+    void name##_decode(const uint8_t *bytes, int n, float *w);
+GGML_FORMAT(q8_0)
+GGML_FORMAT(q4_0)
+GGML_FORMAT(q4_K)
+GGML_FORMAT(q6_K)
+#undef GGML_FORMAT
+
+#endif

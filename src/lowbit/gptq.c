@@ -1,0 +1,243 @@
+#include "lowbit/gptq.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/block.h"
+#include "lowbit/cholesky.h"
+
+enum { MAX_GRID_BLOCK = 16384 }; /* the widest layer */
+
+/* ---- matrices of codes --------------------------------------------------------------------------------------- */
+
+bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m, struct error *err) {
+    *m = (struct coded_matrix){out, in, bits, block, (in + block - 1) / block, symmetric, NULL, NULL};
+    return (m->codes = aligned_array((size_t)out * (size_t)in, 1, err)) &&
+           (m->grids = aligned_array((size_t)out * (size_t)m->blocks, sizeof *m->grids, err));
+}
+
+void coded_matrix_free(struct coded_matrix *m) {
+    free(m->codes);
+    free(m->grids);
+    *m = (struct coded_matrix){0};
+}
+
+static int block_length(const struct coded_matrix *m, int b) {
+    return m->in - b * m->block < m->block ? m->in - b * m->block : m->block;
+}
+
+void coded_matrix_values(const struct coded_matrix *m, float *w) {
+    for (int c = 0; c < m->out; c++)
+        for (int k = 0; k < m->in; k++, w++)
+            *w = grid_value(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
+}
+
+void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
+    for (int c = 0; c < m->out; c++)
+        for (int b = 0; b < m->blocks; b++) {
+            int n = block_length(m, b);
+            integer_block_pack(m->grids[c * m->blocks + b], m->codes + (size_t)c * (size_t)m->in + b * m->block, n,
+                               m->bits, m->symmetric, bytes);
+            bytes += 2 + !m->symmetric + packed_bytes((size_t)n, m->bits);
+        }
+}
+
+/* ---- round to nearest ------------------------------------------------------------------------------------------ */
+
+static double grid_error(const float *w, int n, struct grid g) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        double e = (double)w[i] - (double)grid_value(grid_code(w[i], g), g);
+        sum += e * e;
+    }
+    return sum;
+}
+
+struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    struct grid widest = grid_of(w, n, bits, symmetric), best = widest;
+    if (rule == GRID_MINMAX) return widest;
+    double least = grid_error(w, n, widest);
+    for (int step = 1; step <= 35; step++) {
+        struct grid g = grid_with_scale(widest, widest.scale * (1 - 0.02f * (float)step));
+        double error = grid_error(w, n, g);
+        if (error < least) {
+            least = error;
+            best = g;
+        }
+    }
+    return best;
+}
+
+static void code_row(const float *w, struct coded_matrix *m, int c) {
+    for (int k = 0; k < m->in; k++)
+        m->codes[(size_t)c * (size_t)m->in + (size_t)k] = (int8_t)grid_code(w[k], m->grids[c * m->blocks + k / m->block]);
+}
+
+void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m) {
+    struct grid whole = {1, 0, 0, 0};
+    if (one_grid) whole = grid_by_rule(w, m->out * m->in, m->bits, m->symmetric, rule);
+#pragma omp parallel for schedule(static)
+    for (int c = 0; c < m->out; c++) {
+        const float *row = w + (size_t)c * (size_t)m->in;
+        for (int b = 0; b < m->blocks; b++)
+            m->grids[c * m->blocks + b] =
+                one_grid ? whole : grid_by_rule(row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
+        code_row(row, m, c);
+    }
+}
+
+/* ---- GPTQ ------------------------------------------------------------------------------------------------------ */
+
+/* The order in which columns are quantized. */
+struct by_diagonal {
+    double value;
+    int column;
+};
+
+static int falling(const void *a, const void *b) {
+    const struct by_diagonal *x = a, *y = b;
+    if (x->value != y->value) return x->value < y->value ? 1 : -1;
+    return x->column - y->column;
+}
+
+static bool column_order(const double *gram, int in, bool act_order, int *order, struct error *err) {
+    struct by_diagonal *columns = aligned_array((size_t)in, sizeof *columns, err);
+    if (!columns) return false;
+    for (int k = 0; k < in; k++) columns[k] = (struct by_diagonal){gram[(size_t)k * (size_t)in + (size_t)k], k};
+    if (act_order) qsort(columns, (size_t)in, sizeof *columns, falling);
+    for (int k = 0; k < in; k++) order[k] = columns[k].column;
+    free(columns);
+    return true;
+}
+
+/* u [in][in]: the factor of the damped inverse Hessian, rows and columns in the given order. The factor 2 / n of H
+ * scales U alone and cancels in (w - q) / U_ii * U_ij, so gram itself will do. */
+static bool hessian_factor(const double *gram, int in, const int *order, double damping, double *u, struct error *err) {
+    size_t n = (size_t)in;
+    double mean = 0;
+    for (size_t i = 0; i < n; i++) mean += gram[i * n + i] / (double)n;
+    if (!(mean > 0)) mean = 1; /* nothing was ever active: any diagonal will do */
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) u[i * n + j] = gram[(size_t)order[i] * n + (size_t)order[j]];
+    for (size_t i = 0; i < n; i++) u[i * n + i] = (u[i * n + i] > 0 ? u[i * n + i] : mean) + damping * mean;
+    if (!cholesky_of_inverse(in, u)) return fail(err, "the Hessian is not positive definite, even damped by %g", damping);
+    return true;
+}
+
+/* One output row. work [in]: the weights in column order, changed as errors are spread. */
+static void gptq_row(const float *w, const double *u, const int *order, const struct gptq_config *config,
+                     struct coded_matrix *m, int c, double *work) {
+    size_t in = (size_t)m->in;
+    struct grid *grids = m->grids + c * m->blocks;
+    for (size_t i = 0; i < in; i++) work[i] = w[order[i]];
+    for (size_t i = 0; i < in; i++) {
+        int k = order[i], b = k / m->block;
+        if (!config->act_order && k % m->block == 0) { /* a block begins: its grid fits the weights as they now are */
+            float now[MAX_GRID_BLOCK];
+            int n = block_length(m, b);
+            for (int j = 0; j < n; j++) now[j] = (float)work[i + (size_t)j];
+            grids[b] = grid_by_rule(now, n, m->bits, m->symmetric, config->rule);
+        }
+        int code = grid_code((float)work[i], grids[b]);
+        m->codes[(size_t)c * in + (size_t)k] = (int8_t)code;
+        double error = (work[i] - (double)grid_value(code, grids[b])) / u[i * in + i];
+        for (size_t j = i + 1; j < in; j++) work[j] -= error * u[i * in + j];
+    }
+}
+
+bool gptq_codes(const float *w, const double *gram, const struct gptq_config *config, struct coded_matrix *m,
+                struct error *err) {
+    size_t in = (size_t)m->in;
+    int *order = aligned_array(in, sizeof *order, err);
+    double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(in * (size_t)m->out, sizeof *work, err);
+    bool ok = order && u && work && column_order(gram, m->in, config->act_order, order, err) &&
+              hessian_factor(gram, m->in, order, config->damping, u, err);
+    if (ok) {
+        rtn_codes(w, config->rule, false, m); /* the grids that act-order keeps */
+#pragma omp parallel for schedule(static)
+        for (int c = 0; c < m->out; c++)
+            gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in);
+    }
+    free(order);
+    free(u);
+    free(work);
+    return ok;
+}
+
+/* ---- AWQ ------------------------------------------------------------------------------------------------------- */
+
+static void scales_of_alpha(const float *magnitude, int in, double alpha, float *scale) {
+    double lowest = INFINITY, highest = 0;
+    for (int k = 0; k < in; k++) {
+        if (!(magnitude[k] > 0)) continue;
+        scale[k] = (float)fmax(pow((double)magnitude[k], alpha), 1e-4);
+        lowest = fmin(lowest, (double)scale[k]);
+        highest = fmax(highest, (double)scale[k]);
+    }
+    double middle = highest > 0 ? sqrt(lowest * highest) : 1;
+    for (int k = 0; k < in; k++) scale[k] = magnitude[k] > 0 ? (float)(scale[k] / middle) : 1;
+}
+
+/* W_hat [out][in] = round(W diag(s)) diag(s)^-1; scaled [out][in] is scratch */
+static void awq_round(const float *w, const float *scale, enum grid_rule rule, struct coded_matrix *m, float *scaled,
+                      float *w_hat) {
+    size_t n = (size_t)m->out * (size_t)m->in, in = (size_t)m->in;
+    for (size_t i = 0; i < n; i++) scaled[i] = w[i] * scale[i % in];
+    rtn_codes(scaled, rule, false, m);
+    coded_matrix_values(m, w_hat);
+    for (size_t i = 0; i < n; i++) w_hat[i] /= scale[i % in];
+}
+
+bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
+                float *scale, double *alpha, struct error *err) {
+    size_t n = (size_t)m->out * (size_t)m->in;
+    float *scaled = aligned_array(n, sizeof *scaled, err), *w_hat = aligned_array(n, sizeof *w_hat, err);
+    float *candidate = aligned_array((size_t)m->in, sizeof *candidate, err);
+    double least = INFINITY;
+    bool ok = scaled && w_hat && candidate;
+    *alpha = 0;
+    for (int k = 0; k < m->in; k++) scale[k] = 1; /* stays where no error can be told: no inputs, no weights */
+    for (int step = 0; ok && step <= 20; step++) {
+        scales_of_alpha(magnitude, m->in, step / 20.0, candidate);
+        awq_round(w, candidate, rule, m, scaled, w_hat);
+        double error = output_error(w, w_hat, m->out, m->in, gram);
+        if (error < least) {
+            least = error;
+            *alpha = step / 20.0;
+            memcpy(scale, candidate, (size_t)m->in * sizeof *scale);
+        }
+    }
+    free(scaled);
+    free(w_hat);
+    free(candidate);
+    return ok;
+}
+
+/* d gram d^T of one row; t = d gram is summed line by line, a form that vectorises without reordering a sum */
+static double row_form(const float *row, const float *row_hat, int in, const double *gram) {
+    double d[MAX_GRID_BLOCK], t[MAX_GRID_BLOCK], sum = 0;
+    for (int k = 0; k < in; k++) d[k] = (double)row[k] - (row_hat ? (double)row_hat[k] : 0);
+    for (int j = 0; j < in; j++) t[j] = 0;
+    for (int i = 0; i < in; i++) {
+        const double *line = gram + (size_t)i * (size_t)in;
+        if (d[i] == 0) continue;
+        for (int j = 0; j < in; j++) t[j] += d[i] * line[j];
+    }
+    for (int j = 0; j < in; j++) sum += t[j] * d[j];
+    return sum;
+}
+
+/* sum over rows c of d_c gram d_c^T, the rows added in their order whatever the threads did first */
+static double quadratic_form(const float *w, const float *w_hat, int out, int in, const double *gram) {
+    double sums[MAX_GRID_BLOCK], total = 0;
+#pragma omp parallel for schedule(static)
+    for (int c = 0; c < out; c++)
+        sums[c] = row_form(w + (size_t)c * (size_t)in, w_hat ? w_hat + (size_t)c * (size_t)in : NULL, in, gram);
+    for (int c = 0; c < out; c++) total += sums[c];
+    return total;
+}
+
+double output_error(const float *w, const float *w_hat, int out, int in, const double *gram) {
+    return quadratic_form(w, w_hat, out, in, gram) / quadratic_form(w, NULL, out, in, gram);
+}

@@ -1,0 +1,60 @@
+/* Methods that choose integer codes with the layer's inputs in view, so that the layer's OUTPUT changes least:
+ * GPTQ (Frantar et al. 2022) and AWQ (Lin et al. 2023). Both take the second moment of the inputs,
+ * gram = X^T X [in][in] over the calibration images. */
+#ifndef LOWBIT_GPTQ_H
+#define LOWBIT_GPTQ_H
+
+#include "base/error.h"
+#include "lowbit/formats.h"
+
+/* Where the grid of a block comes from. */
+enum grid_rule {
+    GRID_MINMAX, /* grid_of: covers every weight */
+    GRID_MSE     /* shrunk to the least squared error of the block's weights */
+};
+
+/* grid_of, or with GRID_MSE the best of its shrunken versions (scale times 1, 0.98, ... 0.3). */
+struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule);
+
+/* Codes and grids of a whole matrix: what an integer format packs. */
+struct coded_matrix {
+    int out, in, bits, block, blocks; /* block: weights; blocks: of a row, the last may be short */
+    bool symmetric;
+    int8_t *codes;      /* [out][in] */
+    struct grid *grids; /* [out][blocks] */
+};
+
+bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m, struct error *err);
+void coded_matrix_free(struct coded_matrix *m);
+void coded_matrix_values(const struct coded_matrix *m, float *w); /* w [out][in] = grid_value of each code */
+void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as codec_encode lays them out */
+
+/* Round to nearest, each block on its own grid. w [out][in]; per-tensor grids (one for all rows) when
+ * one_grid. */
+void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m);
+
+struct gptq_config {
+    bool act_order; /* columns by falling diagonal of the Hessian, on grids fixed beforehand; else left to right */
+    enum grid_rule rule;
+    double damping; /* share of the mean diagonal added to the diagonal: 0.01 */
+};
+
+/* GPTQ, algorithm 1: column by column, the rounding error of each is spread over the columns to come by
+ *   w_j -= (w_i - q_i) / U_ii * U_ij,   U^T U = (H + damping)^-1,   H = 2 X^T X / n.
+ * Inputs that were never active (gram_ii = 0) neither give nor take: round to nearest stays for them.
+ * Errors: out of memory; H not positive definite even when damped. */
+bool gptq_codes(const float *w, const double *gram, const struct gptq_config *config, struct coded_matrix *m,
+                struct error *err);
+
+/* AWQ: the scale of each input, s_k = mean|x_k|^alpha, normalised to sqrt(max s * min s) = 1, by the alpha of
+ * 0, 0.05, ..., 1 that gives the least output error when W diag(s) is rounded to nearest. magnitude [in] =
+ * mean |x_k|; scale [in] out; *alpha out. Inputs never active keep s = 1. m gives the format; its codes are
+ * scratch. Error: out of memory. */
+bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
+                float *scale, double *alpha, struct error *err);
+
+/* sum over outputs and images of (W x - W_hat x)^2 = trace(D gram D^T), D = W - W_hat; divided by the same for
+ * W: the relative squared output error of a layer. */
+double output_error(const float *w, const float *w_hat, int out, int in, const double *gram);
+
+#endif

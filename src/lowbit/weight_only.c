@@ -1,0 +1,277 @@
+#include "lowbit/weight_only.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/gemm.h"
+#include "lowbit/half.h"
+
+const char *const method_names[METHODS] = {"rtn", "rtn-mse", "gptq", "gptq-act-order", "awq"};
+
+static void carve(struct weight_only *c, bool with_divisor) {
+    for (int i = 0; i < c->shape.layers; i++) {
+        struct coded_layer *layer = &c->layer[i];
+        int in = c->shape.widths[i], out = c->shape.widths[i + 1];
+        layer->size = codec_bytes(layer->codec, out, in);
+        layer->bytes = block_take(&c->block, layer->size, 1);
+        layer->bias = block_take(&c->block, (size_t)out, sizeof(float));
+        layer->divisor = with_divisor && i == 0 ? block_take(&c->block, (size_t)in, sizeof(uint16_t)) : NULL;
+    }
+}
+
+bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
+                      struct weight_only *out, struct error *err) {
+    *out = (struct weight_only){.shape = *shape};
+    for (int i = 0; i < shape->layers; i++) out->layer[i].codec = codecs[i];
+    carve(out, with_divisor);
+    if (!block_reserve(&out->block, err)) return false;
+    carve(out, with_divisor);
+    return true;
+}
+
+void weight_only_free(struct weight_only *c) {
+    block_free(&c->block);
+}
+
+bool gram_matrix(const float *x, size_t count, int in, double *gram, struct error *err) {
+    size_t n = (size_t)in * (size_t)in;
+    float *part = aligned_array(n, sizeof *part, err);
+    if (!part) return false;
+    memset(gram, 0, n * sizeof *gram);
+    for (size_t first = 0; first < count; first += 256) { /* fp32 sums stay short, double carries the rest */
+        int rows = count - first < 256 ? (int)(count - first) : 256;
+        const float *from = x + first * (size_t)in;
+        gemm_tn(in, in, rows, from, from, part);
+        for (size_t i = 0; i < n; i++) gram[i] += (double)part[i];
+    }
+    free(part);
+    return true;
+}
+
+/* ---- encoding ------------------------------------------------------------------------------------------------ */
+
+/* What encoding works on: the network as quantized so far, its activations on the calibration images. */
+struct encoder {
+    const struct coding_config *config;
+    const uint8_t *images;
+    int count;
+    struct mlp now; /* fp32 at first; layer by layer its weights become what the codes decode to */
+    struct mlp_workspace ws;
+    double *gram;     /* [widest][widest] */
+    float *magnitude; /* [widest] mean |x_k| */
+    float *scale;     /* [layers][widest] AWQ's, of each layer's inputs; 1 for other methods */
+    size_t widest;
+};
+
+static bool looks_at_images(enum method method) {
+    return method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER || method == METHOD_AWQ;
+}
+
+static bool encoder_create(const struct mlp *mlp, const uint8_t *images, size_t count,
+                           const struct coding_config *config, struct encoder *e, struct error *err) {
+    size_t widest = 0, layers = (size_t)mlp->shape.layers;
+    for (size_t i = 0; i < layers; i++)
+        if ((size_t)mlp->shape.widths[i] > widest) widest = (size_t)mlp->shape.widths[i];
+    *e = (struct encoder){.config = config, .images = images, .count = (int)count, .widest = widest};
+    if (!mlp_create(&mlp->shape, &e->now, err) ||
+        !(e->scale = aligned_array(layers * widest, sizeof *e->scale, err)))
+        return false;
+    for (size_t i = 0; i < layers * widest; i++) e->scale[i] = 1;
+    memcpy(mlp_parameters(&e->now), mlp_parameters(mlp), mlp_padded_count(mlp) * sizeof(float));
+    if (!looks_at_images(config->method)) return true;
+    return mlp_workspace_create(&mlp->shape, e->count, false, &e->ws, err) &&
+           (e->gram = aligned_array(widest * widest, sizeof *e->gram, err)) &&
+           (e->magnitude = aligned_array(widest, sizeof *e->magnitude, err));
+}
+
+static void encoder_free(struct encoder *e) {
+    mlp_free(&e->now);
+    mlp_workspace_free(&e->ws);
+    free(e->gram);
+    free(e->magnitude);
+    free(e->scale);
+}
+
+static void run_images(struct encoder *e) {
+    mlp_load_images(&e->now, e->images, e->count, &e->ws);
+    mlp_forward(&e->now, e->count, &e->ws);
+}
+
+/* The second moment and the mean size of a layer's inputs. */
+static bool look_at_inputs(struct encoder *e, int l, struct error *err) {
+    int in = e->now.shape.widths[l];
+    const float *x = e->ws.activation[l];
+    memset(e->magnitude, 0, (size_t)in * sizeof *e->magnitude);
+    for (int i = 0; i < e->count; i++)
+        for (int k = 0; k < in; k++) e->magnitude[k] += fabsf(x[(size_t)i * (size_t)in + (size_t)k]) / (float)e->count;
+    return gram_matrix(x, (size_t)e->count, in, e->gram, err);
+}
+
+/* AWQ: W diag(s) takes W's place, and what feeds input k is divided by s_k: the row of the layer before, or, for
+ * the pixels, a divisor in fp16 (s is rounded to it first, so that both sides agree). */
+static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
+    const struct dense *d = &e->now.layer[l];
+    float *scale = e->scale + (size_t)l * e->widest;
+    struct coded_matrix m;
+    double alpha;
+    bool symmetric;
+    int bits = format_integer_bits(layer->codec.format, &symmetric);
+    int block = layer->codec.block > 0 ? layer->codec.block : d->in;
+    bool ok = coded_matrix_create(d->out, d->in, bits, symmetric, block, &m, err) && look_at_inputs(e, l, err) &&
+              awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
+    coded_matrix_free(&m);
+    for (int k = 0; ok && k < d->in; k++) {
+        if (l == 0) scale[k] = float_from_half(layer->divisor[k] = half_from_float(scale[k]));
+        for (int c = 0; c < d->out; c++) d->weight[(size_t)c * (size_t)d->in + (size_t)k] *= scale[k];
+        if (l == 0) continue;
+        const struct dense *before = &e->now.layer[l - 1];
+        for (int j = 0; j < before->in; j++) before->weight[(size_t)k * (size_t)before->in + (size_t)j] /= scale[k];
+        before->bias[k] /= scale[k];
+    }
+    return ok;
+}
+
+static bool scale_all(struct encoder *e, struct weight_only *out, struct error *err) {
+    run_images(e); /* activations of the fp32 network, before anything is folded */
+    for (int l = 0; l < e->now.shape.layers; l++)
+        if (!scale_layer(e, l, &out->layer[l], err)) return false;
+    return true;
+}
+
+static bool gptq_layer(struct encoder *e, int l, struct coded_matrix *m, struct error *err) {
+    struct gptq_config config = {e->config->method == METHOD_GPTQ_ACT_ORDER, e->config->rule, e->config->damping};
+    run_images(e); /* through the layers as quantized so far */
+    return look_at_inputs(e, l, err) && gptq_codes(e->now.layer[l].weight, e->gram, &config, m, err);
+}
+
+/* Codes of a layer in an integer format, by the encoder's method. Release m with coded_matrix_free, also after an
+ * error. */
+static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
+    const struct dense *d = &e->now.layer[l];
+    bool symmetric;
+    int bits = format_integer_bits(codec.format, &symmetric), block = codec.block > 0 ? codec.block : d->in;
+    enum method method = e->config->method;
+    if (!coded_matrix_create(d->out, d->in, bits, symmetric, block, m, err)) return false;
+    if (method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER) return gptq_layer(e, l, m, err);
+    rtn_codes(d->weight, method == METHOD_RTN_MSE ? GRID_MSE : e->config->rule, false, m);
+    return true;
+}
+
+/* An integer format by any method but the format's own round to nearest. */
+static bool encode_by_method(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
+    struct coded_matrix m = {0};
+    bool ok = code_layer(e, l, layer->codec, &m, err);
+    if (ok) coded_matrix_pack(&m, layer->bytes);
+    coded_matrix_free(&m);
+    return ok;
+}
+
+/* The decoded weights of layer l as they would be without AWQ's folding: row c was divided by the scale of the next
+ * layer's input c, column k multiplied by that of its own (the first layer's divisor has undone that already). */
+static void unfold(const struct encoder *e, int l, const struct dense *to) {
+    const struct dense *d = &e->now.layer[l];
+    const float *columns = e->scale + (size_t)l * e->widest;
+    const float *rows = l + 1 < e->now.shape.layers ? e->scale + (size_t)(l + 1) * e->widest : NULL;
+    for (int c = 0; c < d->out; c++)
+        for (int k = 0; k < d->in; k++) {
+            size_t i = (size_t)c * (size_t)d->in + (size_t)k;
+            to->weight[i] = d->weight[i] * (rows ? rows[c] : 1) / (l > 0 ? columns[k] : 1);
+        }
+}
+
+static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
+    const struct dense *d = &e->now.layer[l];
+    if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
+        return fail(err, "fc%d: a weight is not a finite number", l + 1);
+    if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
+    if (e->config->method == METHOD_RTN)
+        codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
+    else if (!encode_by_method(e, l, layer, err))
+        return false;
+    memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
+    codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight); /* what the layers behind will see */
+    for (int k = 0; layer->divisor && k < d->in; k++)
+        for (int c = 0; c < d->out; c++)
+            d->weight[(size_t)c * (size_t)d->in + (size_t)k] /= float_from_half(layer->divisor[k]);
+    return true;
+}
+
+/* The codec of each layer, and whether the method can be had for them. */
+static bool plan_codecs(const struct mlp_shape *shape, const struct coding_config *config, struct codec *codecs,
+                        struct error *err) {
+    bool divides = config->block <= 0 || config->format->block, symmetric;
+    for (int i = 0; i < shape->layers; i++) {
+        bool last = i + 1 == shape->layers;
+        codecs[i] = (struct codec){last && config->last_format ? config->last_format : config->format, config->block};
+        if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
+        if (config->method != METHOD_RTN && !format_integer_bits(codecs[i].format, &symmetric))
+            return fail(err, "%s does not apply to the format %s: it needs an integer format", method_names[config->method],
+                        codecs[i].format->name);
+    }
+    if (config->method != METHOD_RTN && config->block == CODEC_TENSOR)
+        return fail(err, "%s needs a grid for each row or group, not one for the tensor", method_names[config->method]);
+    if (!divides) return fail(err, "a group of %d weights divides the inputs of no layer", config->block);
+    return true;
+}
+
+bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
+                      struct weight_only *out, struct mlp *effective, struct error *err) {
+    struct codec codecs[MLP_MAX_LAYERS];
+    struct encoder e;
+    if (!plan_codecs(&mlp->shape, config, codecs, err) ||
+        !weight_only_create(&mlp->shape, codecs, config->method == METHOD_AWQ, out, err))
+        return false;
+    bool ok = encoder_create(mlp, images, count, config, &e, err);
+    ok = ok && (config->method != METHOD_AWQ || scale_all(&e, out, err));
+    for (int l = 0; ok && l < mlp->shape.layers; l++) {
+        ok = encode_layer(&e, l, &out->layer[l], err);
+        if (ok && effective) unfold(&e, l, &effective->layer[l]);
+    }
+    encoder_free(&e);
+    if (!ok) weight_only_free(out);
+    return ok;
+}
+
+bool weight_only_codes(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
+                     struct coded_matrix *codes, struct error *err) {
+    struct codec codecs[MLP_MAX_LAYERS];
+    struct encoder e = {0};
+    bool ok = plan_codecs(&mlp->shape, config, codecs, err) && encoder_create(mlp, images, count, config, &e, err);
+    for (int l = 0; ok && l < mlp->shape.layers; l++) {
+        ok = code_layer(&e, l, codecs[l], &codes[l], err);
+        if (ok) coded_matrix_values(&codes[l], e.now.layer[l].weight); /* what the layers behind will see */
+    }
+    encoder_free(&e);
+    return ok;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------------------ */
+
+bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct error *err) {
+    if (!mlp_create(&c->shape, out, err)) return false;
+    for (int l = 0; l < c->shape.layers; l++) {
+        const struct coded_layer *layer = &c->layer[l];
+        const struct dense *d = &out->layer[l];
+        size_t in = (size_t)d->in, n = in * (size_t)d->out;
+        codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight);
+        memcpy(d->bias, layer->bias, (size_t)d->out * sizeof(float));
+        for (size_t i = 0; layer->divisor && i < n; i++) d->weight[i] /= float_from_half(layer->divisor[i % in]);
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(d->weight[i])) {
+                mlp_free(out);
+                return fail(err, "fc%d.weight: weight %zu is not a finite number once decoded", l + 1, i);
+            }
+    }
+    return true;
+}
+
+double weight_only_bits_per_weight(const struct weight_only *c) {
+    double bits = 0, weights = 0;
+    for (int l = 0; l < c->shape.layers; l++) {
+        double in = c->shape.widths[l], out = c->shape.widths[l + 1];
+        bits += 8.0 * (double)c->layer[l].size + (c->layer[l].divisor ? 16 * in : 0);
+        weights += in * out;
+    }
+    return bits / weights;
+}

@@ -1,0 +1,59 @@
+/* Models as safetensors files that one line of Python reads.
+ *
+ * fp32: fcN.weight F32 [out][in], fcN.bias F32 [out]: what nn.Linear of a PyTorch module of those names loads.
+ * int8: fcN.weight I8 [out][in], fcN.weight_scale F32 [out] or [1], fcN.bias I32 [out] (eq. 5, before the zero
+ * point is folded in), fcN.input_scale F32 [1], fcN.input_zero_point U8 [1]; output_scale F32 [1] and
+ * output_zero_point U8 [1] of the last layer. Metadata says how the file was made.
+ * Fewer bits in the integer engine: the same, but fcN.weight U8 [out][bytes of a row], codes packed as
+ * lowbit/formats.h says, metadata weight_bits "4", "3" or "2".
+ * The other rungs of the ladder: model/ladder_file.h. */
+#ifndef MODEL_MODEL_FILE_H
+#define MODEL_MODEL_FILE_H
+
+#include "model/safetensors.h"
+#include "lowbit/bf16.h"
+#include "lowbit/weight_only.h"
+#include "quant/convert.h"
+#include "lowbit/dynamic.h"
+
+enum model_kind {
+    MODEL_FP32,
+    MODEL_INT8,   /* integer arithmetic from pixels to logits */
+    MODEL_WEIGHT_ONLY,  /* weights in a format of the ladder, decoded; fp32 arithmetic, or bf16's own (runs_bf16) */
+    MODEL_DYNAMIC /* int8 products, activations quantized at run time */
+};
+
+struct model {
+    enum model_kind kind;
+    struct mlp_shape shape;
+    struct mlp mlp;           /* MODEL_FP32, MODEL_WEIGHT_ONLY */
+    struct bf16_mlp bf16;     /* MODEL_WEIGHT_ONLY whose layers are all bf16, where bf16_kernel_best gave a kernel */
+    struct qmlp qmlp;         /* MODEL_INT8 */
+    struct dynamic_mlp dynamic; /* MODEL_DYNAMIC */
+    double bits_per_weight;   /* scales, zero points and padding counted in; biases and header not */
+};
+
+/* Whether a model computes with products of bf16, and not in fp32 after decoding. */
+static inline bool runs_bf16(const struct model *model) {
+    return model->bf16.kernel != NULL;
+}
+
+/* What the writer knows and the file should tell; seed, training: how the weights came to be. */
+struct model_notes {
+    char seed[32], training[ST_TEXT], observer[32], calibration[32], method[64];
+    int weight_bits; /* of an integer model's codes: 8, 4, 3 or 2; 0 means 8 */
+};
+
+bool model_write_mlp(const char *path, const struct mlp *mlp, const struct model_notes *notes, struct error *err);
+bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model_notes *notes, struct error *err);
+
+bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes, struct error *err);
+bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes, struct error *err);
+
+/* Reads any kind and makes it ready to run. Errors: what st_read refuses; tensors missing, too many, of the
+ * wrong dtype or shape; layers that do not fit together; values that are not finite; what qmlp_finish refuses.
+ * notes may be NULL. Release with model_free. */
+bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err);
+void model_free(struct model *model);
+
+#endif

@@ -1,0 +1,46 @@
+/* The way from fp32 to the integer engine in steps, each a network that can be run: every step takes over one more
+ * thing from the quantized network and leaves the rest as fp32 has it. What a step costs is what changes when it is
+ * taken.
+ *   fp32         y = relu(W x + b)
+ *   weights      W read back from the codes: s_w w_q
+ *   activations  pixels and hidden activations rounded to their codes (eq. 2); sums are exact from here on
+ *   logits       the last layer's outputs too
+ *   bias         b read back from b_q, eq. 5
+ *   requantize   M as (m, right) and one rounding, eq. 6: the integer engine itself, bit for bit
+ * Offline and floating point, as convert.h: nothing here runs when the quantized network does. */
+#ifndef STUDIES_WATERFALL_H
+#define STUDIES_WATERFALL_H
+
+#include "quant/qmlp.h"
+
+enum waterfall_step {
+    WATERFALL_FP32,
+    WATERFALL_WEIGHTS,
+    WATERFALL_ACTIVATIONS,
+    WATERFALL_LOGITS,
+    WATERFALL_BIAS,
+    WATERFALL_REQUANTIZE,
+    WATERFALL_STEPS
+};
+extern const char *const waterfall_names[WATERFALL_STEPS]; /* "fp32", "+ weights", ... */
+
+struct waterfall {
+    const struct mlp *fp32;
+    const struct qmlp *q;
+    int capacity;
+    struct mlp weights;         /* fp32 with the weights read back */
+    struct mlp_workspace ws;    /* of the first two steps */
+    uint8_t *code[WATERFALL_STEPS][MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]] from WATERFALL_ACTIVATIONS on */
+    struct block block;
+};
+
+/* The steps between two networks of one shape, for batches of up to capacity images. Both are kept by reference.
+ * Error: out of memory. Release with waterfall_free, also after an error. */
+bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err);
+void waterfall_free(struct waterfall *w);
+
+/* One step on images [count][inputs], count <= capacity -> logits [count][classes] in real numbers; where a step has
+ * codes, they stay in w->code[step] (those of the logits only from WATERFALL_LOGITS on). */
+void waterfall_run(struct waterfall *w, enum waterfall_step step, const uint8_t *images, int count, float *logits);
+
+#endif
