@@ -36,10 +36,11 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 static void print_help(FILE *stream) {
     fprintf(stream, "usage: mnistq COMMAND [options] [FILES]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(stream, "\nWith every command:\n"
-                    "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
-                    "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
-                    "  --keep-blas-core  do not start again with better settings for OpenBLAS and OpenMP\n\n");
+    fprintf(stream,
+            "\nWith every command:\n"
+            "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
+            "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
+            "  --keep-blas-core  do not start again with better settings for OpenBLAS and OpenMP\n\n");
     fprintf(stream, "`mnistq COMMAND --help` lists a command's options and their defaults.\n");
 }
 
@@ -68,7 +69,8 @@ static bool force_kernel(const char *name) {
         qkernel_force(kernel);
         return true;
     }
-    fprintf(stderr, "mnistq: --kernel: %s; this CPU runs", kernel ? "this CPU does not run it" : "no kernel of that name");
+    fprintf(stderr, "mnistq: --kernel: %s; this CPU runs",
+            kernel ? "this CPU does not run it" : "no kernel of that name");
     for (int i = 0; qkernels[i]; i++)
         if (qkernels[i]->supported()) fprintf(stderr, " %s", qkernels[i]->name);
     fprintf(stderr, "\n");

@@ -35,15 +35,14 @@ typedef struct {
     long long end;   /* last byte, or LLONG_MAX */
 } request;
 
-static const char usage[] =
-    "usage: http_server [options] FOLDER\n"
-    "  --port N         listen on this port (default 0: any; the port is printed)\n"
-    "  --seconds N      exit by itself after so long (default 60)\n"
-    "  --cut BYTES      close the connection after so many bytes of a body\n"
-    "  --cut-times N    ... only for the first N bodies longer than that (default: all)\n"
-    "  --corrupt NAME   flip the bits of the byte in the middle of this file\n"
-    "  --missing NAME   answer 404 for this file\n"
-    "  --no-range       ignore Range\n";
+static const char usage[] = "usage: http_server [options] FOLDER\n"
+                            "  --port N         listen on this port (default 0: any; the port is printed)\n"
+                            "  --seconds N      exit by itself after so long (default 60)\n"
+                            "  --cut BYTES      close the connection after so many bytes of a body\n"
+                            "  --cut-times N    ... only for the first N bodies longer than that (default: all)\n"
+                            "  --corrupt NAME   flip the bits of the byte in the middle of this file\n"
+                            "  --missing NAME   answer 404 for this file\n"
+                            "  --no-range       ignore Range\n";
 
 static void on_alarm(int signal_number) {
     (void)signal_number;
@@ -147,11 +146,11 @@ static void respond(server *s, int client) {
         n = last - first + 1;
         snprintf(range, sizeof range, "Content-Range: bytes %lld-%lld/%lld\r\n", first, last, size);
     }
-    int length = snprintf(
-        head, sizeof head,
-        "HTTP/1.1 %d %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n"
-        "%s%sConnection: close\r\n\r\n",
-        status, status < 300 ? "OK" : "Error", n, s->no_range ? "" : "Accept-Ranges: bytes\r\n", range);
+    int length = snprintf(head, sizeof head,
+                          "HTTP/1.1 %d %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n"
+                          "%s%sConnection: close\r\n\r\n",
+                          status, status < 300 ? "OK" : "Error", n, s->no_range ? "" : "Accept-Ranges: bytes\r\n",
+                          range);
     if (send_all(client, head, (size_t)length) && strcmp(r.method, "HEAD") != 0 && n > 0) {
         if (s->cut >= 0 && s->cut < n && s->cut_times > 0) {
             s->cut_times--;
@@ -204,30 +203,14 @@ int main(int argc, char **argv) {
     long port = 0, seconds = 60;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 'p':
-            port = (long)number(optarg, 65535);
-            break;
-        case 's':
-            seconds = (long)number(optarg, 86400);
-            break;
-        case 'c':
-            s.cut = number(optarg, LLONG_MAX);
-            break;
-        case 't':
-            s.cut_times = (long)number(optarg, LONG_MAX);
-            break;
-        case 'x':
-            s.corrupt = optarg;
-            break;
-        case 'm':
-            s.missing = optarg;
-            break;
-        case 'n':
-            s.no_range = true;
-            break;
-        default:
-            fputs(usage, stderr);
-            return 2;
+        case 'p': port = (long)number(optarg, 65535); break;
+        case 's': seconds = (long)number(optarg, 86400); break;
+        case 'c': s.cut = number(optarg, LLONG_MAX); break;
+        case 't': s.cut_times = (long)number(optarg, LONG_MAX); break;
+        case 'x': s.corrupt = optarg; break;
+        case 'm': s.missing = optarg; break;
+        case 'n': s.no_range = true; break;
+        default: fputs(usage, stderr); return 2;
         }
     }
     if (optind != argc - 1 || seconds == 0) {

@@ -52,8 +52,7 @@ static void rounds_and_clamps(void **state) {
 
 static void hostile_values(void **state) {
     (void)state;
-    const struct qparams u8 = {0.5f, 10, 0, 255}, tiny = {FLT_TRUE_MIN, 0, -127, 127},
-                         huge = {FLT_MAX, 7, 0, 255};
+    const struct qparams u8 = {0.5f, 10, 0, 255}, tiny = {FLT_TRUE_MIN, 0, -127, 127}, huge = {FLT_MAX, 7, 0, 255};
     assert_int_equal(quantize(NAN, u8), 10);
     assert_int_equal(quantize(-NAN, u8), 10);
     assert_int_equal(quantize(INFINITY, u8), 255);
@@ -84,8 +83,7 @@ static void asymmetric_ranges(void **state) {
         int zero_point;
     } cases[] = {
         {0, 1, 0, 255, 1 / 255.0, 0},
-        {-1, 1, 0, 255, 2 / 255.0,
-         127}, /* no tie at 127.5: 2 / 255 in float is a little more (PyTorch: 127) */
+        {-1, 1, 0, 255, 2 / 255.0, 127}, /* no tie at 127.5: 2 / 255 in float is a little more (PyTorch: 127) */
         {-1, 0, 0, 255, 1 / 255.0, 255},
         {-0.5f, 0.5f, -128, 127, 1 / 255.0, -1}, /* the lesson's range; PyTorch: -1 */
         {-51, 51, 0, 204, 0.5, 102},
@@ -131,8 +129,7 @@ static void symmetric_ranges(void **state) {
         assert_true(p.scale == cases[i].scale && p.zero_point == 0 && p.qmin == -127 && p.qmax == 127);
         assert_usable(p);
     }
-    struct qparams p =
-        qparams_symmetric(FLT_MAX, 127); /* scale and clamp agree: the ends are the last codes */
+    struct qparams p = qparams_symmetric(FLT_MAX, 127); /* scale and clamp agree: the ends are the last codes */
     assert_true(quantize(FLT_MAX, p) == 127 && quantize(-FLT_MAX, p) == -127);
 }
 
@@ -179,16 +176,14 @@ static void symmetric_error_is_half_a_step(void **state) {
         assert_int_equal(quantize(-absmax, p), -127);
         for (int j = -32; j <= 32; j++) {
             float x = absmax * (float)j / 32;
-            assert_true(fabs((double)x - (double)fake_quantize(x, p)) <=
-                        (0.5 + STEP_SLACK) * (double)p.scale);
+            assert_true(fabs((double)x - (double)fake_quantize(x, p)) <= (0.5 + STEP_SLACK) * (double)p.scale);
         }
     }
 }
 
 static void codes_survive_the_way_back(void **state) {
     (void)state;
-    const struct qparams cases[] = {
-        {0.1f, 128, 0, 255}, {1e-30f, 3, 0, 255}, {7, 0, -127, 127}, {3e30f, 255, 0, 255}};
+    const struct qparams cases[] = {{0.1f, 128, 0, 255}, {1e-30f, 3, 0, 255}, {7, 0, -127, 127}, {3e30f, 255, 0, 255}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int q = cases[i].qmin; q <= cases[i].qmax; q++)
             assert_int_equal(quantize(dequantize(q, cases[i]), cases[i]), q);
@@ -244,8 +239,7 @@ static void same_codes_as_pytorch(void **state) {
     golden_close(g);
     for (int i = 0; i < CASES; i++)
         for (int j = 0; j < N; j++) {
-            struct qparams u8 = {scale[i], unsigned_zero[i], 0, 255},
-                           s8 = {scale[i], signed_zero[i], -128, 127};
+            struct qparams u8 = {scale[i], unsigned_zero[i], 0, 255}, s8 = {scale[i], signed_zero[i], -128, 127};
             assert_int_equal(quantize(values[i][j], u8), unsigned_codes[i][j]);
             assert_int_equal(quantize(values[i][j], s8), signed_codes[i][j]);
         }

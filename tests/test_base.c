@@ -41,8 +41,9 @@ static void test_error_text_that_is_too_long_is_cut(void **state) {
 static void test_utf8(void **state) {
     (void)state;
     static const char *const good[] = {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x99\x82", "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80", "ab\xff", "\xe2\x82", "\xe2\x28\xa1"};
+    static const char *const bad[] = {
+        "\x80",   "\xc3",     "\xc0\xaf",    "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "ab\xff", "\xe2\x82", "\xe2\x28\xa1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) assert_true(is_utf8(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(is_utf8(bad[i], strlen(bad[i])));
     struct error err;
@@ -83,8 +84,7 @@ static void test_block_arrays_are_aligned_zeroed_and_apart(void **state) {
     for (int i = 0; i < TAKES; i++) {
         assert_non_null(arrays[i]);
         assert_int_equal((uintptr_t)arrays[i] % BLOCK_ALIGN, 0);
-        for (size_t k = 0; k < take_bytes[i]; k++)
-            assert_int_equal(arrays[i][k], 0);  /* not written by another */
+        for (size_t k = 0; k < take_bytes[i]; k++) assert_int_equal(arrays[i][k], 0); /* not written by another */
         memset(arrays[i], 0xa5, take_bytes[i]); /* AddressSanitizer sees a block that is too small */
     }
     block_free(&block);
@@ -111,8 +111,7 @@ static void test_block_that_overflows_is_out_of_memory(void **state) {
     }
     struct error err = {""};
     struct block sum = {0};
-    for (int i = 0; i < 3; i++)
-        block_take(&sum, SIZE_MAX / 2, 1); /* each would fit a size_t, the sum does not */
+    for (int i = 0; i < 3; i++) block_take(&sum, SIZE_MAX / 2, 1); /* each would fit a size_t, the sum does not */
     assert_false(block_reserve(&sum, &err));
     assert_contains(err.text, "out of memory");
 }
@@ -138,15 +137,9 @@ static void test_rng_stream_is_xoshiro256_plus_plus(void **state) {
     static const struct {
         uint64_t seed, first[4], last;
     } streams[] = {
-        {0,
-         {0x53175d61490b23df, 0x61da6f3dc380d507, 0x5c0fdf91ec9a7bfc, 0x02eebf8c3bbe5e1a},
-         0x376300fa032f6483},
-        {1,
-         {0xcfc5d07f6f03c29b, 0xbf424132963fe08d, 0x19a37d5757aaf520, 0xbf08119f05cd56d6},
-         0x92d52100f9e1da0d},
-        {42,
-         {0xd0764d4f4476689f, 0x519e4174576f3791, 0xfbe07cfb0c24ed8c, 0xb37d9f600cd835b8},
-         0xa3ed059c1cc38790},
+        {0, {0x53175d61490b23df, 0x61da6f3dc380d507, 0x5c0fdf91ec9a7bfc, 0x02eebf8c3bbe5e1a}, 0x376300fa032f6483},
+        {1, {0xcfc5d07f6f03c29b, 0xbf424132963fe08d, 0x19a37d5757aaf520, 0xbf08119f05cd56d6}, 0x92d52100f9e1da0d},
+        {42, {0xd0764d4f4476689f, 0x519e4174576f3791, 0xfbe07cfb0c24ed8c, 0xb37d9f600cd835b8}, 0xa3ed059c1cc38790},
         {UINT64_MAX,
          {0x56ccf8ce948e27b2, 0xe68588432e5a5b90, 0xe3e9b5a48119ca8b, 0x460f19495532ae73},
          0x6e67f58f11f35060},
@@ -347,10 +340,8 @@ static char *printed(const struct table *t, const struct provenance *p, bool jso
     struct error err;
     FILE *stream = open_memstream(&text, &size);
     assert_non_null(stream);
-    if (json)
-        assert_true(table_print_json(t, p, stream, &err));
-    else
-        table_print(t, stream);
+    if (json) assert_true(table_print_json(t, p, stream, &err));
+    else table_print(t, stream);
     fclose(stream);
     return text;
 }
@@ -365,26 +356,29 @@ static void test_table_has_the_same_digits_in_every_form(void **state) {
     struct table t = example_table();
     struct provenance p = example_provenance();
     assert_int_equal(table_row_count(&t), 3);
-    assert_text(saved(&t, &p, ".md"), "# Sizes\n\n"
-                                      "| name    | share percent | change |   count |\n"
-                                      "| ------- | ------------: | -----: | ------: |\n"
-                                      "| fp32    |         97.67 |   +0.0 | 1059344 |\n"
-                                      "| a,b \"c\" |               |   -1.2 |      -3 |\n"
-                                      "| ± 5 µm  |               |   +0.5 |       0 |\n\n"
-                                      "Two rows have no share.\n\nBytes by stat.\n\n"
-                                      "Provenance:\n- command: `mnistq train`\n- seed: `1`\n");
-    assert_text(saved(&t, &p, ".csv"), "name,share_percent,change,count\n"
-                                       "fp32,97.67,+0.0,1059344\n"
-                                       "\"a,b \"\"c\"\"\",,-1.2,-3\n"
-                                       "± 5 µm,,+0.5,0\n"
-                                       "# command: mnistq train\n# seed: 1\n");
-    assert_text(printed(&t, &p, false), "Sizes\n\n"
-                                        "  name     share percent  change    count\n"
-                                        "  -------  -------------  ------  -------\n"
-                                        "  fp32             97.67    +0.0  1059344\n"
-                                        "  a,b \"c\"                   -1.2       -3\n"
-                                        "  ± 5 µm                    +0.5        0\n\n"
-                                        "  Two rows have no share.\n  Bytes by stat.\n");
+    assert_text(saved(&t, &p, ".md"),
+                "# Sizes\n\n"
+                "| name    | share percent | change |   count |\n"
+                "| ------- | ------------: | -----: | ------: |\n"
+                "| fp32    |         97.67 |   +0.0 | 1059344 |\n"
+                "| a,b \"c\" |               |   -1.2 |      -3 |\n"
+                "| ± 5 µm  |               |   +0.5 |       0 |\n\n"
+                "Two rows have no share.\n\nBytes by stat.\n\n"
+                "Provenance:\n- command: `mnistq train`\n- seed: `1`\n");
+    assert_text(saved(&t, &p, ".csv"),
+                "name,share_percent,change,count\n"
+                "fp32,97.67,+0.0,1059344\n"
+                "\"a,b \"\"c\"\"\",,-1.2,-3\n"
+                "± 5 µm,,+0.5,0\n"
+                "# command: mnistq train\n# seed: 1\n");
+    assert_text(printed(&t, &p, false),
+                "Sizes\n\n"
+                "  name     share percent  change    count\n"
+                "  -------  -------------  ------  -------\n"
+                "  fp32             97.67    +0.0  1059344\n"
+                "  a,b \"c\"                   -1.2       -3\n"
+                "  ± 5 µm                    +0.5        0\n\n"
+                "  Two rows have no share.\n  Bytes by stat.\n");
     table_free(&t);
 }
 
@@ -455,10 +449,11 @@ static void test_table_survives_hostile_text(void **state) {
     assert_contains(md, "a\\|b?c?d?[31m?e?\\|\\|");
     assert_contains(md, "- command: `mnistq eval 'a?b,c' 'x'`\n"); /* a backtick would end the code span */
     free(md);
-    assert_text(saved(&t, &p, ".csv"), "name,share_percent,change,count\n"
-                                       "a|b?c?d?[31m?e?||,1.00,+2.0,3\n"
-                                       "\"# no comment\",1.00,+2.0,3\n"
-                                       "# command: mnistq eval 'a?b,c' `x`\n");
+    assert_text(saved(&t, &p, ".csv"),
+                "name,share_percent,change,count\n"
+                "a|b?c?d?[31m?e?||,1.00,+2.0,3\n"
+                "\"# no comment\",1.00,+2.0,3\n"
+                "# command: mnistq eval 'a?b,c' `x`\n");
     char *terminal = printed(&t, &p, false);
     assert_null(strchr(terminal, 0x1b));
     free(terminal);

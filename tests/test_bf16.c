@@ -18,9 +18,9 @@ enum { SIZES = sizeof sizes / sizeof sizes[0], MAX_KERNELS = 4 };
 static size_t compared[MAX_KERNELS], nonzero; /* for the tests that guard the tests */
 static struct error err;
 
-#define CHECK(call)                                                                                           \
-    do {                                                                                                      \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                     \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 static void *exact_array(size_t size) {
@@ -30,9 +30,7 @@ static void *exact_array(size_t size) {
     return memory;
 }
 
-static size_t padded(int width, int to) {
-    return ((size_t)width + (size_t)to - 1) / (size_t)to * (size_t)to;
-}
+static size_t padded(int width, int to) { return ((size_t)width + (size_t)to - 1) / (size_t)to * (size_t)to; }
 
 static uint16_t *random_bfloats(struct rng *rng, size_t count, double size, bool with_zeros) {
     uint16_t *x = exact_array(count * sizeof *x);
@@ -89,7 +87,8 @@ static double bound(const struct bf16_layer *layer, const uint16_t *x, int c, do
 }
 
 /* Kernel k against the reference on x [rows][in]; exact: to the bit, which data without subnormals must give. */
-static void compare_layer(int k, struct bf16_layer *layer, const uint16_t *x, int rows, bool exact, struct rng *garbage) {
+static void compare_layer(int k, struct bf16_layer *layer, const uint16_t *x, int rows, bool exact,
+                          struct rng *garbage) {
     size_t in = (size_t)layer->in, out = (size_t)layer->out, count = (size_t)rows * out;
     float *y = exact_array(count * sizeof *y), *expected = exact_array(count * sizeof *y);
     bf16_layer_ref(layer, x, (size_t)rows, expected);
@@ -167,7 +166,8 @@ static void test_wide_range(void **state) {
     }
 }
 
-/* Subnormal inputs, weights and sums count as 0: no more is lost than the bound allows. Rows 1 and 4 are the two paths. */
+/* Subnormal inputs, weights and sums count as 0: no more is lost than the bound allows. Rows 1 and 4 are the two paths.
+ */
 static void test_subnormals(void **state) {
     (void)state;
     struct rng rng = rng_seeded(4);
@@ -177,7 +177,12 @@ static void test_subnormals(void **state) {
         layer_make(&rng, 31, 33, true, &layer);
         memset(layer.bias, 0, 33 * sizeof(float)); /* else it would hide them */
         layer.scale = 1;
-        double x_size = i % 3 == 1 ? 1e-39 : i % 3 == 2 ? 1e-20 : 1, w_size = i % 3 == 0 ? 1e-39 : i % 3 == 2 ? 1e-19 : 1;
+        double x_size = i % 3 == 1 ? 1e-39
+            : i % 3 == 2           ? 1e-20
+                                   : 1,
+               w_size = i % 3 == 0 ? 1e-39
+            : i % 3 == 2           ? 1e-19
+                                   : 1;
         uint16_t *x = random_bfloats(&rng, 31 * 5, x_size, false), *w = random_bfloats(&rng, 31 * 33, w_size, false);
         memcpy(layer.weight, w, 31 * 33 * sizeof *w);
         compare_layer(k, &layer, x, 5, false, &rng);
@@ -400,11 +405,16 @@ static void test_that_kernels_ran(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_odd_shapes),   cmocka_unit_test(test_every_number_of_rows),
-        cmocka_unit_test(test_wide_range),   cmocka_unit_test(test_subnormals),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_networks),
-        cmocka_unit_test(test_weights_that_do_not_fit), cmocka_unit_test(test_when_it_is_taken),
+        cmocka_unit_test(test_odd_shapes),
+        cmocka_unit_test(test_every_number_of_rows),
+        cmocka_unit_test(test_wide_range),
+        cmocka_unit_test(test_subnormals),
+        cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_weights_that_do_not_fit),
+        cmocka_unit_test(test_when_it_is_taken),
         cmocka_unit_test(test_that_kernels_ran),
     };
     return cmocka_run_group_tests_name("bf16", tests, folder_setup, folder_teardown);

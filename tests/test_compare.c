@@ -21,13 +21,16 @@ static void test_mcnemar_by_hand(void **state) {
         size_t fixed, broken;
         double p;
     } cases[] = {
-        {0, 0, 1},                                        /* nothing to tell */
-        {1, 0, 1},        {0, 1, 1},                      /* 2 * 1/2 */
-        {5, 0, 0.0625},   {0, 5, 0.0625},                 /* 2 * 1/32 */
-        {6, 0, 0.03125},                                  /* the first that is below 5% */
-        {3, 1, 0.625},                                    /* 2 * (1 + 4) / 16 */
-        {2, 10, 158.0 / 4096},                            /* 2 * (1 + 12 + 66) / 2^12 */
-        {4, 3, 1},        {5, 5, 1},                      /* the sum passes 1 and is cut */
+        {0, 0, 1}, /* nothing to tell */
+        {1, 0, 1},
+        {0, 1, 1}, /* 2 * 1/2 */
+        {5, 0, 0.0625},
+        {0, 5, 0.0625},        /* 2 * 1/32 */
+        {6, 0, 0.03125},       /* the first that is below 5% */
+        {3, 1, 0.625},         /* 2 * (1 + 4) / 16 */
+        {2, 10, 158.0 / 4096}, /* 2 * (1 + 12 + 66) / 2^12 */
+        {4, 3, 1},
+        {5, 5, 1}, /* the sum passes 1 and is cut */
         {7, 3, 2.0 * (1 + 10 + 45 + 120) / 1024},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -151,10 +154,12 @@ static void test_steps(void **state) {
     int moved = 0;
     for (int i = 0; i < IMAGES * CLASSES; i++) {
         double real = (double)logits[WATERFALL_ACTIVATIONS][i], read = (double)logits[WATERFALL_LOGITS][i];
-        bool inside = real > (y.qmin - y.zero_point) * (double)y.scale && real < (y.qmax - y.zero_point) * (double)y.scale;
+        bool inside = real > (y.qmin - y.zero_point) * (double)y.scale &&
+            real < (y.qmax - y.zero_point) * (double)y.scale;
         if (inside) near(real, read, 0.5001 * (double)y.scale);
         moved += real != read;
-        near(read, (double)logits[WATERFALL_BIAS][i], 4.001 * (double)y.scale); /* biases move by less than a step of acc */
+        near(read, (double)logits[WATERFALL_BIAS][i],
+             4.001 * (double)y.scale); /* biases move by less than a step of acc */
     }
     assert_true(moved > IMAGES);
     mlp_workspace_free(&ws);

@@ -21,9 +21,9 @@ static const struct convert_config minmax = {.per_channel = true, .observer = OB
 static uint8_t images[IMAGES * INPUTS];
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 /* A random network, and images half of whose pixels are 0; 0 and 255 both occur. */
@@ -162,8 +162,7 @@ static void an_all_zero_row_gets_scale_one(void **state) {
     struct mlp mlp;
     struct qmlp q;
     make_network(4, &mlp);
-    for (int k = 0; k < mlp.layer[1].in; k++)
-        mlp.layer[1].weight[5 * mlp.layer[1].in + k] = k % 2 ? 0.0f : -0.0f;
+    for (int k = 0; k < mlp.layer[1].in; k++) mlp.layer[1].weight[5 * mlp.layer[1].in + k] = k % 2 ? 0.0f : -0.0f;
     assert_int_equal(converted(&mlp, &minmax, &q), 0);
     assert_true(q.weight_scale[1][5] == 1 && q.weight_scale[1][4] != 1);
     for (int k = 0; k < q.layer[1].in; k++) assert_int_equal(q.layer[1].weight[5 * q.layer[1].in + k], 0);
@@ -224,8 +223,7 @@ static void asymmetric_activations(void **state) {
     assert_true(q.activation[0].scale == 1 / 255.0f);
     for (int l = 0; l <= shape.layers; l++) {
         assert_true(q.activation[l].qmin == 0 && q.activation[l].qmax == 255);
-        if (l < shape.layers)
-            assert_int_equal(q.activation[l].zero_point, 0); /* pixels and ReLUs begin at 0 */
+        if (l < shape.layers) assert_int_equal(q.activation[l].zero_point, 0); /* pixels and ReLUs begin at 0 */
     }
     assert_in_range(q.activation[shape.layers].zero_point, 30, 225);
     for (int byte = 0; byte < 256; byte++) assert_int_equal(q.pixel_code[byte], byte);
@@ -238,8 +236,7 @@ static void symmetric_activations_share_the_kernel(void **state) {
     struct mlp mlp;
     struct qmlp q;
     struct range ranges[MLP_MAX_LAYERS + 1];
-    struct convert_config config = {
-        .per_channel = true, .symmetric_activations = true, .observer = OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = true, .symmetric_activations = true, .observer = OBSERVER_MINMAX};
     make_network(6, &mlp);
     calibrated(&mlp, &config, ranges);
     converted(&mlp, &config, &q);
@@ -271,8 +268,7 @@ static void biases_and_multipliers(void **state) {
     for (int l = 0; l < shape.layers; l++)
         for (int c = 0; c < shape.widths[l + 1]; c++) {
             double step = (double)q.activation[l].scale * (double)qmlp_weight_scale(&q, l, c);
-            double steps = (double)mlp.layer[l].bias[c] / step,
-                   real = step / (double)q.activation[l + 1].scale;
+            double steps = (double)mlp.layer[l].bias[c] / step, real = step / (double)q.activation[l + 1].scale;
             struct multiplier by = q.layer[l].multiplier[c];
             assert_true(fabs(q.layer[l].bias[c] - steps) <= 0.5 + 1e-9);
             assert_true(fabs(ldexp(by.m, -by.right) - real) <= real * 0x1p-31);
@@ -332,8 +328,7 @@ static void numbers_that_are_none_are_refused(void **state) {
 /* A range that is not one must not become a NaN scale. */
 static void hostile_ranges_give_usable_scales(void **state) {
     (void)state;
-    const struct range bad[] = {
-        {NAN, NAN}, {-INFINITY, INFINITY}, {0, 0}, {0, FLT_TRUE_MIN}, {-FLT_MAX, FLT_MAX}};
+    const struct range bad[] = {{NAN, NAN}, {-INFINITY, INFINITY}, {0, 0}, {0, FLT_TRUE_MIN}, {-FLT_MAX, FLT_MAX}};
     struct mlp mlp;
     make_network(10, &mlp);
     for (int i = 0; i < 10; i++) {
@@ -343,8 +338,7 @@ static void hostile_ranges_give_usable_scales(void **state) {
         size_t saturated;
         calibrated(&mlp, &config, ranges);
         ranges[1] = bad[i / 2];
-        if (!convert(&mlp, ranges, &config, &q, &saturated, &err))
-            continue; /* a multiplier too large: says so */
+        if (!convert(&mlp, ranges, &config, &q, &saturated, &err)) continue; /* a multiplier too large: says so */
         assert_true(q.activation[1].scale > 0 && isfinite(q.activation[1].scale));
         qmlp_free(&q);
     }
@@ -354,51 +348,27 @@ static void hostile_ranges_give_usable_scales(void **state) {
 /* Each spoils one thing of a network that was fine. */
 static void spoil(struct qmlp *q, int what) {
     switch (what) {
-    case 0:
-        q->weight_scale[1][4] = 0;
-        break;
-    case 1:
-        q->weight_scale[1][4] = NAN;
-        break;
-    case 2:
-        q->weight_scale[1][4] = -0.5f;
-        break;
-    case 3:
-        q->weight_scale[1][4] = INFINITY;
-        break;
-    case 4:
-        q->activation[1].scale = 0;
-        break;
-    case 5:
-        q->activation[3].scale = NAN;
-        break;
-    case 6:
-        q->activation[0].scale = INFINITY;
-        break;
-    case 7:
-        q->layer[1].bias[4] = QLINEAR_MAX_BIAS + 1;
-        break;
-    case 8:
-        q->layer[1].bias[4] = -QLINEAR_MAX_BIAS - 1;
-        break;
-    case 9:
-        q->layer[1].bias[4] = INT32_MIN;
-        break; /* its absolute value is no int32 */
-    case 10:
-        q->layer[1].bias[4] = INT32_MAX;
-        break;
-    case 11:
-        q->weight_scale[1][4] = 1e30f;
-        break; /* a multiplier beyond 2^30 */
+    case 0: q->weight_scale[1][4] = 0; break;
+    case 1: q->weight_scale[1][4] = NAN; break;
+    case 2: q->weight_scale[1][4] = -0.5f; break;
+    case 3: q->weight_scale[1][4] = INFINITY; break;
+    case 4: q->activation[1].scale = 0; break;
+    case 5: q->activation[3].scale = NAN; break;
+    case 6: q->activation[0].scale = INFINITY; break;
+    case 7: q->layer[1].bias[4] = QLINEAR_MAX_BIAS + 1; break;
+    case 8: q->layer[1].bias[4] = -QLINEAR_MAX_BIAS - 1; break;
+    case 9: q->layer[1].bias[4] = INT32_MIN; break; /* its absolute value is no int32 */
+    case 10: q->layer[1].bias[4] = INT32_MAX; break;
+    case 11: q->weight_scale[1][4] = 1e30f; break; /* a multiplier beyond 2^30 */
     }
 }
 
 static void finish_refuses_what_cannot_run(void **state) {
     (void)state;
-    static const char *const reasons[12] = {
-        "fc2.weight_scale[4]", "fc2.weight_scale[4]", "fc2.weight_scale[4]", "fc2.weight_scale[4]",
-        "the input of fc2",    "the output",          "the input of fc1",    "fc2.bias[4]",
-        "fc2.bias[4]",         "fc2.bias[4]",         "fc2.bias[4]",         "multiplier"};
+    static const char *const reasons[12] = {"fc2.weight_scale[4]", "fc2.weight_scale[4]", "fc2.weight_scale[4]",
+                                            "fc2.weight_scale[4]", "the input of fc2",    "the output",
+                                            "the input of fc1",    "fc2.bias[4]",         "fc2.bias[4]",
+                                            "fc2.bias[4]",         "fc2.bias[4]",         "multiplier"};
     struct mlp mlp;
     make_network(11, &mlp);
     for (int what = 0; what < 12; what++) {
@@ -406,8 +376,7 @@ static void finish_refuses_what_cannot_run(void **state) {
         converted(&mlp, &minmax, &q);
         CHECK(qmlp_finish(&q, &err)); /* twice is no harm */
         spoil(&q, what);
-        if (qmlp_finish(&q, &err))
-            fail_msg("case %d was accepted: expected %s to be refused", what, reasons[what]);
+        if (qmlp_finish(&q, &err)) fail_msg("case %d was accepted: expected %s to be refused", what, reasons[what]);
         if (!strstr(err.text, reasons[what])) fail_msg("case %d: %s", what, err.text);
         qmlp_free(&q);
     }
@@ -446,8 +415,8 @@ struct distance {
     int agree;                        /* images with the same prediction */
 };
 
-static void compare_image(const struct mlp *mlp, const struct qmlp *q, const struct mlp_workspace *ws,
-                          int image, const uint8_t *codes, struct distance *found) {
+static void compare_image(const struct mlp *mlp, const struct qmlp *q, const struct mlp_workspace *ws, int image,
+                          const uint8_t *codes, struct distance *found) {
     const float *x[MLP_MAX_LAYERS + 1], *logits;
     double v[WIDEST], step = (double)q->activation[shape.layers].scale;
     for (int l = 0; l <= shape.layers; l++) x[l] = ws->activation[l] + image * shape.widths[l];
@@ -490,8 +459,7 @@ static void logits_stay_close_to_fp32(void **state) {
             make_network((uint64_t)seed, &mlp);
             assert_int_equal(converted(&mlp, &config, &q), 0);
             struct distance found = distance_of(&mlp, &q);
-            double rms = sqrt(found.squares / (IMAGES * CLASSES)),
-                   share = found.squares / found.expected_squares;
+            double rms = sqrt(found.squares / (IMAGES * CLASSES)), share = found.squares / found.expected_squares;
             assert_true(rms > 0.28 && rms <= 1); /* output steps; the last rounding alone makes 0.29 */
             assert_true(share > 0.6 && share < 1.5);
             assert_true(found.worst < 6);

@@ -122,10 +122,8 @@ static void test_plain_and_compressed_give_the_same_hash_and_bytes(void **state)
 
 static void test_every_byte_and_the_shape_count_in_the_hash(void **state) {
     (void)state;
-    static const struct part tests[] = {{"t10k", 4, 4, 5, 7, 3, 0},
-                                        {"t10k", 3, 3, 5, 7, 3, 0},
-                                        {"t10k", 4, 4, 5, 7, 2, 0},
-                                        {"t10k", 4, 4, 5, 7, 2, 1}};
+    static const struct part tests[] = {
+        {"t10k", 4, 4, 5, 7, 3, 0}, {"t10k", 3, 3, 5, 7, 3, 0}, {"t10k", 4, 4, 5, 7, 2, 0}, {"t10k", 4, 4, 5, 7, 2, 1}};
     char seen[4][65];
     for (int i = 0; i < 4; i++) {
         write_folder("hashed", good_train, tests[i], false);
@@ -194,32 +192,14 @@ static void test_files_that_do_not_fit_together_are_refused(void **state) {
          {"t10k", 4, 5, 5, 7, 3, 0},
          "/t10k-labels-idx1-ubyte",
          "5 labels for the 4 images"},
-        {{"train", 8, 8, 5, 7, 3, 0},
-         {"t10k", 4, 4, 7, 5, 3, 0},
-         "",
-         "training images are 5 x 7, test images 7 x 5"},
-        {{"train", 8, 8, 5, 7, 3, 0},
-         {"t10k", 4, 4, 5, 8, 3, 0},
-         "",
-         "training images are 5 x 7, test images 5 x 8"},
-        {{"train", 8, 8, 5, 7, 3, 0},
-         {"t10k", 4, 4, 6, 7, 3, 0},
-         "",
-         "training images are 5 x 7, test images 6 x 7"},
-        {{"train", 8, 8, 5, 7, 3, 0},
-         {"t10k", 4, 4, 5, 7, 4, 0},
-         "",
-         "label of test image 3 is 3, out of range for 3"},
+        {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 4, 7, 5, 3, 0}, "", "training images are 5 x 7, test images 7 x 5"},
+        {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 4, 5, 8, 3, 0}, "", "training images are 5 x 7, test images 5 x 8"},
+        {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 4, 6, 7, 3, 0}, "", "training images are 5 x 7, test images 6 x 7"},
+        {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 4, 5, 7, 4, 0}, "", "label of test image 3 is 3, out of range for 3"},
         {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 4, 5, 7, 1, 255}, "", "label of test image 0 is 255"},
         {{"train", 8, 8, 5, 7, 1, 0}, {"t10k", 4, 4, 5, 7, 1, 0}, "", "expected 2 to 256 classes"},
-        {{"train", 0, 0, 5, 7, 3, 0},
-         {"t10k", 4, 4, 5, 7, 3, 0},
-         "/train-images-idx3-ubyte",
-         "holds no images"},
-        {{"train", 8, 8, 5, 7, 3, 0},
-         {"t10k", 4, 0, 5, 7, 3, 0},
-         "/t10k-labels-idx1-ubyte",
-         "holds no labels"},
+        {{"train", 0, 0, 5, 7, 3, 0}, {"t10k", 4, 4, 5, 7, 3, 0}, "/train-images-idx3-ubyte", "holds no images"},
+        {{"train", 8, 8, 5, 7, 3, 0}, {"t10k", 4, 0, 5, 7, 3, 0}, "/t10k-labels-idx1-ubyte", "holds no labels"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char culprit[128];
@@ -244,8 +224,8 @@ static void test_files_of_the_wrong_kind_are_refused(void **state) {
 
 static void test_256_classes_are_the_most(void **state) {
     (void)state;
-    write_folder("many", (struct part){"train", 256, 256, 1, 1, 256, 0},
-                 (struct part){"t10k", 1, 1, 1, 1, 1, 255}, false);
+    write_folder("many", (struct part){"train", 256, 256, 1, 1, 256, 0}, (struct part){"t10k", 1, 1, 1, 1, 1, 255},
+                 false);
     struct dataset d = loaded(in_folder("many"));
     assert_int_equal(d.classes, 256);
     dataset_free(&d);

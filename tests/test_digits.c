@@ -68,9 +68,7 @@ static void test_no_two_images_are_equal(void **state) {
     (void)state;
     enum { EACH = 100 };
     uint8_t images[3 * EACH][DIGITS_PIXELS], labels[3 * EACH];
-    for (uint64_t seed = 0; seed < 3; seed++) {
-        digits_draw(seed, 0, EACH, images[seed * EACH], labels + seed * EACH);
-    }
+    for (uint64_t seed = 0; seed < 3; seed++) { digits_draw(seed, 0, EACH, images[seed * EACH], labels + seed * EACH); }
     for (size_t i = 0; i < 3 * EACH; i++) {
         for (size_t j = 0; j < i; j++) assert_memory_not_equal(images[i], images[j], DIGITS_PIXELS);
     }

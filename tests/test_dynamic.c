@@ -21,9 +21,9 @@ static const struct mlp_shape shape = {3, {INPUTS, 41, 24, CLASSES}};
 static uint8_t images[IMAGES * INPUTS];
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 /* Every ninth hidden neuron is loud: an outlier column of the layer behind. Pixels 5 and 6 are dead, images
@@ -68,8 +68,7 @@ static bool is_outlier(const struct dynamic_mlp_layer *d, int k) {
 }
 
 /* count images from first on, from the fp32 network: nothing but its weights and the outlier columns. */
-static void plain_forward(const struct mlp *mlp, const struct dynamic_mlp *q, int first, int count,
-                          float *logits) {
+static void plain_forward(const struct mlp *mlp, const struct dynamic_mlp *q, int first, int count, float *logits) {
     static float x[IMAGES * WIDEST], y[IMAGES * WIDEST];
     for (int i = 0; i < count * INPUTS; i++) x[i] = (float)images[first * INPUTS + i] / 255.0f;
     for (int l = 0; l < shape.layers; l++) {
@@ -97,11 +96,8 @@ static void plain_forward(const struct mlp *mlp, const struct dynamic_mlp *q, in
                 float s_w = largest > 0 ? largest / 127 : 1;
                 for (int k = 0; k < d->in; k++) {
                     float xk = x[i * d->in + k];
-                    if (is_outlier(&q->layer[l], k))
-                        apart += xk * float_from_half(half_from_float(w[k]));
-                    else
-                        sum += (long)(code(xk, s_x, zero, lowest, highest) - zero) *
-                               code(w[k], s_w, 0, -127, 127);
+                    if (is_outlier(&q->layer[l], k)) apart += xk * float_from_half(half_from_float(w[k]));
+                    else sum += (long)(code(xk, s_x, zero, lowest, highest) - zero) * code(w[k], s_w, 0, -127, 127);
                 }
                 float value = s_x * s_w * (float)sum + d->bias[c] + apart;
                 y[i * d->out + c] = l + 1 < shape.layers && value < 0 ? 0 : value;
@@ -162,8 +158,7 @@ static void weights_are_eq_4_a_row(void **state) {
                     assert_int_equal(layer->weight[c * d->in + k], expected);
                     assert_int_equal(layer->wide_weight[c * d->in + k], expected);
                     if (is_outlier(layer, k))
-                        assert_int_equal(layer->outlier_weight[c * layer->outliers + j++],
-                                         half_from_float(w));
+                        assert_int_equal(layer->outlier_weight[c * layer->outliers + j++], half_from_float(w));
                 }
             }
         }
@@ -257,10 +252,8 @@ static void the_batch_matters_to_dynamic_and_not_to_vector_wise(void **state) {
             const float *alone = dynamic_forward(&q, images + i * INPUTS, 1, &ws);
             changed += memcmp(alone, together + i * CLASSES, CLASSES * sizeof *alone) != 0;
         }
-        if (vector_wise)
-            assert_int_equal(changed, 0);
-        else
-            assert_true(changed > IMAGES / 2);
+        if (vector_wise) assert_int_equal(changed, 0);
+        else assert_true(changed > IMAGES / 2);
         dynamic_workspace_free(&ws);
         dynamic_free(&q);
         mlp_free(&mlp);
@@ -307,8 +300,7 @@ static void logits_are_near_fp32_and_nearer_with_outliers_apart(void **state) {
             struct dynamic_mlp q;
             struct dynamic_mlp_workspace q_ws;
             converted(&mlp, t > 0, thresholds[t], &q, &q_ws);
-            difference[t] =
-                mean_difference(dynamic_forward(&q, images, IMAGES, &q_ws), ws.activation[shape.layers]);
+            difference[t] = mean_difference(dynamic_forward(&q, images, IMAGES, &q_ws), ws.activation[shape.layers]);
             dynamic_workspace_free(&q_ws);
             dynamic_free(&q);
         }
@@ -362,8 +354,7 @@ static void zeros_all_over(void **state) {
         converted(&mlp, vector_wise, 6, &q, &ws);
         const float *logits = dynamic_forward(&q, images, IMAGES, &ws);
         for (int i = 0; i < IMAGES * CLASSES; i++) assert_true(logits[i] == 0);
-        assert_int_equal(dynamic_predict(&q, images, IMAGES, &ws, predicted),
-                         IMAGES); /* all ties, the lowest class */
+        assert_int_equal(dynamic_predict(&q, images, IMAGES, &ws, predicted), IMAGES); /* all ties, the lowest class */
         for (int i = 0; i < IMAGES; i++) assert_int_equal(predicted[i], 0);
         dynamic_workspace_free(&ws);
         dynamic_free(&q);

@@ -16,7 +16,8 @@ static void random_bytes(uint64_t seed, int highest, uint8_t *bytes, size_t coun
     for (size_t i = 0; i < count; i++) bytes[i] = (uint8_t)rng_below(&rng, (uint32_t)highest + 1);
 }
 
-static void make_network(const int *hidden, int count, uint64_t seed, bool per_channel, bool symmetric, struct qmlp *q) {
+static void make_network(const int *hidden, int count, uint64_t seed, bool per_channel, bool symmetric,
+                         struct qmlp *q) {
     struct error err;
     struct mlp_shape shape;
     struct mlp mlp;
@@ -46,10 +47,12 @@ static void make_kind(int kind, struct qmlp *q) {
     static const int hidden[] = {HIDDEN};
     make_network(hidden, 1, 7, kind != PER_TENSOR, kind == SYMMETRIC, q);
     for (int l = 0; kind == TIES && l < 2; l++)
-        for (int c = 0; c < q->layer[l].out; c++) q->layer[l].multiplier[c] = (struct multiplier){1 << 30, l == 0 ? 40 : 37};
+        for (int c = 0; c < q->layer[l].out; c++)
+            q->layer[l].multiplier[c] = (struct multiplier){1 << 30, l == 0 ? 40 : 37};
 }
 
-static struct faults_workspace run(const struct qmlp *q, const char *fault, int layer, const uint8_t *images, int count) {
+static struct faults_workspace run(const struct qmlp *q, const char *fault, int layer, const uint8_t *images,
+                                   int count) {
     struct error err;
     struct faults_workspace ws;
     assert_non_null(fault_find(fault));
@@ -219,7 +222,8 @@ static void truncation_is_at_most_1_too_low(void **state) {
     (void)state;
     assert_spread(ASYMMETRIC, "truncation", -1, 0);
     assert_spread(TIES, "truncation", -1, 0);
-    assert_true(spread_of(ASYMMETRIC, 255, "truncation").count > IMAGES * HIDDEN / 8); /* ReLU hides the negative half */
+    assert_true(spread_of(ASYMMETRIC, 255, "truncation").count >
+                IMAGES * HIDDEN / 8); /* ReLU hides the negative half */
 }
 
 static void two_roundings_are_at_most_1_too_high(void **state) {
@@ -232,7 +236,8 @@ static void two_roundings_are_at_most_1_too_high(void **state) {
     assert_int_equal(s.scale(&q, 0, 0, 510), 0);
     assert_int_equal(s.scale(&q, 0, 0, 512), 1);
     for (int acc = -8192; acc <= 8192; acc++) /* wrong only just below one half */
-        assert_int_equal(s.scale(&q, 0, 0, acc), multiplier_apply(acc, q.layer[0].multiplier[0]) + ((acc & 1023) == 511));
+        assert_int_equal(s.scale(&q, 0, 0, acc),
+                         multiplier_apply(acc, q.layer[0].multiplier[0]) + ((acc & 1023) == 511));
     qmlp_free(&q);
 }
 

@@ -16,34 +16,25 @@
 #include <stdbool.h>
 
 #define HALF_MAX 65504.0
-#define LARGEST                                                                                              \
-    23520 /* weights of the largest matrix here, 30 x 784; more than formats.c unpacks at a time */
+#define LARGEST 23520 /* weights of the largest matrix here, 30 x 784; more than formats.c unpacks at a time */
 enum { GUARD = 16 };
 
-static bool is(const struct format *f, const char *name) {
-    return strcmp(f->name, name) == 0;
-}
+static bool is(const struct format *f, const char *name) { return strcmp(f->name, name) == 0; }
 
-static bool starts(const struct format *f, const char *start) {
-    return strncmp(f->name, start, strlen(start)) == 0;
-}
+static bool starts(const struct format *f, const char *start) { return strncmp(f->name, start, strlen(start)) == 0; }
 
 static bool is_integer(const struct format *f) {
     bool symmetric;
     return format_integer_bits(f, &symmetric) > 0;
 }
 
-static bool is_k(const struct format *f) {
-    return is(f, "q4_K") || is(f, "q6_K");
-}
+static bool is_k(const struct format *f) { return is(f, "q4_K") || is(f, "q6_K"); }
 
 /* ---- what a block may lose
  * --------------------------------------------------------------------------------- */
 
 /* How far the fp16 of a scale may lie from it: 2^-11 of it, 2^-25 among the subnormal numbers. */
-static double half_rounding(double scale) {
-    return fmax(scale * 0x1p-11, 0x1p-25);
-}
+static double half_rounding(double scale) { return fmax(scale * 0x1p-11, 0x1p-25); }
 
 static double range(const float *w, int n) { /* widened to hold 0 */
     double lo = 0, hi = 0;
@@ -144,8 +135,8 @@ static void check_errors(const struct format *f, const float *w, int n, const fl
     weight_bounds(f, w, n, bound);
     for (int i = 0; i < n; i++)
         if (!(fabs((double)w[i] - w_hat[i]) <= bound[i]))
-            fail_msg("%s: weight %d of %d: %.9g became %.9g, off by more than %g", f->name, i, n, w[i],
-                     w_hat[i], bound[i]);
+            fail_msg("%s: weight %d of %d: %.9g became %.9g, off by more than %g", f->name, i, n, w[i], w_hat[i],
+                     bound[i]);
 }
 
 static double squared_error(const float *a, const float *b, int n) {
@@ -229,8 +220,7 @@ static void check_matrix(struct codec c, const float *w, int out, int in) {
     for (int line = 0; line < lines; line++)
         for (int first = 0; first < length; first += block) {
             int n = length - first < block ? length - first : block;
-            at +=
-                check_codec_block(f, w + line * length + first, n, bytes + at, w_hat + line * length + first);
+            at += check_codec_block(f, w + line * length + first, n, bytes + at, w_hat + line * length + first);
         }
     assert_int_equal(at, codec_bytes(c, out, in));
 }
@@ -238,37 +228,24 @@ static void check_matrix(struct codec c, const float *w, int out, int in) {
 /* ---- matrices to try
  * ---------------------------------------------------------------------------------------- */
 
-enum kind {
-    NORMAL,
-    ZEROS,
-    CONSTANT,
-    NEGATIVE,
-    OUTLIER,
-    HUGE_ONES,
-    LARGE_ONES,
-    SMALL,
-    TINY,
-    SPARSE,
-    POSITIVE,
-    KINDS
-};
+enum kind { NORMAL, ZEROS, CONSTANT, NEGATIVE, OUTLIER, HUGE_ONES, LARGE_ONES, SMALL, TINY, SPARSE, POSITIVE, KINDS };
 
 static void fill(enum kind kind, float *w, int n) {
     struct rng rng = rng_seeded(31 + (uint64_t)kind);
     int outlier = (int)rng_below(&rng, (uint32_t)n);
     for (int i = 0; i < n; i++) {
         double x = rng_normal(&rng);
-        w[i] = (float)(kind == ZEROS        ? 0
-                       : kind == CONSTANT   ? 0.3
-                       : kind == NEGATIVE   ? -0.3
-                       : kind == OUTLIER    ? (i == outlier ? 40 : 0.05 * x)
-                       : kind == HUGE_ONES  ? 1e30 * x
-                       : kind == LARGE_ONES ? 1e4 * x
-                       : kind == SMALL      ? 1e-6 * x /* scales among fp16's subnormal numbers */
-                       : kind == TINY       ? 1e-40 * x
-                       : kind == SPARSE     ? (i % 3 ? 0 : x)
-                       : kind == POSITIVE   ? 1 + 0.1 * x
-                                            : 0.05 * x);
+        w[i] = (float)(kind == ZEROS            ? 0
+                           : kind == CONSTANT   ? 0.3
+                           : kind == NEGATIVE   ? -0.3
+                           : kind == OUTLIER    ? (i == outlier ? 40 : 0.05 * x)
+                           : kind == HUGE_ONES  ? 1e30 * x
+                           : kind == LARGE_ONES ? 1e4 * x
+                           : kind == SMALL      ? 1e-6 * x /* scales among fp16's subnormal numbers */
+                           : kind == TINY       ? 1e-40 * x
+                           : kind == SPARSE     ? (i % 3 ? 0 : x)
+                           : kind == POSITIVE   ? 1 + 0.1 * x
+                                                : 0.05 * x);
     }
 }
 
@@ -303,8 +280,7 @@ static void kinds(void **state) {
         }
 }
 
-static void large(
-    void **state) { /* more weights than are unpacked at a time, and than one double-quantized block */
+static void large(void **state) { /* more weights than are unpacked at a time, and than one double-quantized block */
     (void)state;
     static float w[LARGEST];
     fill(NORMAL, w, LARGEST);
@@ -352,8 +328,7 @@ static void bits_of_weights(void **state) {
     assert_true(bits_per_weight("uint4", 16, 16, 784) == 5.5);
     assert_true(bits_per_weight("int3", 16, 16, 784) == 4);
     assert_true(bits_per_weight("int8", CODEC_TENSOR, 16, 784) == 8 + 16.0 / (16 * 784));
-    assert_int_equal(codec_bytes((struct codec){format_find("int3"), 5}, 1, 7),
-                     (2 + 2) + (2 + 1)); /* 5 and 2 */
+    assert_int_equal(codec_bytes((struct codec){format_find("int3"), 5}, 1, 7), (2 + 2) + (2 + 1)); /* 5 and 2 */
 }
 
 /* ---- bits
@@ -374,8 +349,7 @@ static void packs_every_width(void **state) {
             assert_int_equal(bytes[size], 0xa5);
             for (size_t i = 0; i < n * (size_t)bits; i++) /* the definition, bit for bit */
                 assert_int_equal(bytes[i / 8] >> i % 8 & 1, codes[i / (size_t)bits] >> i % (size_t)bits & 1);
-            for (size_t i = n * (size_t)bits; i < 8 * size; i++)
-                assert_int_equal(bytes[i / 8] >> i % 8 & 1, 0);
+            for (size_t i = n * (size_t)bits; i < 8 * size; i++) assert_int_equal(bytes[i / 8] >> i % 8 & 1, 0);
             unpack_bits(bytes, n, bits, found);
             assert_memory_equal(found, codes, n);
             assert_int_equal(found[n], 0xa5);
@@ -411,8 +385,7 @@ static void given_codes(const struct format *f, int n) {
     int bits = format_integer_bits(f, &symmetric), top = (1 << (bits - 1)) - 1;
     struct rng rng = rng_seeded((uint64_t)n);
     struct grid g = {0x1.554p-7f, symmetric ? 0 : top, symmetric ? -top : 0, symmetric ? top : 2 * top + 1};
-    for (int i = 0; i < n; i++)
-        codes[i] = (int8_t)(g.qmin + (int)rng_below(&rng, (uint32_t)(g.qmax - g.qmin + 1)));
+    for (int i = 0; i < n; i++) codes[i] = (int8_t)(g.qmin + (int)rng_below(&rng, (uint32_t)(g.qmax - g.qmin + 1)));
     memset(bytes, 0xa5, sizeof bytes);
     integer_block_pack(g, codes, n, bits, symmetric, bytes);
     assert_int_equal(bytes[f->bytes(n)], 0xa5);
@@ -557,8 +530,7 @@ static const struct {
     const char *name;
     size_t block, bytes;
     bool same_bytes; /* our encoder is ggml's arithmetic; else a search of our own */
-} ggml[] = {
-    {"q8_0", 32, 34, true}, {"q4_0", 32, 18, true}, {"q4_K", 256, 144, false}, {"q6_K", 256, 210, false}};
+} ggml[] = {{"q8_0", 32, 34, true}, {"q4_0", 32, 18, true}, {"q4_K", 256, 144, false}, {"q6_K", 256, 210, false}};
 enum { GGML_FORMATS = sizeof ggml / sizeof *ggml, GGML_WEIGHTS = 5 * 256 };
 
 /* Bytes that ggml wrote, or random ones, are read to the floats that ggml reads (make_ggml.md). */
@@ -574,8 +546,7 @@ static void decodes_as_ggml(const struct st_file *file, int at, const char *what
     assert_int_equal(f->bytes((int)ggml[at].block), ggml[at].bytes);
     f->decode(bytes, n, found);
     for (int i = 0; i < n; i++)
-        if (!(found[i] == expected[i]))
-            fail_msg("%s: weight %d is %.9g, not %.9g", name, i, found[i], expected[i]);
+        if (!(found[i] == expected[i])) fail_msg("%s: weight %d is %.9g, not %.9g", name, i, found[i], expected[i]);
     assert_true(absolute_maximum(found, (size_t)n) > 0);
 }
 
@@ -594,8 +565,8 @@ static void encodes_as_ggml(const struct st_file *file, int at) {
     f->decode(bytes, GGML_WEIGHTS, ours);
     for (int row = 0; row < GGML_WEIGHTS; row += 256)
         if (!(squared_error(w + row, ours + row, 256) <= 1.02 * squared_error(w + row, theirs + row, 256)))
-            fail_msg("%s: row %d: error %g, ggml's %g", f->name, row / 256,
-                     squared_error(w + row, ours + row, 256), squared_error(w + row, theirs + row, 256));
+            fail_msg("%s: row %d: error %g, ggml's %g", f->name, row / 256, squared_error(w + row, ours + row, 256),
+                     squared_error(w + row, theirs + row, 256));
 }
 
 static void as_ggml(void **state) {
@@ -623,8 +594,7 @@ static void beyond_ggml(void **state) {
             f->decode(bytes, 256, w_hat);
             for (int i = 0; i < 256; i++) assert_true(isfinite(w_hat[i]));
         }
-    for (int i = 0; i < 32; i++)
-        w[i] = i == 9 ? 1e-40f : 0; /* 1/d is infinite, and 0 times that is not a number */
+    for (int i = 0; i < 32; i++) w[i] = i == 9 ? 1e-40f : 0; /* 1/d is infinite, and 0 times that is not a number */
     const uint8_t zero[34] = {0};
     format_find("q8_0")->encode(w, 32, bytes);
     assert_memory_equal(bytes, zero, 34);

@@ -18,9 +18,9 @@
 
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 /* ---- layers and inputs ---- */
@@ -135,8 +135,7 @@ static void the_factor_worked_by_hand(void **state) {
 
 static void an_indefinite_matrix_is_refused(void **state) {
     (void)state;
-    double negative[] = {-1}, zero[] = {0}, saddle[] = {1, 2, 2, 1}, singular[] = {1, 1, 1, 1},
-           nan[] = {NAN, 0, 0, 1};
+    double negative[] = {-1}, zero[] = {0}, saddle[] = {1, 2, 2, 1}, singular[] = {1, 1, 1, 1}, nan[] = {NAN, 0, 0, 1};
     assert_false(cholesky_of_inverse(1, negative));
     assert_false(cholesky_of_inverse(1, zero));
     assert_false(cholesky_of_inverse(2, saddle));
@@ -191,8 +190,7 @@ static void codes_are_those_of_numpy(void **state) {
                          m.grids[i].zero_point, (double)scale[i], zero[i]);
         for (int i = 0; i < G_OUT * G_IN; i++)
             if (m.codes[i] != codes[i])
-                fail_msg("%s: output %d, input %d: %d, expected %d", name, i / G_IN, i % G_IN, m.codes[i],
-                         codes[i]);
+                fail_msg("%s: output %d, input %d: %d, expected %d", name, i / G_IN, i % G_IN, m.codes[i], codes[i]);
         compared += G_OUT * G_IN;
         moved += codes_that_differ(&m, &rtn);
         coded_matrix_free(&m);
@@ -217,8 +215,7 @@ static void dead_inputs_are_rounded_to_nearest(void **state) {
             for (int k = 4; k < IN; k += 25) { /* on the grid that its group came to have */
                 struct grid g = m.grids[c * m.blocks + k / m.block];
                 assert_int_equal(m.codes[c * IN + k], grid_code(w[c * IN + k], g));
-                if (config.act_order || m.blocks == 1)
-                    assert_int_equal(m.codes[c * IN + k], rtn.codes[c * IN + k]);
+                if (config.act_order || m.blocks == 1) assert_int_equal(m.codes[c * IN + k], rtn.codes[c * IN + k]);
             }
         if (kind->bits < 8) assert_true(codes_that_differ(&m, &rtn) > 0);
         coded_matrix_free(&m);
@@ -411,8 +408,7 @@ static void the_least_squares_grid_is_never_worse(void **state) {
             int n = kinds[t].block;
             for (int rule = 0; rule < 2; rule++) {
                 struct grid g = grid_by_rule(w, n, kinds[t].bits, kinds[t].symmetric, (enum grid_rule)rule);
-                for (int i = 0; i < n; i++)
-                    errors[rule] += pow((double)(w[i] - grid_value(grid_code(w[i], g), g)), 2);
+                for (int i = 0; i < n; i++) errors[rule] += pow((double)(w[i] - grid_value(grid_code(w[i], g), g)), 2);
             }
             assert_true(errors[1] <= errors[0] * (1 + 1e-6));
             better += errors[1] < 0.9 * errors[0];
@@ -512,8 +508,7 @@ static void scales_are_never_worse_than_none(void **state) {
             }
             assert_true(fabs((double)(lowest * highest) - 1) <= 1e-5);
             double awq = scaled_error(scale, rule, &m);
-            if (!(awq > 0 && awq <= rtn))
-                fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t / 2, awq, rtn);
+            if (!(awq > 0 && awq <= rtn)) fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t / 2, awq, rtn);
             gained += awq < 0.95 * rtn;
             coded_matrix_free(&m);
         }
@@ -536,8 +531,7 @@ static void a_few_large_inputs_are_what_it_is_for(void **state) {
         CHECK(awq_scales(w, gram, magnitude, GRID_MSE, &m, scale, &alpha, &err));
         double awq = scaled_error(scale, GRID_MSE, &m);
         if (!(alpha > 0 && awq < 0.6 * rtn))
-            fail_msg("%d bits, block %d: alpha %g, %g, without %g", kinds[t].bits, kinds[t].block, alpha, awq,
-                     rtn);
+            fail_msg("%d bits, block %d: alpha %g, %g, without %g", kinds[t].bits, kinds[t].block, alpha, awq, rtn);
         coded_matrix_free(&m);
     }
 }

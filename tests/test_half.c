@@ -34,13 +34,9 @@ struct layout {
 static const struct layout layouts[2] = {{"fp16", 5, 10, half_from_float, float_from_half},
                                          {"bf16", 8, 7, bfloat_from_float, float_from_bfloat}};
 
-static uint16_t infinity_of(struct layout l) {
-    return (uint16_t)(((1 << l.exponent_bits) - 1) << l.mantissa_bits);
-}
+static uint16_t infinity_of(struct layout l) { return (uint16_t)(((1 << l.exponent_bits) - 1) << l.mantissa_bits); }
 
-static bool is_nan(struct layout l, uint16_t bits) {
-    return (bits & 0x7fff) > infinity_of(l);
-}
+static bool is_nan(struct layout l, uint16_t bits) { return (bits & 0x7fff) > infinity_of(l); }
 
 /* (-1)^sign * 1.mantissa * 2^(exponent - bias), or 0.mantissa * 2^(1 - bias); the pattern of infinity gives
  * the number that would come next, which is where rounding to infinity begins to be nearer. */
@@ -65,10 +61,8 @@ static void every_pattern(void **state) {
             }
             assert_int_equal(l->narrow(x), bits);
             assert_int_equal(signbit(x) != 0, bits >> 15);
-            if ((bits & 0x7fff) == infinity_of(*l))
-                assert_true(isinf(x));
-            else
-                assert_true((double)x == value_of(*l, bits));
+            if ((bits & 0x7fff) == infinity_of(*l)) assert_true(isinf(x));
+            else assert_true((double)x == value_of(*l, bits));
         }
 }
 
@@ -96,14 +90,11 @@ static void ends_of_fp16(void **state) {
         float x;
         uint16_t bits;
     } cases[] = {
-        {0.0f, 0},           {-0.0f, 0x8000},        {1.0f, 0x3c00},
-        {-2.0f, 0xc000},     {0.1f, 0x2e66},         {65504.0f, 0x7bff},
-        {65519.99f, 0x7bff}, {65520.0f, 0x7c00},     {-65520.0f, 0xfc00},
-        {1e6f, 0x7c00},      {3.4e38f, 0x7c00},      {INFINITY, 0x7c00},
-        {-INFINITY, 0xfc00}, {0x1p-14f, 0x0400},     {0x1.ff8p-15f, 0x03ff},
-        {0x1p-24f, 0x0001},  {0x1.000002p-25f, 1},   {0x1p-25f, 0},
-        {0x1.8p-24f, 2},     {-0x1.8p-25f, 0x8001},  {1e-40f, 0},
-        {-1e-40f, 0x8000},   {0x1.ffcp-15f, 0x0400}, /* rounds up to the smallest normal number */
+        {0.0f, 0},          {-0.0f, 0x8000},      {1.0f, 0x3c00},         {-2.0f, 0xc000},     {0.1f, 0x2e66},
+        {65504.0f, 0x7bff}, {65519.99f, 0x7bff},  {65520.0f, 0x7c00},     {-65520.0f, 0xfc00}, {1e6f, 0x7c00},
+        {3.4e38f, 0x7c00},  {INFINITY, 0x7c00},   {-INFINITY, 0xfc00},    {0x1p-14f, 0x0400},  {0x1.ff8p-15f, 0x03ff},
+        {0x1p-24f, 0x0001}, {0x1.000002p-25f, 1}, {0x1p-25f, 0},          {0x1.8p-24f, 2},     {-0x1.8p-25f, 0x8001},
+        {1e-40f, 0},        {-1e-40f, 0x8000},    {0x1.ffcp-15f, 0x0400}, /* rounds up to the smallest normal number */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(half_from_float(cases[i].x), cases[i].bits);
@@ -112,8 +103,7 @@ static void ends_of_fp16(void **state) {
 /* A NaN whose payload lies in the bits that are cut off would become infinity if it were only shifted. */
 static void nan_stays_nan(void **state) {
     (void)state;
-    const uint32_t payloads[] = {1,      0x0fff, 0x1000,   0x1fff,   0x7fff,
-                                 0x8000, 0xffff, 0x200000, 0x400000, 0x7fffff};
+    const uint32_t payloads[] = {1, 0x0fff, 0x1000, 0x1fff, 0x7fff, 0x8000, 0xffff, 0x200000, 0x400000, 0x7fffff};
     for (const struct layout *l = layouts; l < layouts + 2; l++)
         for (size_t i = 0; i < sizeof payloads / sizeof *payloads; i++)
             for (uint32_t sign = 0; sign < 2; sign++) {
@@ -122,8 +112,7 @@ static void nan_stays_nan(void **state) {
                 assert_true(narrow & 1 << (l->mantissa_bits - 1)); /* quiet */
                 assert_true(isnan(l->widen(narrow)));
             }
-    assert_int_equal(bfloat_from_float(float_of(0x7f7fffff)),
-                     0x7f80); /* the largest float rounds to infinity */
+    assert_int_equal(bfloat_from_float(float_of(0x7f7fffff)), 0x7f80); /* the largest float rounds to infinity */
     assert_int_equal(bfloat_from_float(float_of(0x7f7f7fff)), 0x7f7f); /* not so what is below the midpoint */
     assert_int_equal(bfloat_from_float(float_of(0x00008001)), 0x0001);
 }
@@ -187,9 +176,8 @@ static void compilers_fp16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_pattern),        cmocka_unit_test(every_midpoint),
-        cmocka_unit_test(ends_of_fp16),         cmocka_unit_test(nan_stays_nan),
-        cmocka_unit_test(floats_from_all_over), cmocka_unit_test(compilers_fp16),
+        cmocka_unit_test(every_pattern), cmocka_unit_test(every_midpoint),       cmocka_unit_test(ends_of_fp16),
+        cmocka_unit_test(nan_stays_nan), cmocka_unit_test(floats_from_all_over), cmocka_unit_test(compilers_fp16),
     };
     return cmocka_run_group_tests_name("half", tests, NULL, NULL);
 }

@@ -28,8 +28,7 @@ static void make_files(unsigned char images[IMAGE_BYTES], unsigned char labels[L
     for (int i = 8; i < LABEL_BYTES; i++) labels[i] = (unsigned char)(i * 3);
 }
 
-static void assert_reads(const char *path, int dimensions, size_t count, size_t rows, size_t cols,
-                         const void *data) {
+static void assert_reads(const char *path, int dimensions, size_t count, size_t rows, size_t cols, const void *data) {
     struct idx idx;
     struct error err = {""};
     if (!idx_read(path, dimensions, &idx, &err)) fail_msg("%s", err.text);
@@ -96,9 +95,9 @@ static void test_file_cut_at_any_byte_is_refused(void **state) {
     for (size_t n = 0; n < IMAGE_BYTES; n++) {
         write_bytes(path, images, n);
         snprintf(expected, sizeof expected,
-                 n < 4        ? "is only %zu bytes long"
-                 : n < HEADER ? "header ends after %zu of 16"
-                              : "promises 30 bytes of data, %zu are there",
+                 n < 4            ? "is only %zu bytes long"
+                     : n < HEADER ? "header ends after %zu of 16"
+                                  : "promises 30 bytes of data, %zu are there",
                  n < HEADER ? n : n - HEADER);
         assert_refused(path, 3, expected);
     }
@@ -207,12 +206,8 @@ static void test_bad_headers_are_refused(void **state) {
         int dimensions;
         const char *expected;
     } cases[] = {
-        {{0x801, 2, 3, 5},
-         3,
-         "expected 0x00000803 (IDX, unsigned bytes, 3 dimensions: images), found 0x00000801"},
-        {{0x803, 2, 3, 5},
-         1,
-         "expected 0x00000801 (IDX, unsigned bytes, 1 dimension: labels), found 0x00000803"},
+        {{0x801, 2, 3, 5}, 3, "expected 0x00000803 (IDX, unsigned bytes, 3 dimensions: images), found 0x00000801"},
+        {{0x803, 2, 3, 5}, 1, "expected 0x00000801 (IDX, unsigned bytes, 1 dimension: labels), found 0x00000803"},
         {{0x03080000, 0x02000000, 3, 5}, 3, "found 0x03080000"}, /* little-endian */
         {{0xd03, 2, 3, 5}, 3, "found 0x00000d03"},               /* floats */
         {{0x802, 2, 3, 5}, 3, "found 0x00000802"},
@@ -300,8 +295,7 @@ static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
     write_bytes(in_folder("huge"), bytes, HEADER);
     int file = open(in_folder("huge"), O_WRONLY);
     assert_int_equal(ftruncate(file, HEADER + TOTAL), 0);
-    for (size_t i = 0; i < 6; i++)
-        assert_int_equal(pwrite(file, &"mark"[i % 4], 1, (off_t)(HEADER + marks[i])), 1);
+    for (size_t i = 0; i < 6; i++) assert_int_equal(pwrite(file, &"mark"[i % 4], 1, (off_t)(HEADER + marks[i])), 1);
     assert_true(idx_read(in_folder("huge"), 3, &idx, &err));
     size_t lit = 0;
     for (size_t i = 0; i < TOTAL; i++) lit += idx.data[i] != 0;

@@ -49,9 +49,9 @@ static void fill_garbage(struct rng *rng, uint8_t *bytes, size_t count) {
 
 static int8_t make_weight(struct rng *rng, const struct layer_case *t) {
     int low = t->four_bit ? -8 : -128, high = t->four_bit ? 7 : 127;
-    return (int8_t)(t->weights == HIGHEST  ? high
-                    : t->weights == LOWEST ? low
-                                           : low + (int)rng_below(rng, (uint32_t)(high - low + 1)));
+    return (int8_t)(t->weights == HIGHEST      ? high
+                        : t->weights == LOWEST ? low
+                                               : low + (int)rng_below(rng, (uint32_t)(high - low + 1)));
 }
 
 static int32_t make_bias(struct rng *rng, int32_t size) {
@@ -117,8 +117,8 @@ static void make_inputs(struct rng *rng, const struct layer_case *t, uint8_t *x)
 enum way { PADDED, BACK_TO_BACK, WAYS }; /* how the rows of x lie */
 
 /* One run of a kernel -> y [rows][out]; false where the kernel does not offer that way. */
-static bool run_kernel(const struct qkernel *kernel, struct qlinear *layer, const struct layer_case *t,
-                       enum way way, const uint8_t *x, struct rng *garbage, uint8_t *y) {
+static bool run_kernel(const struct qkernel *kernel, struct qlinear *layer, const struct layer_case *t, enum way way,
+                       const uint8_t *x, struct rng *garbage, uint8_t *y) {
     size_t in = (size_t)t->in, out = (size_t)t->out, rows = (size_t)t->rows;
     if (way == BACK_TO_BACK && t->in % kernel->reads != 0) return false;
     size_t x_stride = way == BACK_TO_BACK ? in : qlinear_stride(t->in) + 64 * (size_t)rng_below(garbage, 2);
@@ -137,8 +137,8 @@ static bool run_kernel(const struct qkernel *kernel, struct qlinear *layer, cons
     return true;
 }
 
-static void note_difference(const struct qkernel *kernel, const struct layer_case *t, enum way way,
-                            const uint8_t *y, const uint8_t *expected) {
+static void note_difference(const struct qkernel *kernel, const struct layer_case *t, enum way way, const uint8_t *y,
+                            const uint8_t *expected) {
     size_t i = 0;
     while (y[i] == expected[i]) i++;
     if (!difference[0])
@@ -146,9 +146,8 @@ static void note_difference(const struct qkernel *kernel, const struct layer_cas
                  "%s: row %zu, output %zu is %d, not %d (in %d, out %d, rows %d, four bits %d, weights %d, "
                  "inputs %d, "
                  "right %d, odd one %d, bias %d, relu %d, symmetric %d, rows the way %d)",
-                 kernel->name, i / (size_t)t->out, i % (size_t)t->out, y[i], expected[i], t->in, t->out,
-                 t->rows, t->four_bit, t->weights, t->inputs, t->right, t->odd_one, t->bias, t->relu,
-                 t->symmetric, way);
+                 kernel->name, i / (size_t)t->out, i % (size_t)t->out, y[i], expected[i], t->in, t->out, t->rows,
+                 t->four_bit, t->weights, t->inputs, t->right, t->odd_one, t->bias, t->relu, t->symmetric, way);
 }
 
 static void check_layer(const struct layer_case *t, uint64_t seed) {
@@ -156,8 +155,7 @@ static void check_layer(const struct layer_case *t, uint64_t seed) {
     struct qlinear layer;
     layer_make(t, &rng, &layer);
     size_t count = (size_t)t->rows * (size_t)t->out;
-    uint8_t *x = exact_array((size_t)t->rows * (size_t)t->in), *y = exact_array(count),
-            *expected = exact_array(count);
+    uint8_t *x = exact_array((size_t)t->rows * (size_t)t->in), *y = exact_array(count), *expected = exact_array(count);
     make_inputs(&rng, t, x);
     qlinear_ref(&layer, x, (size_t)t->rows, expected);
     for (size_t i = 0; i < count; i++) code_count[expected[i]]++;
@@ -179,16 +177,15 @@ static struct layer_case random_case(struct rng *rng) {
     static const int sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,  12, 15, 16,  17,  20,  24,
                                 31, 32, 33, 36, 47, 48, 49, 63, 64, 65, 100, 127, 128, 129};
     enum { SIZES = sizeof sizes / sizeof *sizes };
-    return (struct layer_case){
-        .in = rng_below(rng, 8) ? sizes[rng_below(rng, SIZES)] : 1 + (int)rng_below(rng, 800),
-        .out = rng_below(rng, 8) ? sizes[rng_below(rng, SIZES)] : 1 + (int)rng_below(rng, 300),
-        .rows = 1 + (int)rng_below(rng, rng_below(rng, 4) ? 13 : 50),
-        .four_bit = (int)rng_below(rng, 2),
-        .weights = rng_below(rng, 4) ? ANY_WEIGHT : (enum weights)rng_below(rng, WEIGHTS),
-        .inputs = rng_below(rng, 2) ? ANY_INPUT : (enum inputs)rng_below(rng, INPUTS),
-        .bias = 20000,
-        .relu = (int)rng_below(rng, 2),
-        .symmetric = !rng_below(rng, 3)};
+    return (struct layer_case){.in = rng_below(rng, 8) ? sizes[rng_below(rng, SIZES)] : 1 + (int)rng_below(rng, 800),
+                               .out = rng_below(rng, 8) ? sizes[rng_below(rng, SIZES)] : 1 + (int)rng_below(rng, 300),
+                               .rows = 1 + (int)rng_below(rng, rng_below(rng, 4) ? 13 : 50),
+                               .four_bit = (int)rng_below(rng, 2),
+                               .weights = rng_below(rng, 4) ? ANY_WEIGHT : (enum weights)rng_below(rng, WEIGHTS),
+                               .inputs = rng_below(rng, 2) ? ANY_INPUT : (enum inputs)rng_below(rng, INPUTS),
+                               .bias = 20000,
+                               .relu = (int)rng_below(rng, 2),
+                               .symmetric = !rng_below(rng, 3)};
 }
 
 static void check_random_shapes(void) {
@@ -203,8 +200,7 @@ static void check_random_shapes(void) {
 static void check_every_number_of_rows(void) {
     for (int rows = 1; rows <= 50; rows++)
         for (int four_bit = 0; four_bit < 2; four_bit++)
-            check_layer(&(struct layer_case){.in = 45, .out = 74, .rows = rows, .four_bit = four_bit},
-                        (uint64_t)rows);
+            check_layer(&(struct layer_case){.in = 45, .out = 74, .rows = rows, .four_bit = four_bit}, (uint64_t)rows);
 }
 
 /* Every shift of eq. 6, in all channels and in one of many; sums from 0 to the ends of int32. */
@@ -214,9 +210,7 @@ static void check_every_shift(void) {
         for (int i = 0; i < 24; i++) {
             struct layer_case t = random_case(&rng);
             t.in = t.in % 200 + 1, t.out = t.out % 100 + 1, t.rows = t.rows % 13 + 1;
-            t.bias = i % 3 == 0   ? QLINEAR_MAX_BIAS
-                     : i % 3 == 1 ? 1 << (right > 30 ? 30 - (62 - right) % 30 : 4)
-                                  : 1000;
+            t.bias = i % 3 == 0 ? QLINEAR_MAX_BIAS : i % 3 == 1 ? 1 << (right > 30 ? 30 - (62 - right) % 30 : 4) : 1000;
             *(i % 2 ? &t.right : &t.odd_one) = right;
             check_layer(&t, rng_next(&rng));
         }
@@ -232,9 +226,9 @@ static void check_extremes(void) {
                                              .four_bit = i % 2,
                                              .weights = (enum weights)(i / 2 % WEIGHTS),
                                              .inputs = (enum inputs)(i / 2 / WEIGHTS),
-                                             .right = rows == 5   ? 53
-                                                      : rows == 9 ? 33
-                                                                  : 0,
+                                             .right = rows == 5 ? 53
+                                                 : rows == 9    ? 33
+                                                                : 0,
                                              .bias = rows == 1 ? 0 : QLINEAR_MAX_BIAS},
                         (uint64_t)(i * 100 + rows));
 }
@@ -266,16 +260,14 @@ static void check_counts(struct qmlp *q, const char *kernel, int threads, struct
     struct qmlp_workspace ws;
     if (!qmlp_workspace_create(&q->shape, threads, &ws, &err)) abort();
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        size_t in = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers],
-               n = counts[i];
-        uint8_t *images = exact_array(n * in), *codes = exact_array(n * classes),
-                *expected = exact_array(n * classes);
+        size_t in = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers], n = counts[i];
+        uint8_t *images = exact_array(n * in), *codes = exact_array(n * classes), *expected = exact_array(n * classes);
         for (size_t j = 0; j < n * in; j++) images[j] = rng_below(rng, 3) ? 0 : (uint8_t)rng_next(rng);
         qmlp_forward_ref(q, images, n, expected);
         qmlp_forward(q, images, n, &ws, codes);
         if (memcmp(codes, expected, n * classes) != 0 && !difference[0])
-            snprintf(difference, sizeof difference, "%s: a network of %d inputs, %zu images on %d threads",
-                     kernel, q->shape.widths[0], n, threads);
+            snprintf(difference, sizeof difference, "%s: a network of %d inputs, %zu images on %d threads", kernel,
+                     q->shape.widths[0], n, threads);
         free(images);
         free(codes);
         free(expected);
@@ -295,8 +287,7 @@ static void check_networks(void) {
             for (int k = 0; qkernels[k]; k++) {
                 if (!qkernels[k]->supported()) continue;
                 if (!qmlp_use_kernel(&q, qkernels[k], &err)) abort();
-                for (int threads = 1; threads <= 3; threads++)
-                    check_counts(&q, qkernels[k]->name, threads, &rng);
+                for (int threads = 1; threads <= 3; threads++) check_counts(&q, qkernels[k]->name, threads, &rng);
             }
             qmlp_free(&q);
         }
@@ -310,15 +301,13 @@ static void check_all_kernels_ran(void) {
         fprintf(stderr, "# %s: %zu codes compared%s\n", qkernels[k]->name, compared[k],
                 qkernels[k]->supported() ? "" : ", this CPU does not support it");
         if (qkernels[k]->supported() && compared[k] < 1000000)
-            snprintf(difference, sizeof difference, "%s: only %zu codes were compared", qkernels[k]->name,
-                     compared[k]);
+            snprintf(difference, sizeof difference, "%s: only %zu codes were compared", qkernels[k]->name, compared[k]);
     }
     size_t sum = 0, different = 0, clamped = code_count[0] + code_count[255];
     for (int i = 0; i < 256; i++) sum += code_count[i], different += code_count[i] > 0;
     if (different != 256 || clamped > sum * 3 / 4)
-        snprintf(difference, sizeof difference,
-                 "the data prove little: %zu different codes, %zu of %zu at the ends", different, clamped,
-                 sum);
+        snprintf(difference, sizeof difference, "the data prove little: %zu different codes, %zu of %zu at the ends",
+                 different, clamped, sum);
 }
 
 static void check_dispatch(void) {
@@ -326,8 +315,7 @@ static void check_dispatch(void) {
     int count = 0;
     while (qkernels[count]) count++;
     for (int k = 0; k < count; k++)
-        if (qkernel_find(qkernels[k]->name) != qkernels[k])
-            wrong = "qkernel_find does not find what is there";
+        if (qkernel_find(qkernels[k]->name) != qkernels[k]) wrong = "qkernel_find does not find what is there";
     if (qkernel_find("no such kernel") != NULL) wrong = "qkernel_find finds what is not there";
     if (strcmp(qkernels[count - 1]->name, "portable") != 0 || !qkernels[count - 1]->supported())
         wrong = "the last kernel is not the one that always runs";

@@ -18,9 +18,9 @@ static const struct mlp_shape shape = {3, {INPUTS, 14, 17, CLASSES}};
 static uint8_t images[IMAGES * INPUTS];
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 static void make_network(const struct mlp_shape *s, struct mlp *mlp) {
@@ -58,9 +58,7 @@ static const struct file_kind {
     {"packed", NULL, 3, METHOD_RTN_MSE},
 };
 
-static bool is_coded(const struct file_kind *kind) {
-    return kind < kinds + 8;
-}
+static bool is_coded(const struct file_kind *kind) { return kind < kinds + 8; }
 
 static void encode(const struct mlp *mlp, const struct file_kind *kind, struct weight_only *c) {
     struct coding_config config = {format_find(kind->format),
@@ -125,8 +123,7 @@ static unsigned run_model(const struct model *m) {
     unsigned sum = 0;
     int classes = m->shape.widths[m->shape.layers];
     size_t inputs = (size_t)m->shape.widths[0], count = inputs * 4 <= sizeof images ? 4 : 0;
-    if (count == 0 || classes > MLP_MAX_WIDTH / 64)
-        return 0; /* another shape than ours: not with these images */
+    if (count == 0 || classes > MLP_MAX_WIDTH / 64) return 0; /* another shape than ours: not with these images */
     if (m->kind == MODEL_DYNAMIC) {
         struct dynamic_mlp_workspace ws;
         CHECK(dynamic_workspace_create(&m->shape, 4, &ws, &err));
@@ -223,8 +220,7 @@ static void dynamic_files_come_back(void **state) {
 /* Rows of 5, 7, 17 and more codes of 4, 3 and 2 bits: most end within a byte. */
 static void packed_codes_come_back(void **state) {
     (void)state;
-    static const struct mlp_shape odd[] = {
-        {3, {5, 7, 17, 10}}, {2, {17, 1, 2}}, {1, {21, 10}}, {3, {8, 16, 9, 3}}};
+    static const struct mlp_shape odd[] = {{3, {5, 7, 17, 10}}, {2, {17, 1, 2}}, {1, {21, 10}}, {3, {8, 16, 9, 3}}};
     for (int t = 0; t < 3 * 4; t++) {
         int bits = 2 + t % 3;
         const struct mlp_shape *s = &odd[t / 3];
@@ -306,10 +302,8 @@ static void parts_refused(struct parts *p, const char *why) {
 static void set_metadata(struct st_file *file, const char *key, const char *text) {
     for (size_t i = 0; i < file->metadata_count; i++)
         if (strcmp(file->metadata[i].key, key) == 0) {
-            if (text)
-                strcpy(file->metadata[i].text, text);
-            else
-                file->metadata[i] = file->metadata[--file->metadata_count];
+            if (text) strcpy(file->metadata[i].text, text);
+            else file->metadata[i] = file->metadata[--file->metadata_count];
             return;
         }
     fail_msg("no metadata %s", key);
@@ -444,8 +438,7 @@ static void tensors_missing_or_too_many(void **state) {
         parts_refused(&p, "tensors: expected");
     }
     parts_of(&kinds[0], &p);
-    st_add(p.file, "fc2.input_divisor", ST_F16, 14, 0,
-           p.coded.layer[0].divisor); /* only the pixels have one */
+    st_add(p.file, "fc2.input_divisor", ST_F16, 14, 0, p.coded.layer[0].divisor); /* only the pixels have one */
     parts_refused(&p, "tensors: expected");
 }
 
@@ -462,8 +455,8 @@ static void divisors_that_cannot_divide(void **state) {
     p.coded.layer[0].divisor[3] = 1;
     parts_refused(&p, NULL);
     parts_of(&kinds[0], &p);
-    *tensor(p.file, "fc1.input_divisor") =
-        (struct st_tensor){"fc1.input_divisor", ST_F16, 1, {20}, 20, 40, p.coded.layer[0].divisor};
+    *tensor(p.file, "fc1.input_divisor") = (struct st_tensor){"fc1.input_divisor",     ST_F16, 1, {20}, 20, 40,
+                                                              p.coded.layer[0].divisor};
     parts_refused(&p, "fc1.input_divisor has the shape [20]: expected [21]");
     parts_of(&kinds[0], &p);
     tensor(p.file, "fc1.input_divisor")->dtype = ST_BF16;
@@ -473,8 +466,7 @@ static void divisors_that_cannot_divide(void **state) {
 /* NaN and infinity in the scales of blocks: at byte 0 of fc2's, or where it says. */
 static void scales_that_are_no_numbers(void **state) {
     (void)state;
-    static const uint8_t half_nan[] = {0x01, 0x7e}, half_inf[] = {0x00, 0x7c},
-                         float_nan[] = {0, 0, 0xc0, 0x7f};
+    static const uint8_t half_nan[] = {0x01, 0x7e}, half_inf[] = {0x00, 0x7c}, float_nan[] = {0, 0, 0xc0, 0x7f};
     static const struct {
         int kind;
         size_t at, size;
@@ -485,8 +477,7 @@ static void scales_that_are_no_numbers(void **state) {
         for (int infinite = 0; infinite < 2; infinite++) {
             if (infinite && (scales[t].size == 4 || scales[t].kind == 7)) continue;
             parts_of(&kinds[scales[t].kind], &p);
-            int layer =
-                scales[t].kind == 7 ? 2 : 1; /* bf16's NaN has other bytes: the f16 of the last layer */
+            int layer = scales[t].kind == 7 ? 2 : 1; /* bf16's NaN has other bytes: the f16 of the last layer */
             uint8_t *at = p.coded.layer[layer].bytes + scales[t].at;
             memcpy(at, scales[t].size == 4 ? float_nan : infinite ? half_inf : half_nan, scales[t].size);
             parts_refused(&p, layer == 2 ? "fc3.weight: weight" : "fc2.weight: weight");
@@ -518,16 +509,13 @@ static void outliers_out_of_order_or_range(void **state) {
     parts_refused(&p, "tensor fc2.outlier_weight: element 3 is not a finite number");
     parts_of(&kinds[9], &p); /* more columns than inputs */
     static const int32_t many[15] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
-    *tensor(p.file, "fc2.outlier_columns") =
-        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {15}, 15, 60, many};
+    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {15}, 15, 60, many};
     parts_refused(&p, "fc2.outlier_columns has 15 columns: expected 1 to 14");
     parts_of(&kinds[9], &p); /* none: then the tensor is not there */
-    *tensor(p.file, "fc2.outlier_columns") =
-        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {0}, 0, 0, many};
+    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {0}, 0, 0, many};
     parts_refused(&p, "fc2.outlier_columns has 0 columns");
     parts_of(&kinds[9], &p); /* fewer columns than weights */
-    *tensor(p.file, "fc2.outlier_columns") =
-        (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {1}, 1, 4, many};
+    *tensor(p.file, "fc2.outlier_columns") = (struct st_tensor){"fc2.outlier_columns", ST_I32, 1, {1}, 1, 4, many};
     parts_refused(&p, "fc2.outlier_weight");
 }
 
@@ -550,8 +538,7 @@ static void dynamic_values_that_are_no_numbers(void **state) {
 
 static void bits_that_are_none(void **state) {
     (void)state;
-    static const char *const texts[] = {"",   "0",  "1",  "5",    "8",           "44",
-                                        "-4", "4 ", " 4", "four", "\x34\x34\x34"};
+    static const char *const texts[] = {"", "0", "1", "5", "8", "44", "-4", "4 ", " 4", "four", "\x34\x34\x34"};
     char path[128];
     strcpy(path, write_kind(&kinds[10], "bits")); /* in_folder's texts do not last */
     struct st_file *file = calloc(1, sizeof *file);
@@ -618,9 +605,8 @@ static void a_small_file_that_promises_gigabytes(void **state) {
     (void)state;
     static const char *const huge[] = {"int4/row", "int2/tensor", "q4_K",       "nf4",    "nf4-dq",
                                        "f16",      "f32",         "int8/16384", "uint2/1"};
-    static const char *const shapes[] = {
-        "mlp 16384-16384-10", "mlp 21-14-16384-16384-10",
-        "mlp 16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-10"};
+    static const char *const shapes[] = {"mlp 16384-16384-10", "mlp 21-14-16384-16384-10",
+                                         "mlp 16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-16384-10"};
     for (int s = 0; s < 3; s++) {
         for (size_t t = 0; t < sizeof huge / sizeof *huge; t++) {
             struct parts p;
@@ -629,10 +615,8 @@ static void a_small_file_that_promises_gigabytes(void **state) {
             set_metadata(p.file, "architecture", shapes[s]);
             for (int l = 0; l < 12; l++) {
                 snprintf(key, sizeof key, "fc%d.format", l + 1);
-                if (l < 3)
-                    set_metadata(p.file, key, s == 1 && l < 1 ? "int4/7" : huge[t]);
-                else
-                    st_add_metadata(p.file, key, "%s", huge[t]);
+                if (l < 3) set_metadata(p.file, key, s == 1 && l < 1 ? "int4/7" : huge[t]);
+                else st_add_metadata(p.file, key, "%s", huge[t]);
             }
             rlim_t before = limit_memory();
             parts_refused(&p, "tensor fc");
@@ -706,14 +690,9 @@ static void mutations(void **state) {
                                   : header + rng_below(&rng, (uint32_t)(size - header));
                 kept[i] = bytes[at[i]];
                 switch (rng_below(&rng, 3)) {
-                case 0:
-                    bytes[at[i]] = (char)rng_next(&rng);
-                    break;
-                case 1:
-                    bytes[at[i]] = (char)(bytes[at[i]] ^ 1 << rng_below(&rng, 8));
-                    break;
-                default:
-                    bytes[at[i]] = in_header ? "0123456789-/[]{},\":"[rng_below(&rng, 19)] : (char)0xff;
+                case 0: bytes[at[i]] = (char)rng_next(&rng); break;
+                case 1: bytes[at[i]] = (char)(bytes[at[i]] ^ 1 << rng_below(&rng, 8)); break;
+                default: bytes[at[i]] = in_header ? "0123456789-/[]{},\":"[rng_below(&rng, 19)] : (char)0xff;
                 }
             }
             write_bytes(changed, bytes, size);

@@ -12,12 +12,7 @@
 enum { IMAGES = 70 }; /* two blocks of the integer engine and a part of one */
 
 static const struct mlp_shape shapes[] = {
-    {1, {5, 3}},
-    {1, {1, 1}},
-    {2, {17, 1, 5}},
-    {3, {3, 31, 17, 2}},
-    {4, {31, 17, 31, 5, 10}},
-    {4, {1, 3, 5, 17, 256}},
+    {1, {5, 3}}, {1, {1, 1}}, {2, {17, 1, 5}}, {3, {3, 31, 17, 2}}, {4, {31, 17, 31, 5, 10}}, {4, {1, 3, 5, 17, 256}},
 };
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -136,8 +131,7 @@ static void test_fp32_reads_back_bit_for_bit(void **state) {
         assert_int_equal(model.kind, MODEL_FP32);
         assert_memory_equal(&model.shape, &shapes[i], sizeof shapes[i]);
         assert_true(mlp.layer[0].weight[0] != 0);
-        assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&mlp),
-                            mlp_padded_count(&mlp) * sizeof(float));
+        assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&mlp), mlp_padded_count(&mlp) * sizeof(float));
         predict(&mlp, before), predict(&model.mlp, after);
         assert_memory_equal(before, after, IMAGES);
         if (shapes[i].widths[0] == 31) assert_true(count_different(after, IMAGES) > 1);
@@ -155,11 +149,9 @@ static void assert_same_qmlp(const struct qmlp *a, const struct qmlp *b) {
         assert_memory_equal(x->bias, y->bias, out * sizeof *x->bias);
         assert_memory_equal(x->folded_bias, y->folded_bias, out * sizeof *x->folded_bias);
         assert_memory_equal(x->multiplier, y->multiplier, out * sizeof *x->multiplier);
-        assert_memory_equal(a->weight_scale[l], b->weight_scale[l],
-                            (a->per_channel ? out : 1) * sizeof(float));
+        assert_memory_equal(a->weight_scale[l], b->weight_scale[l], (a->per_channel ? out : 1) * sizeof(float));
     }
-    assert_memory_equal(a->activation, b->activation,
-                        sizeof a->activation[0] * (size_t)(a->shape.layers + 1));
+    assert_memory_equal(a->activation, b->activation, sizeof a->activation[0] * (size_t)(a->shape.layers + 1));
     assert_memory_equal(a->pixel_code, b->pixel_code, sizeof a->pixel_code);
 }
 
@@ -183,8 +175,7 @@ static void round_trip_int8(const struct mlp_shape *shape, bool per_channel, boo
 static void test_int8_reads_back_bit_for_bit(void **state) {
     (void)state;
     for (int i = 0; i < SHAPES; i++)
-        for (int s = 0; s < SCHEMES; s++)
-            round_trip_int8(&shapes[i], schemes[s].per_channel, schemes[s].symmetric);
+        for (int s = 0; s < SCHEMES; s++) round_trip_int8(&shapes[i], schemes[s].per_channel, schemes[s].symmetric);
 }
 
 static void test_notes_are_kept(void **state) {
@@ -281,39 +272,25 @@ static void apply(const struct damage *d, struct st_file *file) {
     int32_t i32 = d->action == SET_INT ? (int32_t)d->value : 0;
     uint8_t u8 = d->action == SET_BYTE ? (uint8_t)d->value : 0;
     switch (d->action) {
-    case NOTHING:
-        return;
-    case ADD:
-        st_add(file, d->tensor, ST_U8, 1, 0, "x");
-        return;
+    case NOTHING: return;
+    case ADD: st_add(file, d->tensor, ST_U8, 1, 0, "x"); return;
     case METADATA:
         for (size_t i = 0; i < file->metadata_count; i++)
             if (strcmp(file->metadata[i].key, d->tensor) == 0) strcpy(file->metadata[i].text, d->text);
         return;
-    default:
-        break;
+    default: break;
     }
     assert_non_null(t);
     switch (d->action) {
-    case REMOVE:
-        *t = file->tensors[--file->tensor_count];
-        return;
+    case REMOVE: *t = file->tensors[--file->tensor_count]; return;
     case DTYPE:
         t->dtype = (enum st_dtype)d->a;
         reshape(t, t->shape[0], t->dimensions == 2 ? t->shape[1] : 0);
         return;
-    case SHAPE:
-        reshape(t, d->a, d->b);
-        return;
-    case SET_FLOAT:
-        set_element(t, d->a, &f);
-        return;
-    case SET_INT:
-        set_element(t, d->a, &i32);
-        return;
-    default:
-        set_element(t, d->a, &u8);
-        return;
+    case SHAPE: reshape(t, d->a, d->b); return;
+    case SET_FLOAT: set_element(t, d->a, &f); return;
+    case SET_INT: set_element(t, d->a, &i32); return;
+    default: set_element(t, d->a, &u8); return;
     }
 }
 
@@ -406,30 +383,21 @@ static void test_damaged_int8_models_are_refused(void **state) {
         {"fc2.weight_scale", SHAPE, 0, 0, .expected = "fc2.weight_scale has the shape [0]: expected [3]"},
         {"fc2.bias", SHAPE, 4, 0, .expected = "fc2.bias has the shape [4]: expected [3]"},
         {"fc2.input_scale", SHAPE, 4, 0, .expected = "fc2.input_scale has the shape [4]: expected [1]"},
-        {"fc2.input_zero_point", SHAPE, 0, 0,
-         .expected = "fc2.input_zero_point has the shape [0]: expected [1]"},
+        {"fc2.input_zero_point", SHAPE, 0, 0, .expected = "fc2.input_zero_point has the shape [0]: expected [1]"},
         {"output_scale", SHAPE, 1, 1, .expected = "output_scale has 2 dimensions: expected 1"},
-        {"fc1.weight_scale", SET_FLOAT, 3, 0, 0,
-         .expected = "fc1.weight_scale[3] is 0: expected a finite number > 0"},
+        {"fc1.weight_scale", SET_FLOAT, 3, 0, 0, .expected = "fc1.weight_scale[3] is 0: expected a finite number > 0"},
         {"fc2.weight_scale", SET_FLOAT, 0, 0, -0.5, .expected = "fc2.weight_scale[0] is -0.5"},
-        {"fc1.weight_scale", SET_FLOAT, 1, 0, NAN,
-         .expected = "fc1.weight_scale: element 1 is not a finite number"},
-        {"fc1.weight_scale", SET_FLOAT, 1, 0, INFINITY,
-         .expected = "fc1.weight_scale: element 1 is not a finite"},
+        {"fc1.weight_scale", SET_FLOAT, 1, 0, NAN, .expected = "fc1.weight_scale: element 1 is not a finite number"},
+        {"fc1.weight_scale", SET_FLOAT, 1, 0, INFINITY, .expected = "fc1.weight_scale: element 1 is not a finite"},
         {"fc1.input_scale", SET_FLOAT, 0, 0, 0, .expected = "the scale of the input of fc1 is 0"},
         {"fc2.input_scale", SET_FLOAT, 0, 0, -1, .expected = "the scale of the input of fc2 is -1"},
-        {"fc2.input_scale", SET_FLOAT, 0, 0, NAN,
-         .expected = "fc2.input_scale: element 0 is not a finite number"},
+        {"fc2.input_scale", SET_FLOAT, 0, 0, NAN, .expected = "fc2.input_scale: element 0 is not a finite number"},
         {"output_scale", SET_FLOAT, 0, 0, -0.0, .expected = "the scale of the output is -0"},
-        {"output_scale", SET_FLOAT, 0, 0, INFINITY,
-         .expected = "output_scale: element 0 is not a finite number"},
-        {"output_scale", SET_FLOAT, 0, 0, 1e-45,
-         .expected = "the multiplier of output 0 is"}, /* denormal: M > 2^30 */
+        {"output_scale", SET_FLOAT, 0, 0, INFINITY, .expected = "output_scale: element 0 is not a finite number"},
+        {"output_scale", SET_FLOAT, 0, 0, 1e-45, .expected = "the multiplier of output 0 is"}, /* denormal: M > 2^30 */
         {"fc1.weight_scale", SET_FLOAT, 2, 0, 1e38, .expected = "fc1: the multiplier of output 2 is"},
-        {"fc1.bias", SET_INT, 2, 0, INT32_MIN,
-         .expected = "fc1.bias[2] is -2147483648: expected at most 2^30"},
-        {"fc2.bias", SET_INT, 0, 0, INT32_MAX,
-         .expected = "fc2.bias[0] is 2147483647: expected at most 2^30"},
+        {"fc1.bias", SET_INT, 2, 0, INT32_MIN, .expected = "fc1.bias[2] is -2147483648: expected at most 2^30"},
+        {"fc2.bias", SET_INT, 0, 0, INT32_MAX, .expected = "fc2.bias[0] is 2147483647: expected at most 2^30"},
         {"fc2.bias", SET_INT, 0, 0, 0x1p30 + 1, .expected = "fc2.bias[0] is 1073741825"},
         {"fc2.bias", SET_INT, 0, 0, -0x1p30 - 1, .expected = "fc2.bias[0] is -1073741825"},
         {"activations", METADATA, .text = "symmetric",
@@ -445,8 +413,7 @@ static void test_damaged_per_tensor_and_symmetric_models_are_refused(void **stat
         {"fc1.weight_scale", SHAPE, 4, 0, .expected = "fc2.weight_scale has the shape [1]: expected [3]"},
         {"fc2.weight_scale", SHAPE, 3, 0, .expected = "fc2.weight_scale has the shape [3]: expected [1]"},
         {"fc2.weight_scale", SET_FLOAT, 0, 0, 0, .expected = "fc2.weight_scale[0] is 0"},
-        {"scheme", METADATA, .text = "per-channel",
-         .expected = "fc1.weight_scale has the shape [1]: expected [4]"},
+        {"scheme", METADATA, .text = "per-channel", .expected = "fc1.weight_scale has the shape [1]: expected [4]"},
     };
     static const struct damage symmetric[] = {
         {"fc1.input_zero_point", SET_BYTE, 0, 0, 127,
@@ -511,8 +478,7 @@ static void test_largest_accumulator_does_not_overflow(void **state) {
         for (int image = 0; image < 2; image++)
             for (int c = 0; c < 4; c++) {
                 int64_t x = model.qmlp.pixel_code[image ? 255 : 0] - zero_points[i];
-                int64_t acc =
-                    MLP_MAX_WIDTH * x * (c % 2 ? 127 : -128) + (c < 2 ? 1 : -1) * ((int64_t)1 << 30);
+                int64_t acc = MLP_MAX_WIDTH * x * (c % 2 ? 127 : -128) + (c < 2 ? 1 : -1) * ((int64_t)1 << 30);
                 double y = 128 + (double)acc / 255 / 16384;
                 assert_close(codes[image * 4 + c], y < 0 ? 0 : y > 255 ? 255 : y, 0.5001);
             }
@@ -550,10 +516,8 @@ static void test_file_cut_at_any_byte_is_refused(void **state) {
     (void)state;
     size_t size;
     for (int int8 = 0; int8 < 2; int8++) {
-        if (int8)
-            write_good_qmlp(true, false);
-        else
-            write_good_mlp();
+        if (int8) write_good_qmlp(true, false);
+        else write_good_mlp();
         char *whole = read_bytes(in_folder("good"), &size);
         for (size_t n = 0; n < size; n++) {
             write_bytes(in_folder("cut"), whole, n);
@@ -630,18 +594,10 @@ static void mutate(struct bytes *b, struct rng *rng) {
     size_t at = any_place(b, rng), from = any_place(b, rng), count = 1 + rng_below(rng, 8);
     if (at + count > b->size || from + count > b->size || b->size + count > sizeof b->at) return;
     switch (rng_below(rng, 8)) {
-    case 0:
-        b->at[at] = (unsigned char)rng_below(rng, 256);
-        break;
-    case 1:
-        b->at[at] = (unsigned char)likely[rng_below(rng, sizeof likely - 1)];
-        break;
-    case 2:
-        memmove(b->at + at, b->at + from, count);
-        break;
-    case 3:
-        memset(b->at + at, rng_below(rng, 2) ? 0xff : 0, count);
-        break;
+    case 0: b->at[at] = (unsigned char)rng_below(rng, 256); break;
+    case 1: b->at[at] = (unsigned char)likely[rng_below(rng, sizeof likely - 1)]; break;
+    case 2: memmove(b->at + at, b->at + from, count); break;
+    case 3: memset(b->at + at, rng_below(rng, 2) ? 0xff : 0, count); break;
     case 4: /* a few bytes more or less */
         memmove(b->at + at + count, b->at + at, b->size - at);
         b->size += count;
@@ -650,8 +606,7 @@ static void mutate(struct bytes *b, struct rng *rng) {
         memmove(b->at + at, b->at + at + count, b->size - at - count);
         b->size -= count;
         break;
-    default:
-        b->at[at] ^= (unsigned char)(1 << rng_below(rng, 8));
+    default: b->at[at] ^= (unsigned char)(1 << rng_below(rng, 8));
     }
 }
 
@@ -681,8 +636,7 @@ static void fuzz_good_file(uint64_t seed) {
         if (model_read(path, &model, NULL, &err)) {
             run_model(&model);
             read++;
-        } else
-            assert_error(err.text, path, "");
+        } else assert_error(err.text, path, "");
         model_free(&model);
     }
     assert_in_range(read, MUTATIONS / 20, MUTATIONS * 19 / 20); /* both ways are taken */

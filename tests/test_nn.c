@@ -18,9 +18,9 @@
 
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 /* ---- A network with data, seeded ---- */
@@ -42,8 +42,7 @@ static void fixture_make(const struct mlp_shape *shape, int count, uint64_t seed
     CHECK(mlp_workspace_create(shape, count, true, &f->ws, &err));
     mlp_initialise(&f->mlp, &rng);
     for (int l = 0; l < shape->layers; l++) /* biases that do something */
-        for (int j = 0; j < f->mlp.layer[l].out; j++)
-            f->mlp.layer[l].bias[j] = (float)(0.3 * rng_normal(&rng));
+        for (int j = 0; j < f->mlp.layer[l].out; j++) f->mlp.layer[l].bias[j] = (float)(0.3 * rng_normal(&rng));
     f->count = count;
     for (int i = 0; i < count * inputs; i++) f->images[i] = (uint8_t)rng_next(&rng);
     for (int i = 0; i < count; i++) f->labels[i] = (uint8_t)rng_below(&rng, (uint32_t)classes);
@@ -164,8 +163,7 @@ static void check_gradient(const struct mlp_shape *shape, int count, float smoot
     fixture_make(shape, count, 30, &f);
     reference_make(&f.mlp, &r);
     forward(&f);
-    memset(mlp_parameters(&f.gradient), 0x7f,
-           mlp_padded_count(&f.gradient) * sizeof(float)); /* it is overwritten */
+    memset(mlp_parameters(&f.gradient), 0x7f, mlp_padded_count(&f.gradient) * sizeof(float)); /* it is overwritten */
     double loss = mlp_backward(&f.mlp, f.labels, count, smoothing, &f.ws, &f.gradient);
     assert_true(fabs(loss - reference_loss(&r, &f, (double)smoothing)) <= 1e-6);
     for (int l = 0; l < shape->layers; l++) {
@@ -295,8 +293,7 @@ static void loss_and_gradients_equal_pytorchs(void **state) {
         assert_close(f.ws.activation[3], logits, 7 * 3, 2e-6);
         double found = mlp_backward(&f.mlp, f.labels, 7, smooth ? smoothing[0] : 0, &f.ws, &f.gradient);
         assert_true(fabs(found - (double)loss[0]) <= 1e-6);
-        assert_close(mlp_parameters(&f.gradient), mlp_parameters(&expected), mlp_padded_count(&expected),
-                     1e-6);
+        assert_close(mlp_parameters(&f.gradient), mlp_parameters(&expected), mlp_padded_count(&expected), 1e-6);
     }
     mlp_free(&expected);
     fixture_free(&f);
@@ -407,8 +404,7 @@ static void schedule_rises_then_falls_and_stays_positive(void **state) {
                 highest = fmaxf(highest, rate);
                 before = rate;
             }
-            assert_true(highest >=
-                        (float)steps / (float)(steps + 1) - 1e-6f); /* at most one step off the peak */
+            assert_true(highest >= (float)steps / (float)(steps + 1) - 1e-6f); /* at most one step off the peak */
         }
 }
 
@@ -426,18 +422,12 @@ static void separable(uint8_t *images, uint8_t *labels, int count, int inputs, i
 
 enum { INPUTS = 6, CLASSES = 4, IMAGES = 50 };
 static const struct mlp_shape small = {2, {INPUTS, 8, CLASSES}};
-static const struct train_config plain = {.epochs = 3,
-                                          .batch = 8,
-                                          .optimizer = OPTIMIZER_ADAM,
-                                          .rate = 0.01f,
-                                          .warmup = 0.1,
-                                          .smoothing = 0,
-                                          .seed = 5};
+static const struct train_config plain = {
+    .epochs = 3, .batch = 8, .optimizer = OPTIMIZER_ADAM, .rate = 0.01f, .warmup = 0.1, .smoothing = 0, .seed = 5};
 static uint8_t train_images[IMAGES * INPUTS], train_labels[IMAGES];
 
 /* Trains a network initialised from a seed. */
-static bool train(const struct train_config *config, uint64_t seed, struct mlp *out,
-                  struct train_report *report) {
+static bool train(const struct train_config *config, uint64_t seed, struct mlp *out, struct train_report *report) {
     struct rng rng = rng_seeded(seed);
     CHECK(mlp_create(&small, out, &err));
     mlp_initialise(out, &rng);
@@ -492,10 +482,9 @@ static double train_by_hand(const struct train_config *config, struct mlp *mlp) 
             }
             mlp_load_images(mlp, f->images, f->count, &f->ws);
             mlp_forward(mlp, f->count, &f->ws);
-            loss +=
-                f->count * mlp_backward(mlp, f->labels, f->count, config->smoothing, &f->ws, &f->gradient);
-            optimizer_step(&o, learning_rate(config->rate, config->warmup, step++, steps),
-                           mlp_parameters(mlp), mlp_parameters(&f->gradient));
+            loss += f->count * mlp_backward(mlp, f->labels, f->count, config->smoothing, &f->ws, &f->gradient);
+            optimizer_step(&o, learning_rate(config->rate, config->warmup, step++, steps), mlp_parameters(mlp),
+                           mlp_parameters(&f->gradient));
         }
     }
     optimizer_free(&o);
@@ -563,8 +552,7 @@ static void divergence_is_an_error(void **state) {
         if (train(&config, 1, &mlp, &report)) fail_msg("case %zu: trained, loss %g", i, report.loss);
         if (!strstr(err.text, "diverged") || !strstr(err.text, "learning rate")) fail_msg("%s", err.text);
         long step = 1; /* of 21: the loss is watched at every one */
-        if (cases[i].epochs > 1 &&
-            (sscanf(err.text, "training diverged at step %ld", &step) != 1 || step > 5))
+        if (cases[i].epochs > 1 && (sscanf(err.text, "training diverged at step %ld", &step) != 1 || step > 5))
             fail_msg("%s", err.text);
         mlp_free(&mlp);
     }
@@ -628,7 +616,7 @@ static void predict_ties(void **state) {
     struct mlp_workspace ws;
     uint8_t images[COUNT * 3] = {0}, predicted[COUNT];
     CHECK(mlp_create(&(struct mlp_shape){1, {3, 4}}, &mlp, &err));
-    CHECK(mlp_workspace_create(&mlp.shape, 4, false, &ws, &err)); /* 11 images in blocks of 4, 4 and 3 */
+    CHECK(mlp_workspace_create(&mlp.shape, 4, false, &ws, &err));              /* 11 images in blocks of 4, 4 and 3 */
     assert_int_equal(mlp_predict(&mlp, images, COUNT, &ws, predicted), COUNT); /* all parameters 0 */
     for (int i = 0; i < COUNT; i++) assert_int_equal(predicted[i], 0);
     memcpy(mlp.layer[0].bias, (float[4]){1, 3, -1, 3}, 4 * sizeof(float));
@@ -698,8 +686,7 @@ static void shapes_are_checked(void **state) {
         bool ok = mlp_shape_make(cases[i].inputs, hidden, cases[i].count, cases[i].classes, &shape, &err);
         assert_true(ok == !cases[i].wrong);
         if (!ok && !strstr(err.text, cases[i].wrong)) fail_msg("%s", err.text);
-        if (ok)
-            assert_true(shape.layers == cases[i].count + 1 && shape.widths[shape.layers] == cases[i].classes);
+        if (ok) assert_true(shape.layers == cases[i].count + 1 && shape.widths[shape.layers] == cases[i].classes);
     }
 }
 

@@ -16,26 +16,22 @@
 enum { N = 60000 };
 
 /* All passes over x [count], in batches. */
-static struct range observe_levels(enum observer_kind kind, const float *x, size_t count, size_t batch,
-                                   int levels, int symmetric) {
+static struct range observe_levels(enum observer_kind kind, const float *x, size_t count, size_t batch, int levels,
+                                   int symmetric) {
     struct observer o;
     observer_init(&o, kind);
     for (int pass = 0; pass < observer_passes(kind); pass++) {
         observer_begin_pass(&o, pass);
-        for (size_t i = 0; i < count; i += batch)
-            observer_see(&o, x + i, count - i < batch ? count - i : batch);
+        for (size_t i = 0; i < count; i += batch) observer_see(&o, x + i, count - i < batch ? count - i : batch);
     }
     return observer_range(&o, levels, symmetric);
 }
 
-static struct range observe(enum observer_kind kind, const float *x, size_t count, size_t batch,
-                            int symmetric) {
+static struct range observe(enum observer_kind kind, const float *x, size_t count, size_t batch, int symmetric) {
     return observe_levels(kind, x, count, batch, symmetric ? 254 : 255, symmetric);
 }
 
-static void assert_range(struct range r, double lo, double hi) {
-    assert_true(r.lo == (float)lo && r.hi == (float)hi);
-}
+static void assert_range(struct range r, double lo, double hi) { assert_true(r.lo == (float)lo && r.hi == (float)hi); }
 
 /* ---- Data ---- */
 
@@ -64,8 +60,7 @@ static void passes(void **state) {
 static void minmax(void **state) {
     (void)state;
     const float x[] = {1, 2, 0.5f, NAN, -3, 0.25f, 4, INFINITY, -INFINITY, 1};
-    for (size_t batch = 1; batch <= 10; batch++)
-        assert_range(observe(OBSERVER_MINMAX, x, 10, batch, 0), -3, 4);
+    for (size_t batch = 1; batch <= 10; batch++) assert_range(observe(OBSERVER_MINMAX, x, 10, batch, 0), -3, 4);
     assert_range(observe(OBSERVER_MINMAX, x, 3, 3, 0), 0.5, 2);
     assert_range(observe(OBSERVER_MINMAX, x + 4, 1, 1, 0), -3, -3);
 }
@@ -77,8 +72,7 @@ static void moving_average(void **state) {
     assert_range(observe(OBSERVER_MOVING_AVERAGE, x, 4, 2, 0), -0.01, 1.01);
     assert_range(observe(OBSERVER_MOVING_AVERAGE, x, 6, 2, 0), -0.01 + 0.01 * -9.99, 1.01 + 0.01 * 8.99);
     assert_range(observe(OBSERVER_MOVING_AVERAGE, x, 6, 6, 0), -10, 10);
-    assert_range(observe(OBSERVER_MOVING_AVERAGE, with_nan, 8, 2, 0), -0.01,
-                 1.01); /* an empty batch is none */
+    assert_range(observe(OBSERVER_MOVING_AVERAGE, with_nan, 8, 2, 0), -0.01, 1.01); /* an empty batch is none */
 }
 
 static void percentile_cuts_an_outlier(void **state) {
@@ -166,8 +160,7 @@ static void check_heavy_tails(const float *x, size_t count, int bits, int symmet
     double error = mean_squared_error(x, count, r, levels, symmetric);
     double before = mean_squared_error(x, count, seen, levels, symmetric);
     assert_true(before > 0 && error <= before * (bits == 4 ? 0.9 : 1.01));
-    assert_true(error <=
-                1.1 * best_error(x, count, seen, levels, symmetric)); /* it walks one path, not the grid */
+    assert_true(error <= 1.1 * best_error(x, count, seen, levels, symmetric)); /* it walks one path, not the grid */
     if (symmetric) assert_true(r.lo == -r.hi);
 }
 
@@ -226,15 +219,9 @@ static void degenerate_tensors(void **state) {
         float x[4];
         double lo, hi;
     } cases[] = {
-        {{0, 0, 0, 0}, 0, 0},
-        {{3, 3, 3, 3}, 3, 3},
-        {{-2, -2, -2, -2}, -2, -2},
-        {{NAN, NAN, NAN, NAN}, 0, 0},
-        {{NAN, 3, -NAN, 3}, 3, 3},
-        {{INFINITY, -INFINITY, NAN, 0}, 0, 0},
-        {{0, NAN, 0, 5}, 0, 5},
-        {{-1, INFINITY, 0, 1}, -1, 1},
-        {{-FLT_TRUE_MIN, 0, 0, 0}, -FLT_TRUE_MIN, 0},
+        {{0, 0, 0, 0}, 0, 0},         {{3, 3, 3, 3}, 3, 3},          {{-2, -2, -2, -2}, -2, -2},
+        {{NAN, NAN, NAN, NAN}, 0, 0}, {{NAN, 3, -NAN, 3}, 3, 3},     {{INFINITY, -INFINITY, NAN, 0}, 0, 0},
+        {{0, NAN, 0, 5}, 0, 5},       {{-1, INFINITY, 0, 1}, -1, 1}, {{-FLT_TRUE_MIN, 0, 0, 0}, -FLT_TRUE_MIN, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int kind = 0; kind < OBSERVER_KINDS; kind++)

@@ -47,8 +47,7 @@ static double segment_distance_squared(double x, double y, const double s[4]) {
 
 /* Is (x, y) ink? The seven is 0.9 wide and 1 high: strokes of half width 0.06 around segments. */
 static bool is_ink(double x, double y) {
-    static const double segments[3][4] = {
-        {0.06, 0.06, 0.80, 0.12}, {0.80, 0.12, 0.35, 0.94}, {0.30, 0.55, 0.84, 0.60}};
+    static const double segments[3][4] = {{0.06, 0.06, 0.80, 0.12}, {0.80, 0.12, 0.35, 0.94}, {0.30, 0.55, 0.84, 0.60}};
     for (int i = 0; i < 3; i++)
         if (segment_distance_squared(x, y, segments[i]) <= 0.06 * 0.06) return true;
     return false;
@@ -56,15 +55,13 @@ static bool is_ink(double x, double y) {
 
 /* Draws the seven, height pixels high, at (left, top) into gray [rows][columns] over what is there: ink and
  * ground mixed by the share of 4 x 4 points of a pixel that are ink. */
-static void draw_seven(uint8_t *gray, int columns, int rows, double left, double top, double height,
-                       int ink) {
+static void draw_seven(uint8_t *gray, int columns, int rows, double left, double top, double height, int ink) {
     for (int y = 0; y < rows; y++)
         for (int x = 0; x < columns; x++) {
             int hits = 0;
             if (x + 1 < left || y + 1 < top || x > left + height || y > top + height) continue;
             for (int k = 0; k < 16; k++)
-                hits +=
-                    is_ink((x + (k % 4 + 0.5) / 4 - left) / height, (y + (k / 4 + 0.5) / 4 - top) / height);
+                hits += is_ink((x + (k % 4 + 0.5) / 4 - left) / height, (y + (k / 4 + 0.5) / 4 - top) / height);
             uint8_t *pixel = &gray[(size_t)y * columns + x];
             *pixel = (uint8_t)((*pixel * (16 - hits) + ink * hits + 8) / 16);
         }
@@ -158,8 +155,7 @@ static void mnist_form_is_kept_byte_for_byte(void **state) {
     if (!picture_read_digit(in_folder("seven.png"), digit, &err)) fail_msg("%s", err.text);
     assert_memory_equal(digit, seven, N);
     unlink(in_folder("seven.png"));
-    for (int i = 0; i < N; i++)
-        seven[i] = seven[i] < 100 ? 100 : seven[i]; /* dark gray is a dark ground, too */
+    for (int i = 0; i < N; i++) seven[i] = seven[i] < 100 ? 100 : seven[i]; /* dark gray is a dark ground, too */
     if (!picture_to_digit(seven, 28, 28, digit, &err)) fail_msg("%s", err.text);
     assert_memory_equal(digit, seven, N);
 }
@@ -192,8 +188,7 @@ static void enlarged_offset_and_long_canvases(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *canvas = new_canvas(cases[i].columns, cases[i].rows, cases[i].ground);
-        draw_seven(canvas, cases[i].columns, cases[i].rows, cases[i].left, cases[i].top, cases[i].height,
-                   cases[i].ink);
+        draw_seven(canvas, cases[i].columns, cases[i].rows, cases[i].left, cases[i].top, cases[i].height, cases[i].ink);
         assert_canvas_is_seven(canvas, cases[i].columns, cases[i].rows);
     }
 }
@@ -262,8 +257,7 @@ static void box_and_centre(void **state) {
     assert_int_equal(right - left + 1, 18); /* 0.9 of the height: proportions are kept */
     double cx, cy;
     centre_of_mass(digit, 28, 28, &cx, &cy);
-    assert_true(fabs(cx - 14.5) <= 0.51 &&
-                fabs(cy - 14.5) <= 0.51); /* 0.5: whole pixels; 0.01: rounded bytes */
+    assert_true(fabs(cx - 14.5) <= 0.51 && fabs(cy - 14.5) <= 0.51); /* 0.5: whole pixels; 0.01: rounded bytes */
 }
 
 static int count_ink(const uint8_t *digit, int least) {
@@ -294,11 +288,9 @@ static void extreme_proportions(void **state) {
         uint8_t digit[N], *canvas = new_canvas(columns, rows, 255);
         struct error err = {""};
         canvas[pixels / 2] = 0;
-        if (!picture_to_digit(canvas, columns, rows, digit, &err))
-            fail_msg("%dx%d: %s", columns, rows, err.text);
+        if (!picture_to_digit(canvas, columns, rows, digit, &err)) fail_msg("%dx%d: %s", columns, rows, err.text);
         assert_true(count_ink(digit, 128) > 0);
-        for (size_t k = 0; k < pixels; k++)
-            canvas[k] = k % 3 ? 255 : 0; /* no sensible digit: only no crash */
+        for (size_t k = 0; k < pixels; k++) canvas[k] = k % 3 ? 255 : 0; /* no sensible digit: only no crash */
         picture_to_digit(canvas, columns, rows, digit, &err);
         free(canvas);
     }
@@ -351,8 +343,7 @@ static void assert_unreadable(const char *name, const char *why) {
     struct error err = {""};
     uint8_t digit[N];
     assert_false(picture_read_digit(in_folder(name), digit, &err));
-    if (strncmp(err.text, in_folder(name), strlen(in_folder(name))) || !strstr(err.text, why) ||
-        strchr(err.text, '\n'))
+    if (strncmp(err.text, in_folder(name), strlen(in_folder(name))) || !strstr(err.text, why) || strchr(err.text, '\n'))
         fail_msg("%s: \"%s\" does not name the file and say \"%s\"", name, err.text, why);
     unlink(in_folder(name));
 }
@@ -457,22 +448,14 @@ static void png_jpeg_bmp_and_pgm(void **state) {
 static size_t stored_at(int orientation, int x, int y) {
     int last_x = COLUMNS - 1, last_y = ROWS - 1;
     switch (orientation) {
-    case 1:
-        return (size_t)y * COLUMNS + x;
-    case 2:
-        return (size_t)y * COLUMNS + (last_x - x); /* row 0 at the top, column 0 at the right */
-    case 3:
-        return (size_t)(last_y - y) * COLUMNS + (last_x - x); /* bottom, right */
-    case 4:
-        return (size_t)(last_y - y) * COLUMNS + x; /* bottom, left */
-    case 5:
-        return (size_t)x * ROWS + y; /* left, top */
-    case 6:
-        return (size_t)(last_x - x) * ROWS + y; /* right, top */
-    case 7:
-        return (size_t)(last_x - x) * ROWS + (last_y - y); /* right, bottom */
-    default:
-        return (size_t)x * ROWS + (last_y - y); /* left, bottom */
+    case 1: return (size_t)y * COLUMNS + x;
+    case 2: return (size_t)y * COLUMNS + (last_x - x);            /* row 0 at the top, column 0 at the right */
+    case 3: return (size_t)(last_y - y) * COLUMNS + (last_x - x); /* bottom, right */
+    case 4: return (size_t)(last_y - y) * COLUMNS + x;            /* bottom, left */
+    case 5: return (size_t)x * ROWS + y;                          /* left, top */
+    case 6: return (size_t)(last_x - x) * ROWS + y;               /* right, top */
+    case 7: return (size_t)(last_x - x) * ROWS + (last_y - y);    /* right, bottom */
+    default: return (size_t)x * ROWS + (last_y - y);              /* left, bottom */
     }
 }
 
@@ -543,7 +526,8 @@ static void not_pictures(void **state) {
               "Exif\0\0II",
               14);
     assert_unreadable("short.jpg", "ends too early");
-    unsigned char tables[64] = "\xff\xd8\xff\xc4\0\x13"; /* a Huffman table of 16 x 255 codes, stb_image has room for 256 */
+    unsigned char tables[64] =
+        "\xff\xd8\xff\xc4\0\x13"; /* a Huffman table of 16 x 255 codes, stb_image has room for 256 */
     memset(tables + 7, 255, 16);
     write_all("tables.jpg", tables, sizeof tables);
     assert_unreadable("tables.jpg", "table of 4080 codes");
@@ -584,13 +568,11 @@ static void damaged_png(void **state) {
 
 static void claims_of_giant_size(void **state) {
     (void)state;
-    static const unsigned char png[] =
-        "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\x86\xa0\0\1\x86\xa0\x08\0\0\0\0....";
+    static const unsigned char png[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\x86\xa0\0\1\x86\xa0\x08\0\0\0\0....";
     write_all("giant.png", png, sizeof png - 1); /* 100000 x 100000 */
     assert_unreadable("giant.png", "100000 x 100000");
     static const unsigned char wide[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x20\0\x08\0\0\0\0....";
-    write_all("wide.png", wide,
-              sizeof wide - 1); /* 16384 x 8192: each side is in range, the pixels are not */
+    write_all("wide.png", wide, sizeof wide - 1); /* 16384 x 8192: each side is in range, the pixels are not */
     assert_unreadable("wide.png", "16384 x 8192");
     write_all("giant.pgm", "P5 100000 100000 255\n", 21);
     assert_unreadable("giant.pgm", "100000 x 100000");

@@ -27,9 +27,9 @@ static struct mlp fp32;                             /* trained */
 static struct range calibrated[MLP_MAX_LAYERS + 1]; /* its activations */
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 static struct train_config training(float rate, uint64_t seed) {
@@ -48,8 +48,8 @@ static int train_the_network(void **state) {
     if (!mlp_create(&shape, &fp32, &err)) return -1;
     mlp_initialise(&fp32, &rng);
     bool ok = mlp_train(&fp32, images, labels, TRAIN, &config, NULL, NULL, &report, &err) &&
-              mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, &err) &&
-              calibrate(&fp32, images, 512, &minmax, &ws, calibrated, &err);
+        mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, &err) &&
+        calibrate(&fp32, images, 512, &minmax, &ws, calibrated, &err);
     mlp_workspace_free(&ws);
     return ok ? 0 : -1;
 }
@@ -139,8 +139,7 @@ static double share_equal(const uint8_t *a, const uint8_t *b, size_t n, int *wid
 static void round_biases(const struct qmlp *q, struct mlp *mlp) {
     for (int l = 0; l < shape.layers; l++)
         for (int c = 0; c < shape.widths[l + 1]; c++)
-            mlp->layer[l].bias[c] =
-                (float)q->layer[l].bias[c] * q->activation[l].scale * qmlp_weight_scale(q, l, c);
+            mlp->layer[l].bias[c] = (float)q->layer[l].bias[c] * q->activation[l].scale * qmlp_weight_scale(q, l, c);
 }
 
 /* What separates the two is eq. 5's rounding of the biases, worth up to M / 2 codes, and ties that a float
@@ -156,10 +155,8 @@ static void the_fake_forward_pass_is_the_integer_one(void **state) {
         struct range ranges[MLP_MAX_LAYERS + 1];
         struct mlp_workspace ws;
         struct qmlp q;
-        if (t % 2)
-            trained(bits, 2, &mlp, ranges);
-        else
-            copy_of_fp32(&mlp, ranges);
+        if (t % 2) trained(bits, 2, &mlp, ranges);
+        else copy_of_fp32(&mlp, ranges);
         CHECK(mlp_workspace_create(&shape, TEST, false, &ws, &err));
         integer_network(&mlp, bits, ranges, &q);
         if (rounded) round_biases(&q, &mlp);
@@ -177,12 +174,12 @@ static void the_fake_forward_pass_is_the_integer_one(void **state) {
             double share = share_equal(y, alone, n, &widest);
             const char *form = rounded ? ", biases rounded" : "";
             if (!(share >= least_alone && widest <= 1))
-                fail_msg("%d bits%s, fc%d alone: %.4f equal, the others up to %d apart", bits, form, l + 1,
-                         share, widest);
+                fail_msg("%d bits%s, fc%d alone: %.4f equal, the others up to %d apart", bits, form, l + 1, share,
+                         widest);
             share = share_equal(y, chain[(l + 1) % 2], n, &widest);
             if (!(share >= least && widest <= 2))
-                fail_msg("%d bits%s, up to fc%d: %.4f equal, the others up to %d apart", bits, form, l + 1,
-                         share, widest);
+                fail_msg("%d bits%s, up to fc%d: %.4f equal, the others up to %d apart", bits, form, l + 1, share,
+                         widest);
         }
         qmlp_free(&q);
         mlp_workspace_free(&ws);
@@ -277,8 +274,7 @@ static void few_bits_are_where_it_pays(void **state) {
         int least_squares = right_answers_of_rounding(bit_widths[t], GRID_MSE);
         if (!(qat >= TEST * 8 / 10)) fail_msg("%d bits: %d of %d right", bit_widths[t], qat, TEST);
         if (bit_widths[t] == 2 && !(qat > rtn + TEST / 5 && qat > least_squares + TEST / 50))
-            fail_msg("2 bits: %d right, round to nearest %d, on the least squares grid %d", qat, rtn,
-                     least_squares);
+            fail_msg("2 bits: %d right, round to nearest %d, on the least squares grid %d", qat, rtn, least_squares);
         qmlp_free(&q);
         mlp_free(&mlp);
     }
@@ -296,7 +292,7 @@ static void an_absurd_rate_is_an_error(void **state) {
         config.train.optimizer = OPTIMIZER_SGD;
         copy_of_fp32(&mlp, ranges);
         bool ok = qat_train(&mlp, images, labels, TRAIN, &config, ranges, NULL, NULL, &report, &err) &&
-                  qat_convert(&mlp, bit_widths[t], ranges, &q, &saturated, &err);
+            qat_convert(&mlp, bit_widths[t], ranges, &q, &saturated, &err);
         if (ok) fail_msg("%d bits: trained at a rate of 1e38", bit_widths[t]);
         assert_true(strstr(err.text, "diverged") || strstr(err.text, "not a finite number"));
         qmlp_free(&q);

@@ -15,8 +15,7 @@
 #include <math.h>
 
 enum { MAX_KERNELS = 16 };
-static size_t
-    compared[MAX_KERNELS]; /* codes of each kernel of qkernels[] that were compared with the reference */
+static size_t compared[MAX_KERNELS]; /* codes of each kernel of qkernels[] that were compared with the reference */
 
 /* ---- One layer ---- */
 
@@ -124,8 +123,7 @@ static int check_layer(const struct layer_case *t, uint64_t seed) {
             run_kernel(qkernels[k], &layer, t, x, &garbage, y);
             if (memcmp(y, expected, count) != 0)
                 fail_msg("%s: in %d, out %d, rows %zu, zero point %d, content %d, huge bias %d, relu %d",
-                         qkernels[k]->name, t->in, t->out, t->rows, t->x_zero_point, t->content, t->huge_bias,
-                         t->relu);
+                         qkernels[k]->name, t->in, t->out, t->rows, t->x_zero_point, t->content, t->huge_bias, t->relu);
             compared[k] += count;
         }
     bool seen[256] = {false};
@@ -157,8 +155,7 @@ static void kernels_on_all_sizes(void **state) {
                                    .x_zero_point = zero_points[(i + j) % 4],
                                    .spare = j % 2 ? 64 : 0,
                                    .relu = j % 3 == 0};
-            while (t.rows * (size_t)t.in * (size_t)t.out > 4000000)
-                t.rows = t.rows / 2; /* keep the test short */
+            while (t.rows * (size_t)t.in * (size_t)t.out > 4000000) t.rows = t.rows / 2; /* keep the test short */
             int different = check_layer(&t, (uint64_t)(100 * i + j));
             if (t.rows * (size_t)t.out >= 1000) assert_true(different > 20);
         }
@@ -169,8 +166,7 @@ static void kernels_on_all_small_shapes(void **state) {
     for (int in = 1; in <= 34; in += 3)
         for (int out = 1; out <= 18; out++)
             for (size_t rows = 1; rows <= 9; rows += 2)
-                check_layer(&(struct layer_case){.in = in, .out = out, .rows = rows, .x_zero_point = 3},
-                            (uint64_t)in);
+                check_layer(&(struct layer_case){.in = in, .out = out, .rows = rows, .x_zero_point = 3}, (uint64_t)in);
 }
 
 /* All inputs 255, all weights 127 or -127, every zero point, the largest biases: the sums that would saturate
@@ -240,8 +236,15 @@ static void reference_by_hand(void **state) {
     const uint8_t x[2][3] = {{10, 20, 30}, {0, 255, 128}};
     uint8_t y[2][2];
     assert_true(multiplier_from_real(0.5, &m[0]) && multiplier_from_real(0.25, &m[1]));
-    struct qlinear layer = {.in = 3, .out = 2, .x_zero_point = 10, .y_zero_point = 5, .y_max = 255, .weight = &weight[0][0],
-                            .bias = bias, .folded_bias = folded, .multiplier = m};
+    struct qlinear layer = {.in = 3,
+                            .out = 2,
+                            .x_zero_point = 10,
+                            .y_zero_point = 5,
+                            .y_max = 255,
+                            .weight = &weight[0][0],
+                            .bias = bias,
+                            .folded_bias = folded,
+                            .multiplier = m};
     qlinear_ref(&layer, &x[0][0], 2, &y[0][0]);
     assert_int_equal(y[0][0], 75);  /* 0 - 20 + 60 + 100 = 140; 70 + 5 */
     assert_int_equal(y[0][1], 255); /* 0 + 1270 + 100 - 7 = 1363; 340.75 + 5 */
@@ -286,8 +289,7 @@ static void network_make(const struct mlp_shape *shape, bool per_channel, bool s
                          struct qmlp *q) {
     struct error err;
     assert_true(qmlp_create(shape, per_channel, symmetric, q, &err));
-    q->activation[0] =
-        symmetric ? (struct qparams){1 / 127.0f, 128, 1, 255} : (struct qparams){1 / 255.0f, 0, 0, 255};
+    q->activation[0] = symmetric ? (struct qparams){1 / 127.0f, 128, 1, 255} : (struct qparams){1 / 255.0f, 0, 0, 255};
     for (int l = 0; l < shape->layers; l++) {
         struct qlinear *d = &q->layer[l];
         for (int i = 0; i < d->in * d->out; i++) d->weight[i] = random_weight(rng, RANDOM);
@@ -295,8 +297,8 @@ static void network_make(const struct mlp_shape *shape, bool per_channel, bool s
             q->weight_scale[l][c] = 0.01f * (1 + (float)rng_uniform(rng));
         for (int c = 0; c < d->out; c++) d->bias[c] = (int32_t)rng_below(rng, 4001) - 2000;
         float scale = 0.01f * q->activation[l].scale * 75 * sqrtf((float)d->in);
-        q->activation[l + 1] =
-            symmetric ? (struct qparams){scale, 128, 1, 255} : (struct qparams){scale, 20 * (l + 1), 0, 255};
+        q->activation[l + 1] = symmetric ? (struct qparams){scale, 128, 1, 255}
+                                         : (struct qparams){scale, 20 * (l + 1), 0, 255};
     }
     if (!qmlp_finish(q, &err)) fail_msg("%s", err.text);
 }
@@ -337,9 +339,9 @@ static void check_network(struct qmlp *q) {
 
 static void network_equals_its_reference(void **state) {
     (void)state;
-    const struct mlp_shape shapes[] = {
-        {1, {784, 10}},         {2, {9, 33, 5}}, {3, {784, 256, 100, 10}}, {4, {1, 70, 3, 65, 2}},
-        {3, {17, 1, 300, 256}}, {1, {64, 64}},   {2, {100, 128, 1}}};
+    const struct mlp_shape shapes[] = {{1, {784, 10}},         {2, {9, 33, 5}},        {3, {784, 256, 100, 10}},
+                                       {4, {1, 70, 3, 65, 2}}, {3, {17, 1, 300, 256}}, {1, {64, 64}},
+                                       {2, {100, 128, 1}}};
     struct rng rng = rng_seeded(7);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int way = 0; way < 4; way++) {
@@ -400,8 +402,7 @@ static void strides(void **state) {
     (void)state;
     for (int width = 1; width < 2000; width++) {
         size_t stride = qlinear_stride(width);
-        assert_true(stride % QLINEAR_STRIDE == 0 && stride >= (size_t)width &&
-                    stride < (size_t)width + QLINEAR_STRIDE);
+        assert_true(stride % QLINEAR_STRIDE == 0 && stride >= (size_t)width && stride < (size_t)width + QLINEAR_STRIDE);
     }
 }
 
@@ -416,8 +417,7 @@ static void every_supported_kernel_was_compared(void **state) {
             continue;
         }
         kernels++;
-        if (compared[k] < 100000)
-            fail_msg("kernel %s: only %zu codes compared", qkernels[k]->name, compared[k]);
+        if (compared[k] < 100000) fail_msg("kernel %s: only %zu codes compared", qkernels[k]->name, compared[k]);
     }
     assert_true(kernels > 0);
     assert_true(qkernel_best()->supported());

@@ -18,9 +18,7 @@ static struct multiplier multiplier_of(double real) {
     return by;
 }
 
-static double value_of(struct multiplier by) {
-    return ldexp(by.m, -by.right);
-}
+static double value_of(struct multiplier by) { return ldexp(by.m, -by.right); }
 
 static void multipliers_are_normalised_and_close(void **state) {
     (void)state;
@@ -76,8 +74,7 @@ static void unusable_multipliers_are_refused(void **state) {
     (void)state;
     const double refused[] = {NAN, -NAN, INFINITY, -INFINITY, -1, -0x1p-1074, 0x1p30, 0x1p31, 1e300};
     struct multiplier by;
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        assert_false(multiplier_from_real(refused[i], &by));
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) assert_false(multiplier_from_real(refused[i], &by));
     assert_false(multiplier_from_real(nextafter(0x1p30, 0), &by)); /* it would round up to 2^30 */
     assert_true(multiplier_from_real(0x1p30 - 1, &by));
     assert_int_equal(by.right, 1);
@@ -87,16 +84,14 @@ static void unusable_multipliers_are_refused(void **state) {
 
 /* floor(acc * m / 2^right + 1/2) in 128 bits, by division that rounds down: no shift of a negative number. */
 static int64_t exact(int32_t acc, struct multiplier by) {
-    __int128 twice = (__int128)acc * by.m * 2 + ((__int128)1 << by.right),
-             unit = (__int128)1 << (by.right + 1);
+    __int128 twice = (__int128)acc * by.m * 2 + ((__int128)1 << by.right), unit = (__int128)1 << (by.right + 1);
     __int128 quotient = twice / unit;
     return (int64_t)(twice % unit < 0 ? quotient - 1 : quotient);
 }
 
 static void applies_exactly(void **state) {
     (void)state;
-    const int32_t edges[] = {INT32_MIN, INT32_MIN + 1, INT32_MAX, INT32_MAX - 1, 0, 1, -1, 2,
-                             -2,        1 << 30,       -(1 << 30)};
+    const int32_t edges[] = {INT32_MIN, INT32_MIN + 1, INT32_MAX, INT32_MAX - 1, 0, 1, -1, 2, -2, 1 << 30, -(1 << 30)};
     const int32_t mantissas[] = {1 << 30, (1 << 30) + 1, INT32_MAX, INT32_MAX - 1, 0x60000000};
     for (int right = 1; right <= 62; right++)
         for (size_t i = 0; i < sizeof mantissas / sizeof *mantissas; i++)
@@ -107,8 +102,7 @@ static void applies_exactly(void **state) {
     struct rng rng = rng_seeded(2);
     int nonzero = 0;
     for (int i = 0; i < 500000; i++) {
-        struct multiplier by = {(int32_t)((1u << 30) + rng_below(&rng, 1u << 30)),
-                                1 + (int32_t)rng_below(&rng, 62)};
+        struct multiplier by = {(int32_t)((1u << 30) + rng_below(&rng, 1u << 30)), 1 + (int32_t)rng_below(&rng, 62)};
         int32_t acc = (int32_t)(uint32_t)rng_next(&rng) >> rng_below(&rng, 31);
         assert_true(multiplier_apply(acc, by) == exact(acc, by));
         nonzero += multiplier_apply(acc, by) != 0;
@@ -196,9 +190,9 @@ static void requantize_clamps(void **state) {
         {INT32_MIN, 0, 9, 0, 255, 9},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(requantize(cases[i].acc, multiplier_of(cases[i].real), cases[i].zero_point,
-                                    cases[i].qmin, cases[i].qmax),
-                         cases[i].code);
+        assert_int_equal(
+            requantize(cases[i].acc, multiplier_of(cases[i].real), cases[i].zero_point, cases[i].qmin, cases[i].qmax),
+            cases[i].code);
 }
 
 /* Pairs of int32 in the golden file are the halves of 64-bit numbers. */

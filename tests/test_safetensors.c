@@ -5,8 +5,7 @@
 
 /* A file from parts: length of the header, header, data_size bytes 1, 2, 3, ... length 0 means the true one.
  */
-static size_t build(unsigned char *to, const char *header, size_t header_size, uint64_t length,
-                    size_t data_size) {
+static size_t build(unsigned char *to, const char *header, size_t header_size, uint64_t length, size_t data_size) {
     if (!length) length = header_size;
     for (int i = 0; i < 8; i++) to[i] = (unsigned char)(length >> (8 * i));
     memcpy(to + 8, header, header_size);
@@ -141,7 +140,7 @@ static void test_a_file_of_another_program_is_read(void **state) {
     st_free(&file);
 }
 
-#define T(name, dtype, shape, begin, end)                                                                    \
+#define T(name, dtype, shape, begin, end)                                                                              \
     "\"" name "\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 #define F32 "\"F32\""
 #define U8 "\"U8\""
@@ -154,16 +153,14 @@ static void test_bad_headers_are_refused(void **state) {
         const char *expected;
     } cases[] = {
         /* bytes that belong to nothing, or to two */
-        {"{" T("a", U8, "[2]", 0, 2) "," T("b", U8, "[2]", 3, 5) "}", 5,
-         "bytes before tensor b belong to nothing"},
+        {"{" T("a", U8, "[2]", 0, 2) "," T("b", U8, "[2]", 3, 5) "}", 5, "bytes before tensor b belong to nothing"},
         {"{" T("a", U8, "[2]", 1, 3) "}", 3, "bytes before tensor a belong to nothing"},
         {"{" T("a", U8, "[2]", 0, 2) "}", 3, "1 bytes after the last tensor belong to nothing"},
         {"{}", 1, "1 bytes after the last tensor"},
         {"{" T("a", U8, "[2]", 0, 2) "," T("b", U8, "[2]", 1, 3) "}", 3, "tensor b overlaps"},
         {"{" T("a", U8, "[2]", 0, 2) "," T("b", U8, "[2]", 0, 2) "}", 2, "overlaps"},
         {"{" T("a", U8, "[4]", 0, 4) "," T("b", U8, "[2]", 1, 3) "}", 4, "tensor b overlaps"},
-        {"{" T("a", U8, "[0]", 1, 1) "," T("b", U8, "[2]", 0, 2) "}", 2,
-         "overlaps"}, /* nothing, but inside b */
+        {"{" T("a", U8, "[0]", 1, 1) "," T("b", U8, "[2]", 0, 2) "}", 2, "overlaps"}, /* nothing, but inside b */
         /* offsets */
         {"{" T("a", U8, "[2]", 0, 2) "}", 1, "out of range, the data is 1 bytes long"},
         {"{" T("a", U8, "[2]", 2, 0) "}", 2, "out of range"},
@@ -194,8 +191,7 @@ static void test_bad_headers_are_refused(void **state) {
         {"{" T("a", U8, "1", 0, 1) "}", 1, "has no shape"},
         {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "has no shape"},
         /* dtypes */
-        {"{" T("a", "\"F64\"", "[1]", 0, 8) "}", 8,
-         "has the dtype F64: expected F32, F16, BF16, I32, I8 or U8"},
+        {"{" T("a", "\"F64\"", "[1]", 0, 8) "}", 8, "has the dtype F64: expected F32, F16, BF16, I32, I8 or U8"},
         {"{" T("a", "\"f32\"", "[1]", 0, 4) "}", 4, "has the dtype f32"},
         {"{" T("a", "\"\"", "[1]", 0, 4) "}", 4, "has the dtype :"},
         {"{" T("a", "\"\\n\\u001b[31m\"", "[1]", 0, 4) "}", 4, "has the dtype ??[31m"},
@@ -298,8 +294,7 @@ static void test_long_names_are_refused(void **state) {
     assert_refused("name", "name is longer than 127 bytes: nnnn");
     write_repeated("name", "{\"", 'n', 900000, "\":{}}");
     assert_refused("name", "name is longer than 127 bytes: nnnn");
-    write_repeated("name", "{\"", 'n', ST_NAME - 1,
-                   "\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    write_repeated("name", "{\"", 'n', ST_NAME - 1, "\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
     assert_reads("name");
     assert_int_equal(strlen(file.tensors[0].name), ST_NAME - 1);
     st_free(&file);
@@ -335,11 +330,10 @@ static void write_many(const char *name, int count, bool metadata) {
     static char header[1 << 15];
     size_t used = (size_t)sprintf(header, metadata ? "{\"__metadata__\":{" : "{");
     for (int i = 0; i < count; i++)
-        used +=
-            (size_t)sprintf(header + used,
-                            metadata ? "%s\"t%d\":\"x\""
-                                     : "%s\"t%d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
-                            i ? "," : "", i);
+        used += (size_t)sprintf(header + used,
+                                metadata ? "%s\"t%d\":\"x\""
+                                         : "%s\"t%d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                                i ? "," : "", i);
     strcpy(header + used, metadata ? "}}" : "}");
     write_file(name, header, 0);
 }

@@ -26,9 +26,9 @@ enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 static uint8_t images[IMAGES * MAX_INPUTS];
 static struct error err;
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                    \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
     } while (0)
 
 /* Images whose pixels differ much in size, the first always 0; hidden neurons that differ much in size too.
@@ -70,8 +70,7 @@ static void coded(const struct mlp *mlp, const struct coding_config *config, str
 static void refused(const struct mlp *mlp, const struct coding_config *config, const char *why) {
     struct weight_only c;
     if (weight_only_encode(mlp, images, IMAGES, config, &c, NULL, &err))
-        fail_msg("%s, block %d, %s was not refused", config->format->name, config->block,
-                 method_names[config->method]);
+        fail_msg("%s, block %d, %s was not refused", config->format->name, config->block, method_names[config->method]);
     if (!strstr(err.text, why)) fail_msg("\"%s\" does not say \"%s\"", err.text, why);
 }
 
@@ -97,8 +96,7 @@ static double logits_differ(const struct mlp *a, const struct mlp *b) {
         mlp_forward(networks[i], IMAGES, &ws[i]);
     }
     for (int i = 0; i < IMAGES * a->shape.widths[a->shape.layers]; i++) {
-        double x = (double)ws[0].activation[a->shape.layers][i],
-               y = (double)ws[1].activation[a->shape.layers][i];
+        double x = (double)ws[0].activation[a->shape.layers][i], y = (double)ws[1].activation[a->shape.layers][i];
         assert_true(isfinite(x) && isfinite(y));
         widest = fmax(widest, fabs(x - y));
         largest = fmax(largest, fabs(x));
@@ -119,13 +117,13 @@ static bool may_be(const struct mlp_shape *shape, const struct format *f, int bl
 /* What a weight of few bits may lose at most, in dB: the methods of 3 and 2 bits leave little of single
  * weights. */
 static double least_sqnr(int bits) {
-    return bits >= 32   ? INFINITY
-           : bits >= 16 ? 45
-           : bits == 8  ? 28
-           : bits == 6  ? 24
-           : bits == 4  ? 8
-           : bits == 3  ? 1
-                        : -4;
+    return bits >= 32 ? INFINITY
+        : bits >= 16  ? 45
+        : bits == 8   ? 28
+        : bits == 6   ? 24
+        : bits == 4   ? 8
+        : bits == 3   ? 1
+                      : -4;
 }
 
 static void every_format_block_and_method(void **state) {
@@ -149,8 +147,8 @@ static void every_format_block_and_method(void **state) {
                     coded(&mlp, &config, &decoded, &effective);
                     double sqnr = network_sqnr(&mlp, &effective);
                     if (!(sqnr >= least_sqnr(f->bits)))
-                        fail_msg("shape %d, %s, block %d, %s: %.1f dB", s, f->name, blocks[b],
-                                 method_names[method], sqnr);
+                        fail_msg("shape %d, %s, block %d, %s: %.1f dB", s, f->name, blocks[b], method_names[method],
+                                 sqnr);
                     for (int l = 0; method != METHOD_AWQ && l < mlp.shape.layers; l++) {
                         const struct dense *d = &decoded.layer[l];
                         assert_memory_equal(d->weight, effective.layer[l].weight,
@@ -260,11 +258,9 @@ static void bits_per_weight_counted_by_hand(void **state) {
         struct coding_config config = configured(cases[t].format, cases[t].block, cases[t].method);
         if (cases[t].last) config.last_format = format_find(cases[t].last);
         CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
-        double expected =
-            (8 * cases[t].bytes + cases[t].divisors) / (cases[t].block == 7 ? 14 * 31 + 310 : 837);
+        double expected = (8 * cases[t].bytes + cases[t].divisors) / (cases[t].block == 7 ? 14 * 31 + 310 : 837);
         if (!(fabs(weight_only_bits_per_weight(&c) - expected) <= 1e-9))
-            fail_msg("%s: %.9g bits, expected %.9g", cases[t].format, weight_only_bits_per_weight(&c),
-                     expected);
+            fail_msg("%s: %.9g bits, expected %.9g", cases[t].format, weight_only_bits_per_weight(&c), expected);
         assert_string_equal(c.layer[1].codec.format->name, cases[t].last ? cases[t].last : cases[t].format);
         weight_only_free(&c);
         mlp_free(&mlp);
@@ -304,8 +300,7 @@ static void gptq_sees_the_layers_before_quantized(void **state) {
         struct weight_only c;
         make_network(&shapes[2], 6, &mlp);
         make_network(&shapes[2], 6, &now);
-        struct coding_config config =
-            configured("int3", CODEC_ROW, act_order ? METHOD_GPTQ_ACT_ORDER : METHOD_GPTQ);
+        struct coding_config config = configured("int3", CODEC_ROW, act_order ? METHOD_GPTQ_ACT_ORDER : METHOD_GPTQ);
         CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
         CHECK(weight_only_decode(&c, &decoded, &err));
         CHECK(mlp_workspace_create(&mlp.shape, IMAGES, false, &ws, &err));
@@ -371,9 +366,9 @@ static void awq_folds_without_a_trace(void **state) {
         CHECK(mlp_create(&shapes[2], &effective, &err));
         memcpy(mlp_parameters(&effective), mlp_parameters(&mlp), mlp_padded_count(&mlp) * sizeof(float));
         struct coding_config config = configured(names[t / 3],
-                                                 t % 3 == 0   ? CODEC_ROW
-                                                 : t % 3 == 1 ? 7
-                                                              : 11,
+                                                 t % 3 == 0       ? CODEC_ROW
+                                                     : t % 3 == 1 ? 7
+                                                                  : 11,
                                                  METHOD_AWQ);
         config.rule = t % 2 ? GRID_MSE : GRID_MINMAX;
         CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, &effective, &err));
@@ -415,16 +410,15 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
         mlp_forward(&mlp, IMAGES, &ws);
         for (int method = 0; method < METHODS; method++) {
             struct mlp decoded, effective;
-            struct coding_config config =
-                configured(t / 2 ? "int3" : "int4", blocks[t % 2], (enum method)method);
+            struct coding_config config = configured(t / 2 ? "int3" : "int4", blocks[t % 2], (enum method)method);
             CHECK(mlp_create(&mlp.shape, &effective, &err));
             coded(&mlp, &config, &decoded, &effective);
             for (int l = 0; l < 3; l++) {
                 int in = mlp.shape.widths[l];
                 double *gram = calloc((size_t)(in * in), sizeof *gram);
                 CHECK(gram_matrix(ws.activation[l], IMAGES, in, gram, &err));
-                errors[method][l] =
-                    output_error(mlp.layer[l].weight, effective.layer[l].weight, mlp.layer[l].out, in, gram);
+                errors[method][l] = output_error(mlp.layer[l].weight, effective.layer[l].weight, mlp.layer[l].out, in,
+                                                 gram);
                 free(gram);
             }
             mlp_free(&decoded);
@@ -434,8 +428,8 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
             assert_true(errors[METHOD_RTN][l] > 0);
             for (int method = METHOD_GPTQ; method < METHODS; method++)
                 if (!(errors[method][l] < errors[METHOD_RTN][l]))
-                    fail_msg("fc%d, block %d, %s: %g, round to nearest %g", l + 1, blocks[t % 2],
-                             method_names[method], errors[method][l], errors[METHOD_RTN][l]);
+                    fail_msg("fc%d, block %d, %s: %g, round to nearest %g", l + 1, blocks[t % 2], method_names[method],
+                             errors[method][l], errors[METHOD_RTN][l]);
         }
         mlp_workspace_free(&ws);
         mlp_free(&mlp);
@@ -453,8 +447,7 @@ static void black_images(void **state) {
         struct coding_config rtn = configured("int4", CODEC_ROW, METHOD_RTN);
         coded(&mlp, &config, &decoded, NULL);
         coded(&mlp, &rtn, &plain, NULL);
-        assert_memory_equal(mlp_parameters(&decoded), mlp_parameters(&plain),
-                            mlp_padded_count(&plain) * sizeof(float));
+        assert_memory_equal(mlp_parameters(&decoded), mlp_parameters(&plain), mlp_padded_count(&plain) * sizeof(float));
         mlp_free(&decoded);
         mlp_free(&plain);
         mlp_free(&mlp);
@@ -471,8 +464,7 @@ static void a_network_of_zeros(void **state) {
             memset(mlp_parameters(&mlp), 0, mlp_padded_count(&mlp) * sizeof(float));
             struct coding_config config = configured(f->name, CODEC_ROW, (enum method)method);
             coded(&mlp, &config, &decoded, NULL);
-            for (size_t i = 0; i < mlp_padded_count(&decoded); i++)
-                assert_true(mlp_parameters(&decoded)[i] == 0);
+            for (size_t i = 0; i < mlp_padded_count(&decoded); i++) assert_true(mlp_parameters(&decoded)[i] == 0);
             mlp_free(&decoded);
             mlp_free(&mlp);
         }

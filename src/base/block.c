@@ -39,6 +39,4 @@ void block_free(struct block *block) {
     *block = (struct block){0};
 }
 
-void *aligned_array(size_t count, size_t size, struct error *err) {
-    return allocate(padded_bytes(count, size), err);
-}
+void *aligned_array(size_t count, size_t size, struct error *err) { return allocate(padded_bytes(count, size), err); }

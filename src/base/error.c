@@ -9,9 +9,14 @@ void mask_control_characters(char *text) {
         if (*c < 0x20 || *c == 0x7f) *c = '?';
 }
 
-/* How many bytes the character at c takes, of size > 0 that are left; 0: it is none. (RFC 3629, its table of lead bytes.) */
+/* How many bytes the character at c takes, of size > 0 that are left; 0: it is none. (RFC 3629, its table of lead
+ * bytes.) */
 static size_t utf8_length(const unsigned char *c, size_t size) {
-    size_t length = *c < 0x80 ? 1 : *c >= 0xc2 && *c < 0xe0 ? 2 : (*c & 0xf0) == 0xe0 ? 3 : *c >= 0xf0 && *c < 0xf5 ? 4 : 0;
+    size_t length = *c < 0x80     ? 1
+        : *c >= 0xc2 && *c < 0xe0 ? 2
+        : (*c & 0xf0) == 0xe0     ? 3
+        : *c >= 0xf0 && *c < 0xf5 ? 4
+                                  : 0;
     if (length > size) return 0;
     for (size_t i = 1; i < length; i++)
         if ((c[i] & 0xc0) != 0x80) return 0;

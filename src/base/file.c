@@ -31,8 +31,8 @@ static void pending_remove(const char *path) {
 }
 
 /* A signal may come between the making of a temporary file and its being noted, and any thread may get it (OpenBLAS
- * has some of its own). So the thread that makes the file takes no signals meanwhile, and a handler in another one waits
- * for it. */
+ * has some of its own). So the thread that makes the file takes no signals meanwhile, and a handler in another one
+ * waits for it. */
 static atomic_bool creating;
 
 static int create_noted(char *temporary) {
@@ -137,8 +137,7 @@ bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t 
         fail(err, "%s: out of memory for %lld bytes", path, (long long)info.st_size);
     else if (fread(*data, 1, (size_t)info.st_size, stream) != (size_t)info.st_size)
         fail(err, "%s: could not be read to its end", path);
-    else
-        ok = true;
+    else ok = true;
     fclose(stream);
     if (ok) {
         *size = (size_t)info.st_size;

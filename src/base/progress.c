@@ -13,8 +13,8 @@ double seconds_now(void) {
 }
 
 void progress_begin(struct progress *p, const char *label, const char *unit) {
-    *p = (struct progress){.label = label, .unit = unit, .started = seconds_now(), .enabled = isatty(STDERR_FILENO),
-                           .outer = innermost};
+    *p = (struct progress){
+        .label = label, .unit = unit, .started = seconds_now(), .enabled = isatty(STDERR_FILENO), .outer = innermost};
     innermost = p;
 }
 
@@ -45,8 +45,9 @@ void progress_update(void *context, size_t done, size_t total) {
     bar[WIDTH] = 0;
     fprintf(stderr, "\r");
     print_outer(p->outer, now);
-    fprintf(stderr, "%s [%s] %3.0f%%  %.3g %s/s  %.0f s left \033[K", p->label, bar, 100.0 * (double)done / (double)total,
-            elapsed > 0 ? (double)done / elapsed : 0, p->unit, seconds_left(p, now));
+    fprintf(stderr, "%s [%s] %3.0f%%  %.3g %s/s  %.0f s left \033[K", p->label, bar,
+            100.0 * (double)done / (double)total, elapsed > 0 ? (double)done / elapsed : 0, p->unit,
+            seconds_left(p, now));
     fflush(stderr);
 }
 

@@ -9,9 +9,7 @@ static uint64_t splitmix64(uint64_t *state) {
     return z ^ z >> 31;
 }
 
-static uint64_t rotate_left(uint64_t x, int bits) {
-    return x << bits | x >> (64 - bits);
-}
+static uint64_t rotate_left(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
 
 struct rng rng_seeded(uint64_t seed) {
     struct rng rng;
@@ -40,9 +38,7 @@ uint32_t rng_below(struct rng *rng, uint32_t bound) {
     }
 }
 
-double rng_uniform(struct rng *rng) {
-    return (double)(rng_next(rng) >> 11) * 0x1p-53;
-}
+double rng_uniform(struct rng *rng) { return (double)(rng_next(rng) >> 11) * 0x1p-53; }
 
 double rng_normal(struct rng *rng) {
     double radius = sqrt(-2.0 * log(1.0 - rng_uniform(rng))); /* 1 - u is in (0, 1]: log is finite */

@@ -17,14 +17,8 @@ void similarity_add(struct similarity *s, const float *x, const float *x_hat, si
     }
 }
 
-double similarity_sqnr_db(const struct similarity *s) {
-    return decibels(s->signal, s->noise);
-}
+double similarity_sqnr_db(const struct similarity *s) { return decibels(s->signal, s->noise); }
 
-double similarity_cosine(const struct similarity *s) {
-    return s->product / sqrt(s->signal * s->other);
-}
+double similarity_cosine(const struct similarity *s) { return s->product / sqrt(s->signal * s->other); }
 
-double similarity_mean_error(const struct similarity *s) {
-    return s->absolute / (double)s->count;
-}
+double similarity_mean_error(const struct similarity *s) { return s->absolute / (double)s->count; }

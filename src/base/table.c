@@ -82,43 +82,31 @@ static PRINTF_LIKE(2, 3) void number_cell(struct table *t, const char *format, .
     add_cell(t, true, text);
 }
 
-void table_integer(struct table *t, long long value) {
-    number_cell(t, "%lld", value);
-}
+void table_integer(struct table *t, long long value) { number_cell(t, "%lld", value); }
 
 void table_number(struct table *t, double value, int decimals) {
-    if (isfinite(value))
-        number_cell(t, "%.*f", decimals, value);
-    else
-        add_cell(t, true, strdup(""));
+    if (isfinite(value)) number_cell(t, "%.*f", decimals, value);
+    else add_cell(t, true, strdup(""));
 }
 
 void table_signed(struct table *t, double value, int decimals) {
-    if (isfinite(value))
-        number_cell(t, "%+.*f", decimals, value);
-    else
-        add_cell(t, true, strdup(""));
+    if (isfinite(value)) number_cell(t, "%+.*f", decimals, value);
+    else add_cell(t, true, strdup(""));
 }
 
-void table_empty(struct table *t) {
-    add_cell(t, false, strdup(""));
-}
+void table_empty(struct table *t) { add_cell(t, false, strdup("")); }
 
 void table_note(struct table *t, const char *format, ...) {
     char **notes = realloc(t->notes, (t->note_count + 1) * sizeof *notes);
     if (notes) t->notes = notes;
     va_list args;
     va_start(args, format);
-    if (!notes || !(notes[t->note_count] = line_from(format, args)))
-        t->out_of_memory = true;
-    else
-        t->note_count++;
+    if (!notes || !(notes[t->note_count] = line_from(format, args))) t->out_of_memory = true;
+    else t->note_count++;
     va_end(args);
 }
 
-size_t table_row_count(const struct table *t) {
-    return t->column_count ? t->cell_count / t->column_count : 0;
-}
+size_t table_row_count(const struct table *t) { return t->column_count ? t->cell_count / t->column_count : 0; }
 
 static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
     return &t->cells[row * t->column_count + column];
@@ -173,8 +161,8 @@ static void column_title(const char *name, char *title, size_t size) {
 }
 
 /* The rows as aligned text; Markdown differs only in its bars and the ruler. */
-static void print_grid(const struct table *t, FILE *stream, const char *before, const char *between,
-                       const char *after, bool markdown) {
+static void print_grid(const struct table *t, FILE *stream, const char *before, const char *between, const char *after,
+                       bool markdown) {
     for (size_t line = 0; line < table_row_count(t) + 2; line++) {
         fputs(before, stream);
         for (size_t column = 0; column < t->column_count; column++) {
@@ -258,7 +246,7 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
                 struct error *err) {
     if (t->out_of_memory) return fail(err, "%s/%s: out of memory while the table was filled", folder, name);
     return folder_create(folder, err) && save_one(t, p, folder, name, ".md", err) &&
-           save_one(t, p, folder, name, ".csv", err);
+        save_one(t, p, folder, name, ".csv", err);
 }
 
 /* A cell as JSON: numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */

@@ -50,7 +50,8 @@ static void draw_tile(struct canvas *c, const struct tiles *tiles, size_t image,
 }
 
 bool tiles_write(const struct tiles *tiles, const char *head, const char *folder, const char *name, struct error *err) {
-    int shown = tiles->count < TILES_MAX ? (int)tiles->count : TILES_MAX, rows = (shown + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    int shown = tiles->count < TILES_MAX ? (int)tiles->count : TILES_MAX,
+        rows = (shown + TILE_COLUMNS - 1) / TILE_COLUMNS;
     int wide = tiles->split->cols * ZOOM > TILE_TEXT ? tiles->split->cols * ZOOM : TILE_TEXT;
     int high = tiles->split->rows * ZOOM + 4 + tiles->lines * CANVAS_LINE;
     struct canvas c;

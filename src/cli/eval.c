@@ -1,4 +1,5 @@
-/* mnistq eval: accuracy on the test images, and every prediction as CSV; with --break, of an engine that has a fault. */
+/* mnistq eval: accuracy on the test images, and every prediction as CSV; with --break, of an engine that has a fault.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -77,7 +78,9 @@ static void fill(const struct request *r, const struct model *model, const struc
     table_number(t, standard_error_percent(e), 2);
     table_integer(t, (long long)e->ties);
     if (r->fault) table_note(t, "Broken on purpose, %s: %s.", r->fault->name, r->fault->what);
-    if (e->ties) table_note(t, "%zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).", e->ties);
+    if (e->ties)
+        table_note(t, "%zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
+                   e->ties);
 }
 
 static bool run(const struct request *r, const struct model *model, struct table *t, struct provenance *p,
@@ -86,16 +89,19 @@ static bool run(const struct request *r, const struct model *model, struct table
     struct evaluation e = {0};
     double different = 0;
     bool ok = dataset_load_test(r->source, &test, err) &&
-              split_fits(&test, model->shape.widths[0], model->shape.widths[model->shape.layers], r->source, err) &&
-              (r->fault ? evaluate_broken(model, &test, r->fault, &e, &different, err)
-                        : evaluate(model, &test, r->reference, &e, err)) &&
-              (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
-              (!r->codes || write_codes(r, &model->qmlp, &test, err));
+        split_fits(&test, model->shape.widths[0], model->shape.widths[model->shape.layers], r->source, err) &&
+        (r->fault ? evaluate_broken(model, &test, r->fault, &e, &different, err)
+                  : evaluate(model, &test, r->reference, &e, err)) &&
+        (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
+        (!r->codes || write_codes(r, &model->qmlp, &test, err));
     if (ok) fill(r, model, &e, t);
     if (ok && r->fault)
-        table_note(t, different > 0 ? "%.2f%% of the logits' codes are not what they should be."
-                                    : "%.2f%% of the logits' codes differ: on this network the fault leaves no trace in them (make "
-                                      "pitfalls shows which networks feel it).", different);
+        table_note(t,
+                   different > 0
+                       ? "%.2f%% of the logits' codes are not what they should be."
+                       : "%.2f%% of the logits' codes differ: on this network the fault leaves no trace in them (make "
+                         "pitfalls shows which networks feel it).",
+                   different);
     if (ok) provenance_add(p, "data", "%s, %zu test images", r->source, test.count);
     if (ok) provenance_add(p, "engine", "%s", engine_name(r, model));
     evaluation_free(&e);
@@ -148,15 +154,16 @@ static int evaluate_model(const struct request *r) {
 }
 
 int command_eval(int argc, char **argv) {
-    struct request r = {.o = {.command = argv[0], .arguments = "MODEL",
-                              .what = "Runs a model, fp32 or int8, over the test images."},
-                        .source = "data/mnist"};
+    struct request r = {
+        .o = {.command = argv[0], .arguments = "MODEL", .what = "Runs a model, fp32 or int8, over the test images."},
+        .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_text(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
     option_flag(&r.o, "reference", &r.reference, "int8, bf16: run the plain reference instead of the fast kernel");
     option_text(&r.o, "break", "NAME|list", &r.broken,
                 "int8: run a reference with this fault in it; list: what faults there are");
-    option_text(&r.o, "codes", "FILE", &r.codes, "int8: write the codes of every layer for the first 100 images as CSV");
+    option_text(&r.o, "codes", "FILE", &r.codes,
+                "int8: write the codes of every layer for the first 100 images as CSV");
     option_flag(&r.o, "json", &r.json, "print the result as JSON");
     int status = options_parse(&r.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;

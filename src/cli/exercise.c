@@ -32,15 +32,18 @@ static void add_notes(struct table *t, const struct exercise *e, const struct da
     table_note(t, "%s: %zu training images, %zu test images.", data->name, data->train.count, data->test.count);
     table_note(t, "%s, %zu parameters; trained in %.2f s to a loss of %.4f nats.", shape,
                mlp_parameter_count(&e->models[0].shape), e->training.seconds, e->training.loss);
-    table_note(t, "change: accuracy against fp32, in points. changed, fixed, broken: predictions against fp32 on the same "
-                  "images (wrong to right is fixed, right to wrong is broken).");
-    table_note(
-        t, "images per second: batches of 1000 on one thread, median of 21 runs that take turns; speed: the ratio to fp32.");
+    table_note(t,
+               "change: accuracy against fp32, in points. changed, fixed, broken: predictions against fp32 on the same "
+               "images (wrong to right is fixed, right to wrong is broken).");
+    table_note(t,
+               "images per second: batches of 1000 on one thread, median of 21 runs that take turns; speed: the ratio "
+               "to fp32.");
     for (int i = 1; i < e->count; i++)
         table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
                    granularity_name(&e->models[i]), e->evaluations[i].ties);
     if (e->saturated)
-        table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
+        table_note(t,
+                   "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
                    e->saturated);
 }
 
@@ -66,18 +69,18 @@ static bool run(const char *source, const char *results, const struct training_r
     provenance_dataset(p, &data);
     provenance_machine(p);
     bool ok = exercise_run(&data, training, quantization, models, &e, err) && fill(t, &e, &data, err) &&
-              table_save(t, p, results, "exercise", err) &&
-              write_layers(&e, &data, quantization->calibration, p, results, err) &&
-              write_confusion(&e, &data, p, results, err) && write_changed(&e, &data.test, results, err);
+        table_save(t, p, results, "exercise", err) &&
+        write_layers(&e, &data, quantization->calibration, p, results, err) &&
+        write_confusion(&e, &data, p, results, err) && write_changed(&e, &data.test, results, err);
     exercise_free(&e);
     dataset_free(&data);
     return ok;
 }
 
 int command_exercise(int argc, char **argv) {
-    static const char *const columns[] = {"format",   "granularity", "arithmetic",       "file_bytes",     "ratio",
-                                          "correct",  "n",           "accuracy_percent", "standard_error", "change",
-                                          "changed",  "fixed",       "broken",           "images_per_second", "speed"};
+    static const char *const columns[] = {"format",  "granularity", "arithmetic",       "file_bytes",        "ratio",
+                                          "correct", "n",           "accuracy_percent", "standard_error",    "change",
+                                          "changed", "fixed",       "broken",           "images_per_second", "speed"};
     struct options o = {
         .command = argv[0],
         .arguments = "",

@@ -7,7 +7,7 @@
 /* The file at e->paths[i] becomes model i: what is evaluated is what a reader of the file gets. */
 static bool read_back(struct exercise *e, int i, const struct split *test, struct error *err) {
     return model_read(e->paths[i], &e->models[i], NULL, err) && file_size(e->paths[i], &e->bytes[i], err) &&
-           evaluate(&e->models[i], test, false, &e->evaluations[i], err);
+        evaluate(&e->models[i], test, false, &e->evaluations[i], err);
 }
 
 static bool path_in(struct exercise *e, int i, const char *folder, const char *name, struct error *err) {

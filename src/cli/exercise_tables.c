@@ -86,8 +86,8 @@ static bool add_layer_row(struct table *t, const struct model *fp32, const struc
     return true;
 }
 
-static bool add_model_layers(struct table *t, const struct model *fp32, const struct model *int8,
-                             struct layer_probe *p, struct error *err) {
+static bool add_model_layers(struct table *t, const struct model *fp32, const struct model *int8, struct layer_probe *p,
+                             struct error *err) {
     const struct qmlp *q = &int8->qmlp;
     for (size_t i = 0; i < p->count * (size_t)q->shape.widths[0]; i++) p->codes[0][i] = q->pixel_code[p->images[i]];
     for (int l = 0; l < q->shape.layers; l++) {
@@ -100,14 +100,17 @@ static bool add_model_layers(struct table *t, const struct model *fp32, const st
 bool write_layers(const struct exercise *e, const struct dataset *data, int calibration, const struct provenance *p,
                   const char *folder, struct error *err) {
     static const char *const columns[] = {
-        "granularity", "layer", "weight", "weight_min", "weight_max", "weight_scale_min", "weight_scale_max",
-        "weight_sqnr_db", "input_scale", "input_zero_point", "output_scale", "output_zero_point", "output_sqnr_db"};
+        "granularity",      "layer",          "weight",      "weight_min",       "weight_max",   "weight_scale_min",
+        "weight_scale_max", "weight_sqnr_db", "input_scale", "input_zero_point", "output_scale", "output_zero_point",
+        "output_sqnr_db"};
     struct table t;
     struct layer_probe probe;
     table_init(&t, "What each layer became", columns, 13);
-    table_note(&t, "SQNR: signal to quantization noise, 10 log10(sum x^2 / sum (x - x_hat)^2). weight: the codes read back "
-                   "against the fp32 weights. output: the integer engine's codes read back against the fp32 network's "
-                   "activations, on the %d calibration images; it holds the error of all layers up to there.", calibration);
+    table_note(&t,
+               "SQNR: signal to quantization noise, 10 log10(sum x^2 / sum (x - x_hat)^2). weight: the codes read back "
+               "against the fp32 weights. output: the integer engine's codes read back against the fp32 network's "
+               "activations, on the %d calibration images; it holds the error of all layers up to there.",
+               calibration);
     bool ok = probe_create(&e->models[0], &data->train, calibration, &probe, err);
     for (int i = 1; ok && i < e->count; i++) ok = add_model_layers(&t, &e->models[0], &e->models[i], &probe, err);
     ok = ok && table_save(&t, p, folder, "layers", err);

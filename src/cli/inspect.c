@@ -75,14 +75,16 @@ struct inspect_options {
 };
 
 /* --weights-png: whose rows have the pixels' places. Without --data the images are taken to be square. */
-static int image_shape(const struct inspect_options *given, const struct model *model, const struct split *split, int *rows,
-                       int *cols) {
+static int image_shape(const struct inspect_options *given, const struct model *model, const struct split *split,
+                       int *rows, int *cols) {
     int inputs = model->shape.widths[0], side = (int)lround(sqrt(inputs));
     *rows = given->source ? split->rows : side;
     *cols = given->source ? split->cols : side;
     if (*rows * *cols == inputs && inputs <= 4096) return EXIT_DONE;
-    return usage_error(&given->o, "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to "
-                                  "tell its rows", inputs);
+    return usage_error(&given->o,
+                       "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to "
+                       "tell its rows",
+                       inputs);
 }
 
 static int check_fp32(const struct inspect_options *given, const struct model *model, const struct model *fp32) {
@@ -92,8 +94,8 @@ static int check_fp32(const struct inspect_options *given, const struct model *m
         return usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32,
                            arithmetic_name(fp32));
     return memcmp(&fp32->shape, &model->shape, sizeof fp32->shape) == 0
-               ? EXIT_DONE
-               : usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, given->o.files[0]);
+        ? EXIT_DONE
+        : usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, given->o.files[0]);
 }
 
 /* What is read beside the file itself; which of it, the options tell. */
@@ -113,8 +115,9 @@ static int load(const struct inspect_options *given, struct inspected *x) {
         (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
         return report_error(&err);
     const struct mlp_shape *shape = &x->model.shape;
-    if (given->source && (!dataset_load(given->source, &x->data, &err) ||
-                          !split_fits(&x->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err)))
+    if (given->source &&
+        (!dataset_load(given->source, &x->data, &err) ||
+         !split_fits(&x->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err)))
         return report_error(&err);
     return given->fp32 || given->picture ? check_fp32(given, &x->model, given->fp32 ? &x->fp32 : &x->model) : EXIT_DONE;
 }
@@ -132,7 +135,7 @@ static bool fill_histograms(const struct inspect_options *given, const struct in
                             struct error *err) {
     struct origin origin = {&x->model, given->fp32 ? &x->fp32 : NULL};
     return fill_histogram(t, x->file, &origin, err) &&
-           (!given->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &x->data.test, err));
+        (!given->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &x->data.test, err));
 }
 
 static int report(const struct inspect_options *given, const struct inspected *x, struct provenance *p) {
@@ -171,7 +174,8 @@ static int run(const struct inspect_options *given, struct provenance *p) {
 
 int command_inspect(int argc, char **argv) {
     struct inspect_options given = {
-        .o = {.command = argv[0], .arguments = "FILE",
+        .o = {.command = argv[0],
+              .arguments = "FILE",
               .what = "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use "
                       "their codes."}};
     option_flag(&given.o, "histogram", &given.histogram,

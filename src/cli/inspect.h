@@ -15,16 +15,17 @@ struct origin {
     const struct model *model, *fp32;
 };
 
-/* A row for each tensor of two elements and more: codes where the tensor holds codes of a layer's weights, else values in
- * 256 equal steps. Error: out of memory. */
+/* A row for each tensor of two elements and more: codes where the tensor holds codes of a layer's weights, else values
+ * in 256 equal steps. Error: out of memory. */
 bool fill_histogram(struct table *table, const struct st_file *file, const struct origin *origin, struct error *err);
 
 /* The same for the activations of an integer model on a split. Error: out of memory. */
-bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split, struct error *err);
+bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
+                               struct error *err);
 
-/* Layer 1's rows as pictures [rows][cols]: fp32's, the model's and its residual, int4's and int2's (round to nearest, one
- * scale a row) and theirs. An fp32 model, whose own residual would be 0, is shown in int8. Errors: out of memory, a file
- * that cannot be written. */
+/* Layer 1's rows as pictures [rows][cols]: fp32's, the model's and its residual, int4's and int2's (round to nearest,
+ * one scale a row) and theirs. An fp32 model, whose own residual would be 0, is shown in int8. Errors: out of memory, a
+ * file that cannot be written. */
 bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols, const char *path,
                            struct error *err);
 

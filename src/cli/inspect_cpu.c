@@ -19,7 +19,8 @@ int inspect_cpu(bool json) {
     for (int i = 0; qkernels[i]; i++)
         add_kernel(&t, qkernels[i]->name, qkernels[i]->what, qkernels[i]->supported(), qkernels[i] == qkernel_best());
     for (int i = 0; bf16_kernels[i]; i++)
-        add_kernel(&t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(), bf16_kernels[i] == bf16);
+        add_kernel(&t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(),
+                   bf16_kernels[i] == bf16);
     table_note(&t, "bf16 models: %s.", bf16 ? "bf16 products, fp32 sums" : "fp32 after decode");
     for (size_t i = 0; i < p.count; i++) table_note(&t, "%s: %s", p.facts[i].name, p.facts[i].value);
     return report_table(&t, &p, json, true, &err);

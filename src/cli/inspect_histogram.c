@@ -10,9 +10,18 @@
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
-const char *const histogram_columns[] = {"tensor", "dtype", "holds", "elements", "codes", "used", "used_percent",
+const char *const histogram_columns[] = {"tensor",
+                                         "dtype",
+                                         "holds",
+                                         "elements",
+                                         "codes",
+                                         "used",
+                                         "used_percent",
                                          "never_used",
-                                         "at_lowest_percent", "at_highest_percent", "saturated_percent", "entropy_bits",
+                                         "at_lowest_percent",
+                                         "at_highest_percent",
+                                         "saturated_percent",
+                                         "entropy_bits",
                                          "histogram"};
 
 /* One character for each run of levels: . for none, then steps of 2 in frequency, so that tails show beside a peak. */
@@ -57,7 +66,7 @@ static void add_row(struct table *table, const char *name, const char *dtype, bo
 /* Runs of packed codes, each behind a header of its own: the rows of an integer model (no header), or the blocks of a
  * format of the ladder. A run may be shorter at the end of its line. */
 struct packed_runs {
-    int bits, lowest;   /* of a code; the stored value of the lowest code that is used */
+    int bits, lowest; /* of a code; the stored value of the lowest code that is used */
     int levels;
     size_t header, lines, length, run; /* bytes; lines of length codes, cut into runs */
 };
@@ -88,7 +97,12 @@ static bool integer_runs(const struct st_file *file, const struct mlp_shape *sha
     const char *text = st_metadata(file, "weight_bits");
     if (!text) return false;
     int bits = atoi(text), half = 1 << (bits - 1);
-    *r = (struct packed_runs){bits, 1, 2 * half - 1, 0, (size_t)shape->widths[layer + 1], (size_t)shape->widths[layer],
+    *r = (struct packed_runs){bits,
+                              1,
+                              2 * half - 1,
+                              0,
+                              (size_t)shape->widths[layer + 1],
+                              (size_t)shape->widths[layer],
                               (size_t)shape->widths[layer]};
     return true;
 }
@@ -100,12 +114,16 @@ static bool format_runs(struct codec codec, const struct mlp_shape *shape, int l
     int bits = format_integer_bits(codec.format, &symmetric), levels = 1 << codec.format->bits;
     size_t length = whole ? in * out : in;
     if (bits)
-        *r = (struct packed_runs){bits, symmetric, levels - symmetric, symmetric ? 2 : 3, whole ? 1 : out, length,
+        *r = (struct packed_runs){bits,
+                                  symmetric,
+                                  levels - symmetric,
+                                  symmetric ? 2 : 3,
+                                  whole ? 1 : out,
+                                  length,
                                   codec.block > 0 ? (size_t)codec.block : length};
     else if (strcmp(codec.format->name, "nf4") == 0)
         *r = (struct packed_runs){4, 0, levels, 4, 1, length, (size_t)codec.format->block};
-    else
-        return false;
+    else return false;
     return true;
 }
 
@@ -192,7 +210,8 @@ static bool add_packed(struct table *table, const struct st_file *file, const st
     bool coded = format && codec_parse(format, &codec), is_runs;
     is_runs = coded ? format_runs(codec, shape, layer, &runs) : integer_runs(file, shape, layer, &runs);
     if (!is_runs && coded)
-        return add_values(table, t->name, format, decoded(t, codec, shape->widths[layer + 1], shape->widths[layer], err),
+        return add_values(table, t->name, format,
+                          decoded(t, codec, shape->widths[layer + 1], shape->widths[layer], err),
                           (size_t)shape->widths[layer + 1] * (size_t)shape->widths[layer]);
     if (!is_runs) return add_values(table, t->name, st_types[t->dtype].name, elements(t, err), t->elements);
     char dtype[32];
@@ -225,14 +244,17 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
         if (file->tensors[i].elements < 2) skipped++;
         else if (!add_tensor(table, file, &file->tensors[i], &shape, origin, err)) return false;
     }
-    table_note(table, "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal "
-                      "steps from the lowest to the highest. at lowest, at highest: the share of elements on the first and "
-                      "the last code. saturated: the share whose real value lies beyond the codes and was clipped to one of "
-                      "these (weights: needs --fp32). With the scale set by the largest value (absmax) there is none, and "
-                      "each row or tensor has at least one element on an end.");
-    table_note(table, "entropy: -sum p log2 p, the bits a code carries; a lossless packer could not do with fewer. "
-                      "histogram: %d characters (or one a code) from the lowest to the highest, . for none, then : - = + o "
-                      "x %% # @ up to the most frequent, each twice as many as the one before.", LINE);
+    table_note(table,
+               "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal "
+               "steps from the lowest to the highest. at lowest, at highest: the share of elements on the first and "
+               "the last code. saturated: the share whose real value lies beyond the codes and was clipped to one of "
+               "these (weights: needs --fp32). With the scale set by the largest value (absmax) there is none, and "
+               "each row or tensor has at least one element on an end.");
+    table_note(table,
+               "entropy: -sum p log2 p, the bits a code carries; a lossless packer could not do with fewer. "
+               "histogram: %d characters (or one a code) from the lowest to the highest, . for none, then : - = + o "
+               "x %% # @ up to the most frequent, each twice as many as the one before.",
+               LINE);
     if (skipped) table_note(table, "%zu tensors of one element are left out.", skipped);
     return true;
 }
@@ -253,8 +275,10 @@ bool fill_activation_histogram(struct table *table, const struct model *model, c
         if (i > 0) snprintf(name, sizeof name, "fc%d output", i);
         add_row(table, name, "U8", true, &h, m.saturated_percent[i]);
     }
-    table_note(table, "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers "
-                      "on the code of 0, which does not count as saturated.", split->count);
+    table_note(table,
+               "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers "
+               "on the code of 0, which does not count as saturated.",
+               split->count);
     measurement_free(&m);
     return true;
 }

@@ -93,8 +93,9 @@ static void paint(const struct weights_page *p, int version, bool residual, int 
 static void draw_page(const struct weights_page *p, struct canvas *c, uint8_t *gray) {
     char text[96];
     int step = p->cols * p->zoom + CANVAS_MARGIN, head = CANVAS_MARGIN + 2 * CANVAS_LINE;
-    canvas_text(c, CANVAS_MARGIN, CANVAS_MARGIN, "fc1: 0 is gray, a row's largest weight white or black. Residual: less "
-                                                 "fp32, enlarged; shapes in it are what got lost");
+    canvas_text(c, CANVAS_MARGIN, CANVAS_MARGIN,
+                "fc1: 0 is gray, a row's largest weight white or black. Residual: less "
+                "fp32, enlarged; shapes in it are what got lost");
     for (int column = 0; column < COLUMNS; column++) {
         const struct version *v = &p->versions[(column + 1) / 2];
         bool residual = column > 0 && column % 2 == 0;
@@ -124,8 +125,8 @@ bool write_weights_picture(const struct model *fp32, const struct model *model, 
     bool ok = page_create(fp32, model, rows, cols, &p, err);
     int text_width = LABEL + 640, width = LABEL + COLUMNS * (cols * p.zoom + CANVAS_MARGIN);
     ok = ok && (gray = aligned_array((size_t)p.in, 1, err)) &&
-         canvas_create(width > text_width ? width : text_width,
-                       CANVAS_MARGIN + 3 * CANVAS_LINE + p.count * (rows * p.zoom + CANVAS_MARGIN), &c, err);
+        canvas_create(width > text_width ? width : text_width,
+                      CANVAS_MARGIN + 3 * CANVAS_LINE + p.count * (rows * p.zoom + CANVAS_MARGIN), &c, err);
     if (ok) draw_page(&p, &c, gray);
     ok = ok && picture_write_png(path, c.gray, c.width, c.height, err);
     canvas_free(&c);

@@ -70,7 +70,8 @@ static void print_default(const struct options *o, const struct option_entry *e)
     switch (e->type) {
     case OPTION_FLAG: return;
     case OPTION_INT:
-        if (*(int *)e->value >= e->lo) printf(" [%d]", *(int *)e->value); /* else the help tells what it is by default */
+        if (*(int *)e->value >= e->lo)
+            printf(" [%d]", *(int *)e->value); /* else the help tells what it is by default */
         return;
     case OPTION_SEED: printf(" [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
     case OPTION_REAL: printf(" [%g]", *(double *)e->value); return;
@@ -92,10 +93,8 @@ static void print_help(const struct options *o) {
     for (int i = 0; i < o->count; i++) {
         const struct option_entry *e = &o->entries[i];
         printf("  --%s ", e->name);
-        if (e->type == OPTION_CHOICE)
-            print_choices(stdout, e, "|");
-        else if (e->argument)
-            printf("%s", e->argument);
+        if (e->type == OPTION_CHOICE) print_choices(stdout, e, "|");
+        else if (e->argument) printf("%s", e->argument);
         printf("\n        %s", e->help);
         print_default(o, e);
         printf("\n");
@@ -116,7 +115,8 @@ static bool read_ints(const char *text, const struct option_entry *e) {
     struct int_list list = {0};
     for (;;) {
         const char *comma = strchr(text, ','), *end = comma ? comma : text + strlen(text);
-        if (list.count == OPTIONS_MAX_INTS || !read_int(text, end, e->lo, e->hi, &list.values[list.count++])) return false;
+        if (list.count == OPTIONS_MAX_INTS || !read_int(text, end, e->lo, e->hi, &list.values[list.count++]))
+            return false;
         if (!comma) break;
         text = comma + 1;
     }
@@ -191,8 +191,8 @@ static void derive_results(struct options *o) {
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
-        table[i] = (struct option){o->entries[i].name, o->entries[i].type == OPTION_FLAG ? no_argument : required_argument,
-                                   NULL, i + 1000};
+        table[i] = (struct option){o->entries[i].name,
+                                   o->entries[i].type == OPTION_FLAG ? no_argument : required_argument, NULL, i + 1000};
     table[o->count] = (struct option){"help", no_argument, NULL, 999};
     opterr = 0;
     optind = 1;

@@ -19,15 +19,23 @@ struct options {
     int count;
     struct option_entry {
         const char *name, *argument, *help;
-        enum option_type { OPTION_FLAG, OPTION_INT, OPTION_SEED, OPTION_REAL, OPTION_TEXT, OPTION_CHOICE, OPTION_INTS } type;
+        enum option_type {
+            OPTION_FLAG,
+            OPTION_INT,
+            OPTION_SEED,
+            OPTION_REAL,
+            OPTION_TEXT,
+            OPTION_CHOICE,
+            OPTION_INTS
+        } type;
         void *value; /* bool, int, uint64_t, double, const char *, int, struct int_list */
         double lo, hi;
         const char *const *choices; /* [hi + 1] */
     } entries[OPTIONS_MAX];
     int file_count;
-    char **files;                  /* what is left of the command line */
-    const char **data, **results;  /* where option_data and option_results put their values, or NULL */
-    char default_results[300];     /* made by options_parse, from --data */
+    char **files;                 /* what is left of the command line */
+    const char **data, **results; /* where option_data and option_results put their values, or NULL */
+    char default_results[300];    /* made by options_parse, from --data */
 };
 
 void option_flag(struct options *o, const char *name, bool *value, const char *help);

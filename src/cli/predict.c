@@ -66,10 +66,8 @@ static int run(struct runner *r, const struct options *o, bool show, bool json, 
         }
         softmax(probabilities, classes);
         if (show && !json) show_digit(digit);
-        if (json)
-            add_row(t, o->files[i], predicted, probabilities, classes);
-        else
-            print_chart(o->files[i], predicted, probabilities, classes);
+        if (json) add_row(t, o->files[i], predicted, probabilities, classes);
+        else print_chart(o->files[i], predicted, probabilities, classes);
     }
     return status;
 }
@@ -77,9 +75,11 @@ static int run(struct runner *r, const struct options *o, bool show, bool json, 
 int command_predict(int argc, char **argv) {
     static char names[256][16]; /* "p0", "p1", ...: one column a class */
     const char *columns[3 + 256] = {"file", "predicted", "probability"};
-    struct options o = {.command = argv[0], .arguments = "MODEL IMAGE...",
-                        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a 28x28\n"
-                                "digit the way MNIST was made. A 28x28 picture with light ink on black is used as it is."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "MODEL IMAGE...",
+        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a 28x28\n"
+                "digit the way MNIST was made. A 28x28 picture with light ink on black is used as it is."};
     bool show = false, json = false;
     option_flag(&o, "show", &show, "print the 28x28 digit that the model sees");
     option_flag(&o, "json", &json, "print the predictions as JSON");

@@ -1,4 +1,5 @@
-/* mnistq quantize: calibration and conversion to the integer engine, or to bf16. The other precisions: mnistq ladder. */
+/* mnistq quantize: calibration and conversion to the integer engine, or to bf16. The other precisions: mnistq ladder.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,10 +10,8 @@
 
 static void add_rows(const struct qmlp *q, struct table *t) {
     for (int i = 0; i <= q->shape.layers; i++) {
-        if (i < q->shape.layers)
-            table_text(t, "input of fc%d", i + 1);
-        else
-            table_text(t, "output");
+        if (i < q->shape.layers) table_text(t, "input of fc%d", i + 1);
+        else table_text(t, "output");
         struct qparams p = q->activation[i];
         table_number(t, p.scale, 8);
         table_integer(t, p.zero_point);
@@ -34,14 +33,14 @@ struct request {
 /* W4A8: codes by GPTQ, one grid a row, in the integer engine. */
 static bool make_int4(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
                       struct qmlp *out, size_t *saturated, struct error *err) {
-    struct coding_config config = {.format = format_find("int4"), .block = CODEC_ROW, .method = METHOD_GPTQ,
-                                   .rule = GRID_MINMAX, .damping = 0.01};
+    struct coding_config config = {
+        .format = format_find("int4"), .block = CODEC_ROW, .method = METHOD_GPTQ, .rule = GRID_MINMAX, .damping = 0.01};
     struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
     struct range ranges[MLP_MAX_LAYERS + 1];
     uint8_t *images = calibration_images(train, r->calibration, err);
     bool ok = images && calibrate_model(mlp, train, r, ranges, err) &&
-              weight_only_codes(mlp, images, (size_t)r->calibration, &config, codes, err) &&
-              convert_codes(mlp, codes, ranges, r->activations == 1, out, saturated, err);
+        weight_only_codes(mlp, images, (size_t)r->calibration, &config, codes, err) &&
+        convert_codes(mlp, codes, ranges, r->activations == 1, out, saturated, err);
     for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&codes[i]);
     free(images);
     return ok;
@@ -59,10 +58,13 @@ static bool write_integer(const struct request *r, const struct mlp *mlp, const 
     add_rows(&q, t);
     for (int i = 0; four && i < mlp->shape.layers; i++)
         if (r->recipe.calibration < mlp->shape.widths[i])
-            table_note(t, "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on its damping.",
+            table_note(t,
+                       "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on "
+                       "its damping.",
                        r->recipe.calibration, mlp->shape.widths[i], i + 1);
     if (saturated)
-        table_note(t, "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
+        table_note(t,
+                   "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
                    saturated);
     bool ok = model_write_qmlp(r->out, &q, notes, err);
     qmlp_free(&q);
@@ -89,9 +91,9 @@ static bool run(const struct request *r, struct table *t, struct provenance *p, 
     if (!out_file_check(r->out, err) || !model_read(r->model, &model, &notes, err)) return false;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
     ok = ok && dataset_load(r->source, &data, err) &&
-         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-         (r->target == TARGET_BF16 ? write_bf16(r, &model.mlp, &notes, t, err)
-                                   : write_integer(r, &model.mlp, &data.train, &notes, t, err));
+        split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
+        (r->target == TARGET_BF16 ? write_bf16(r, &model.mlp, &notes, t, err)
+                                  : write_integer(r, &model.mlp, &data.train, &notes, t, err));
     if (ok) provenance_dataset(p, &data);
     dataset_free(&data);
     model_free(&model);
@@ -100,7 +102,8 @@ static bool run(const struct request *r, struct table *t, struct provenance *p, 
 
 int command_quantize(int argc, char **argv) {
     static const char *const columns[] = {"tensor", "scale", "zero_point", "lowest", "highest"};
-    struct options o = {.command = argv[0], .arguments = "MODEL",
+    struct options o = {.command = argv[0],
+                        .arguments = "MODEL",
                         .what = "Calibrates an fp32 MODEL on training images and converts it to integers."};
     struct request r = {.source = "data/mnist", .recipe = quantization_defaults()};
     bool json = false;

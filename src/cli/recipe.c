@@ -10,10 +10,18 @@ const char *const scheme_names[SCHEMES] = {"per-channel", "per-tensor"};
 static const char *const optimizer_names[] = {"adam", "sgd"};
 static const char *const activation_names[] = {"asymmetric", "symmetric"};
 
-/* Rate, warm-up and smoothing were chosen on the last 5,000 training images (--validation 5000), never on the test set. */
+/* Rate, warm-up and smoothing were chosen on the last 5,000 training images (--validation 5000), never on the test set.
+ */
 struct training_recipe training_defaults(void) {
-    return (struct training_recipe){.hidden = {2, {256, 256}}, .epochs = 1, .batch = 64, .optimizer = OPTIMIZER_ADAM,
-                                    .validation = 0, .rate = 0.006, .warmup = 0.1, .smoothing = 0.05, .seed = 1};
+    return (struct training_recipe){.hidden = {2, {256, 256}},
+                                    .epochs = 1,
+                                    .batch = 64,
+                                    .optimizer = OPTIMIZER_ADAM,
+                                    .validation = 0,
+                                    .rate = 0.006,
+                                    .warmup = 0.1,
+                                    .smoothing = 0.05,
+                                    .seed = 1};
 }
 
 struct quantization_recipe quantization_defaults(void) {
@@ -26,9 +34,11 @@ void training_options(struct options *o, struct training_recipe *r) {
     option_seed(o, "seed", &r->seed, "of initialisation and shuffling: the same seed gives the same file");
     option_int(o, "batch", &r->batch, 1, 4096, "images a step");
     option_choice(o, "optimizer", &r->optimizer, optimizer_names, 2, "adam, or sgd with momentum 0.9 (try --rate 0.1)");
-    option_real(o, "rate", &r->rate, 1e-8, 10, "peak learning rate, after a linear warm-up and before a linear decay to 0");
+    option_real(o, "rate", &r->rate, 1e-8, 10,
+                "peak learning rate, after a linear warm-up and before a linear decay to 0");
     option_real(o, "warmup", &r->warmup, 0, 1, "share of all steps that the rate rises");
-    option_real(o, "smoothing", &r->smoothing, 0, 0.9, "of the labels: each target gives this share to all classes alike");
+    option_real(o, "smoothing", &r->smoothing, 0, 0.9,
+                "of the labels: each target gives this share to all classes alike");
     option_int(o, "validation", &r->validation, 0, IDX_MAX_COUNT,
                "last training images to keep out of training, and to report accuracy on");
 }
@@ -42,18 +52,18 @@ void quantization_options(struct options *o, struct quantization_recipe *r) {
 
 static bool validation_fits(const struct split *train, int validation, struct error *err) {
     return (size_t)validation < train->count ||
-           fail(err, "--validation %d: there are only %zu training images", validation, train->count);
+        fail(err, "--validation %d: there are only %zu training images", validation, train->count);
 }
 
 static bool calibration_fits(const struct split *train, int calibration, struct error *err) {
     return (size_t)calibration <= train->count ||
-           fail(err, "--calibration %d: there are only %zu training images", calibration, train->count);
+        fail(err, "--calibration %d: there are only %zu training images", calibration, train->count);
 }
 
 bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
                  const struct quantization_recipe *quantization, struct error *err) {
     return validation_fits(&data->train, training->validation, err) &&
-           calibration_fits(&data->train, quantization->calibration, err);
+        calibration_fits(&data->train, quantization->calibration, err);
 }
 
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
@@ -66,8 +76,9 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
         return false;
     struct rng rng = rng_seeded(r->seed);
     mlp_initialise(out, &rng);
-    struct train_config config = {r->epochs, r->batch, (enum optimizer_kind)r->optimizer, (float)r->rate, r->warmup,
-                                  (float)r->smoothing, rng_next(&rng)};
+    struct train_config config = {r->epochs,      r->batch,  (enum optimizer_kind)r->optimizer,
+                                  (float)r->rate, r->warmup, (float)r->smoothing,
+                                  rng_next(&rng)};
     struct progress bar;
     progress_begin(&bar, "training", "images");
     bool ok = mlp_train(out, train->images, train->labels, train->count - (size_t)r->validation, &config,
@@ -87,7 +98,8 @@ uint8_t *calibration_images(const struct split *train, int calibration, struct e
 }
 
 static struct convert_config convert_config_of(const struct quantization_recipe *r) {
-    return (struct convert_config){r->scheme == SCHEME_PER_CHANNEL, r->activations == 1, (enum observer_kind)r->observer};
+    return (struct convert_config){r->scheme == SCHEME_PER_CHANNEL, r->activations == 1,
+                                   (enum observer_kind)r->observer};
 }
 
 bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
@@ -96,7 +108,7 @@ bool calibrate_model(const struct mlp *mlp, const struct split *train, const str
     struct mlp_workspace ws = {0};
     uint8_t *images = calibration_images(train, r->calibration, err);
     bool ok = images && mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, err) &&
-              calibrate(mlp, images, (size_t)r->calibration, &config, &ws, ranges, err);
+        calibrate(mlp, images, (size_t)r->calibration, &config, &ws, ranges, err);
     mlp_workspace_free(&ws);
     free(images);
     return ok;

@@ -43,7 +43,8 @@ static bool predict_by_reference(const struct model *model, const struct split *
 }
 
 /* A batch at a time; the batch matters to dynamic models, whose ranges are those of a batch. */
-static bool predict_all(const struct model *model, const struct split *split, struct evaluation *out, struct error *err) {
+static bool predict_all(const struct model *model, const struct split *split, struct evaluation *out,
+                        struct error *err) {
     size_t batch = model->kind == MODEL_DYNAMIC ? DYNAMIC_BATCH : EVALUATION_BATCH;
     size_t pixels = (size_t)split->rows * (size_t)split->cols;
     struct runner r;
@@ -60,16 +61,14 @@ bool evaluate(const struct model *model, const struct split *split, bool referen
               struct error *err) {
     *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
     bool by_reference = reference && (model->kind == MODEL_INT8 || runs_bf16(model));
-    bool ok = out->predicted && (by_reference ? predict_by_reference(model, split, out, err)
-                                              : predict_all(model, split, out, err));
+    bool ok = out->predicted &&
+        (by_reference ? predict_by_reference(model, split, out, err) : predict_all(model, split, out, err));
     for (size_t i = 0; ok && i < split->count; i++) out->correct += out->predicted[i] == split->labels[i];
     if (!ok) evaluation_free(out);
     return ok;
 }
 
-double accuracy_percent(const struct evaluation *e) {
-    return 100.0 * (double)e->correct / (double)e->count;
-}
+double accuracy_percent(const struct evaluation *e) { return 100.0 * (double)e->correct / (double)e->count; }
 
 double standard_error_percent(const struct evaluation *e) {
     double p = (double)e->correct / (double)e->count;
@@ -160,9 +159,7 @@ void provenance_typed(int argc, char **argv) {
     for (int i = 1; i < argc; i++) append_word(argv[i]);
 }
 
-void provenance_command(struct provenance *p) {
-    provenance_add(p, "command", "%s", typed);
-}
+void provenance_command(struct provenance *p) { provenance_add(p, "command", "%s", typed); }
 
 void provenance_dataset(struct provenance *p, const struct dataset *data) {
     provenance_add(p, "data", "%s, %zu training and %zu test images of %d x %d, %d classes", data->name,
@@ -191,10 +188,8 @@ void provenance_machine(struct provenance *p) {
     gemm_describe(blas, sizeof blas);
     provenance_add(p, "CPU", "%s, %d threads", cpu, machine_threads());
     provenance_add(p, "integer kernel", "%s (%s)", qkernel_best()->name, qkernel_best()->what);
-    if (blas_core_replaced())
-        provenance_add(p, "BLAS", "%s (OpenBLAS itself picked %s)", blas, blas_core_replaced());
-    else
-        provenance_add(p, "BLAS", "%s", blas);
+    if (blas_core_replaced()) provenance_add(p, "BLAS", "%s (OpenBLAS itself picked %s)", blas, blas_core_replaced());
+    else provenance_add(p, "BLAS", "%s", blas);
 }
 
 int report_error(const struct error *err) {

@@ -20,8 +20,8 @@ struct paired {
 };
 
 /* Runs a model over a split: fp32 and decoded weights through BLAS, int8 and bf16 through their kernels on all threads,
- * or, with reference, through qmlp_forward_ref and bf16_mlp_forward_ref; ranges taken at run time are those of 64 images.
- * Release with evaluation_free. Error: out of memory. */
+ * or, with reference, through qmlp_forward_ref and bf16_mlp_forward_ref; ranges taken at run time are those of 64
+ * images. Release with evaluation_free. Error: out of memory. */
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err);
 void evaluation_free(struct evaluation *e);
@@ -35,7 +35,8 @@ struct paired compare(const struct evaluation *a, const struct evaluation *b, co
 bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
                     struct error *err);
 
-/* "fp32", "integer", "fp32 after decode", "bf16 products, fp32 sums", ...: never mix these in a table without saying so */
+/* "fp32", "integer", "fp32 after decode", "bf16 products, fp32 sums", ...: never mix these in a table without saying so
+ */
 const char *arithmetic_name(const struct model *model);
 const char *granularity_name(const struct model *model);
 

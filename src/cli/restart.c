@@ -12,9 +12,10 @@
 static const char again[] = "MNISTQ_RESTARTED", replaced[] = "MNISTQ_BLAS_REPLACED";
 
 /* Kernels by what they need of the CPU; those that do not appear are as good as ours or better. */
-static const char *const before_avx2[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge",
-                                          "Atom", "Nano", "Katmai", "Coppermine", "Northwood", "Banias", "Opteron",
-                                          "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer", "Athlon", NULL};
+static const char *const before_avx2[] = {
+    "Prescott",  "Core2",  "Penryn",     "Dunnington", "Nehalem", "Sandybridge", "Atom",
+    "Nano",      "Katmai", "Coppermine", "Northwood",  "Banias",  "Opteron",     "Opteron_SSE3",
+    "Barcelona", "Bobcat", "Bulldozer",  "Athlon",     NULL};
 static const char *const before_avx512[] = {"Haswell", "Zen", "Piledriver", "Steamroller", "Excavator", NULL};
 
 static bool is_one_of(const char *name, const char *const *list) {
@@ -77,9 +78,7 @@ void restart_with_better_settings(char **argv) {
 #endif
 }
 
-const char *blas_core_replaced(void) {
-    return getenv(replaced);
-}
+const char *blas_core_replaced(void) { return getenv(replaced); }
 
 void restart_forget_spinning(void) {
     const char *set = getenv(again);

@@ -9,8 +9,8 @@
 #define CLI_RESTART_H
 
 /* Replaces the process by itself with better settings in the environment; returns at once where there is nothing to
- * gain, where the user's environment has them already, under valgrind (there it goes on with one thread), or when this is
- * the second start. `mnistq --keep-blas-core` does not call it. */
+ * gain, where the user's environment has them already, under valgrind (there it goes on with one thread), or when this
+ * is the second start. `mnistq --keep-blas-core` does not call it. */
 void restart_with_better_settings(char **argv);
 
 /* What OpenBLAS had picked on its own, when the program started itself again for better; else NULL. */

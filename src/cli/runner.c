@@ -10,14 +10,15 @@ bool runner_create(const struct model *model, int capacity, int threads, struct 
     *r = (struct runner){.model = model, .capacity = capacity, .threads = threads};
     if (runs_bf16(model))
         return bf16_workspace_create(shape, threads, &r->bf16_ws, err) &&
-               (r->logits = aligned_array((size_t)capacity * (size_t)shape->widths[shape->layers], sizeof *r->logits, err));
+            (r->logits = aligned_array((size_t)capacity * (size_t)shape->widths[shape->layers], sizeof *r->logits,
+                                       err));
     switch (model->kind) {
     case MODEL_FP32:
     case MODEL_WEIGHT_ONLY: return mlp_workspace_create(shape, capacity, false, &r->mlp_ws, err);
     case MODEL_DYNAMIC: return dynamic_workspace_create(shape, capacity, &r->dynamic_ws, err);
     case MODEL_INT8:
         return qmlp_workspace_create(shape, threads, &r->qmlp_ws, err) &&
-               (r->codes = aligned_array((size_t)capacity, (size_t)shape->widths[shape->layers], err));
+            (r->codes = aligned_array((size_t)capacity, (size_t)shape->widths[shape->layers], err));
     }
     return false;
 }
@@ -66,10 +67,8 @@ int runner_logits(struct runner *r, const uint8_t *image, float *logits) {
         for (int j = 0; j < classes; j++) logits[j] = dequantize(r->codes[j], m->qmlp.activation[last]);
         return predicted;
     }
-    if (m->kind == MODEL_DYNAMIC)
-        from = dynamic_forward(&m->dynamic, image, 1, &r->dynamic_ws);
-    else
-        runner_predict(r, image, 1, &predicted);
+    if (m->kind == MODEL_DYNAMIC) from = dynamic_forward(&m->dynamic, image, 1, &r->dynamic_ws);
+    else runner_predict(r, image, 1, &predicted);
     memcpy(logits, from, (size_t)classes * sizeof *logits);
     return highest_class(logits, classes, &ties);
 }

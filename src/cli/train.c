@@ -9,7 +9,8 @@
 /* The last training images, which training did not see. */
 static struct split validation_split(const struct split *train, int count) {
     size_t first = train->count - (size_t)count, pixels = (size_t)train->rows * (size_t)train->cols;
-    return (struct split){(size_t)count, train->rows, train->cols, train->images + first * pixels, train->labels + first};
+    return (struct split){(size_t)count, train->rows, train->cols, train->images + first * pixels,
+                          train->labels + first};
 }
 
 static void add_row(struct table *t, const char *name, const struct evaluation *e) {

@@ -11,9 +11,7 @@
 /* SHA-256 of MNIST's four files decompressed and joined, as in struct dataset. */
 static const char mnist_sha256[] = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a";
 
-static bool is_built_in(const char *source) {
-    return strcmp(source, "digits") == 0;
-}
+static bool is_built_in(const char *source) { return strcmp(source, "digits") == 0; }
 
 void split_free(struct split *split) {
     free(split->images);
@@ -44,7 +42,7 @@ static bool read_split(const char *folder, const char *part, struct split *out, 
     bool ok = find_file(folder, name, images_path, sizeof images_path, err);
     snprintf(name, sizeof name, "%s-labels-idx1-ubyte", part);
     ok = ok && find_file(folder, name, labels_path, sizeof labels_path, err) &&
-         idx_read(images_path, 3, &images, err) && idx_read(labels_path, 1, &labels, err);
+        idx_read(images_path, 3, &images, err) && idx_read(labels_path, 1, &labels, err);
     if (ok && images.count != labels.count)
         ok = fail(err, "%s: %zu labels for the %zu images of %s", labels_path, labels.count, images.count, images_path);
     if (!ok) {
@@ -114,16 +112,17 @@ static void name_dataset(struct dataset *dataset, const char *source) {
              slash && slash[1] ? slash + 1 : copy);
 }
 
-/* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be missing:
- * the letters of EMNIST are numbered from 1.) */
+/* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be
+ * missing: the letters of EMNIST are numbered from 1.) */
 static bool check_classes(const struct split *train, int classes, const char *source, struct error *err) {
     size_t images[256] = {0};
     int missing = 0;
     for (size_t i = 0; i < train->count; i++) images[train->labels[i]]++;
     for (int c = 0; c < classes; c++) missing += images[c] == 0;
     return 2 * missing <= classes ||
-           fail(err, "%s: the highest training label is %d, but %d of the %d classes up to it have no image: a label is wrong",
-                source, classes - 1, missing, classes);
+        fail(err,
+             "%s: the highest training label is %d, but %d of the %d classes up to it have no image: a label is wrong",
+             source, classes - 1, missing, classes);
 }
 
 static bool check_dataset(struct dataset *d, const char *source, struct error *err) {
@@ -143,17 +142,15 @@ bool dataset_load(const char *source, struct dataset *out, struct error *err) {
     bool ok = is_built_in(source) ? draw_split(0, DIGITS_TRAIN, &out->train, err)
                                   : read_split(source, "train", &out->train, err);
     ok = ok && dataset_load_test(source, &out->test, err) && check_dataset(out, source, err) && hash_dataset(out, err);
-    if (ok)
-        name_dataset(out, source);
-    else
-        dataset_free(out);
+    if (ok) name_dataset(out, source);
+    else dataset_free(out);
     return ok;
 }
 
 bool split_fits(const struct split *split, int inputs, int classes, const char *source, struct error *err) {
     if (split->rows * split->cols != inputs)
-        return fail(err, "%s: images of %d x %d = %d pixels for a model with %d inputs", source, split->rows, split->cols,
-                    split->rows * split->cols, inputs);
+        return fail(err, "%s: images of %d x %d = %d pixels for a model with %d inputs", source, split->rows,
+                    split->cols, split->rows * split->cols, inputs);
     for (size_t i = 0; i < split->count; i++)
         if (split->labels[i] >= classes)
             return fail(err, "%s: the label of test image %zu is %d, out of range for %d classes (0 to %d)", source, i,

@@ -16,11 +16,11 @@ struct split {
 };
 
 struct dataset {
-    char name[128];        /* "MNIST" for the real files (told by their SHA-256), else the folder or "digits" */
-    char sha256[65];       /* of the four files, decompressed, in the order train images, train labels, test
-                              images, test labels: what `gzip -dc FILES | sha256sum` prints */
+    char name[128];  /* "MNIST" for the real files (told by their SHA-256), else the folder or "digits" */
+    char sha256[65]; /* of the four files, decompressed, in the order train images, train labels, test
+                        images, test labels: what `gzip -dc FILES | sha256sum` prints */
     struct split train, test;
-    int classes;           /* highest training label + 1 */
+    int classes; /* highest training label + 1 */
 };
 
 /* Loads a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, or the built-in set for

@@ -105,13 +105,9 @@ static double bell(struct rng *rng) {
     return ((double)sum - 131070.0) * (1.7320508075688772 / 65536.0);
 }
 
-static double between(struct rng *rng, double low, double high) {
-    return low + (high - low) * rng_uniform(rng);
-}
+static double between(struct rng *rng, double low, double high) { return low + (high - low) * rng_uniform(rng); }
 
-static double clamp(double x, double low, double high) {
-    return x < low ? low : x > high ? high : x;
-}
+static double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 static const char *pick_path(struct rng *rng, int digit) {
     unsigned ticket = rng_below(rng, 100);

@@ -26,8 +26,7 @@ static bool fail_to_read(gzFile file, const char *path, struct error *err) {
 }
 
 /* Reads up to size bytes; *got tells how many there were. False when the compression is broken or cut short. */
-static bool read_some(gzFile file, unsigned char *data, size_t size, size_t *got, const char *path,
-                      struct error *err) {
+static bool read_some(gzFile file, unsigned char *data, size_t size, size_t *got, const char *path, struct error *err) {
     *got = 0;
     while (*got < size) {
         unsigned want = size - *got > 1u << 30 ? 1u << 30 : (unsigned)(size - *got);
@@ -77,7 +76,8 @@ static bool read_body(gzFile file, struct idx *out, const char *path, struct err
         if (!read_some(file, out->data + have, capacity - have, &got, path, err)) return false;
         have += got;
         if (have < capacity)
-            return fail(err, "%s: is cut short: the header promises %zu bytes of data, %zu are there", path, total, have);
+            return fail(err, "%s: is cut short: the header promises %zu bytes of data, %zu are there", path, total,
+                        have);
     }
     unsigned char extra;
     size_t got;
@@ -99,8 +99,8 @@ static size_t make_header(const struct idx *idx, unsigned char header[16]) {
     return idx->dimensions == 3 ? 16 : 8;
 }
 
-/* A .gz ends with |CRC-32 of what was compressed 4|its length 4|, low bytes first. gzread does not miss them when they are
- * cut off, nor mind what comes after them: so they are looked at here. */
+/* A .gz ends with |CRC-32 of what was compressed 4|its length 4|, low bytes first. gzread does not miss them when they
+ * are cut off, nor mind what comes after them: so they are looked at here. */
 static bool check_end_of_gzip(const char *path, const struct idx *idx, struct error *err) {
     unsigned char header[16], end[8] = {0};
     size_t header_size = make_header(idx, header), size = idx->count * idx->rows * idx->cols;
@@ -110,8 +110,11 @@ static bool check_end_of_gzip(const char *path, const struct idx *idx, struct er
     bool ok = file && fseek(file, -8, SEEK_END) == 0 && fread(end, 1, 8, file) == 8;
     if (file) fclose(file);
     for (int i = 0; i < 8; i++) ok = ok && end[i] == (unsigned char)(expected[i / 4] >> (8 * (i % 4)));
-    return ok || fail(err, "%s: the compressed file is cut short, or goes on after its end: its last 8 bytes are not the "
-                           "checksum and the length of what it holds", path);
+    return ok ||
+        fail(err,
+             "%s: the compressed file is cut short, or goes on after its end: its last 8 bytes are not the "
+             "checksum and the length of what it holds",
+             path);
 }
 
 bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err) {
@@ -123,7 +126,7 @@ bool idx_read(const char *path, int dimensions, struct idx *out, struct error *e
     if (!file) return fail(err, "%s: %s", path, errno ? strerror(errno) : "out of memory");
     gzbuffer(file, 1 << 17);
     bool ok = read_header(file, dimensions, out, path, err) && read_body(file, out, path, err) &&
-              (gzdirect(file) || check_end_of_gzip(path, out, err));
+        (gzdirect(file) || check_end_of_gzip(path, out, err));
     gzclose_r(file);
     if (!ok) idx_free(out);
     return ok;

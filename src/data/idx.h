@@ -14,9 +14,9 @@
 enum { IDX_MAX_PIXELS = 4096, IDX_MAX_COUNT = 10000000 };
 
 struct idx {
-    int dimensions;     /* 1 or 3 */
-    size_t count;       /* images or labels */
-    size_t rows, cols;  /* 1 x 1 for labels */
+    int dimensions;      /* 1 or 3 */
+    size_t count;        /* images or labels */
+    size_t rows, cols;   /* 1 x 1 for labels */
     unsigned char *data; /* [count][rows][cols] */
 };
 

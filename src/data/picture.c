@@ -119,8 +119,7 @@ static bool fit_ground(const struct plane *p, float reach, const double c[TERMS]
                 fitted[i] += term[i] * p->shade[(size_t)y * p->width + x];
             }
         }
-    for (int i = 1; i < TERMS; i++)
-        a[i][i] += 1e-6 * a[0][0]; /* a picture one pixel high has no slope in v */
+    for (int i = 1; i < TERMS; i++) a[i][i] += 1e-6 * a[0][0]; /* a picture one pixel high has no slope in v */
     return solve(a, fitted);
 }
 
@@ -185,8 +184,7 @@ static bool find_ink(struct plane *p, float *threshold, struct error *err) {
     int lighter = energy[1] > energy[0];
     float contrast = energy[lighter] > 0 ? ink_contrast(histogram[lighter]) : 0;
     if (!(contrast >= LEAST_CONTRAST))
-        return fail(err,
-                    "nothing is drawn on it (ink at least %d shades from its ground expected, found %.0f)",
+        return fail(err, "nothing is drawn on it (ink at least %d shades from its ground expected, found %.0f)",
                     LEAST_CONTRAST, contrast);
     /* Less than three tenths of full ink is a blurred edge or the ringing of a JPEG, which would widen the
      * box; more would cut the faint edges off a small drawing. 3 noises taken off clear the paper inside the
@@ -249,10 +247,8 @@ static bool keep_strokes(struct plane *p, float threshold, struct box *box, stru
         if (state[i] != MEASURED) continue;
         bool dust = walk_stroke(p, state, MEASURED, i, queue, &count) < largest / 32;
         for (size_t k = 0; k < count; k++)
-            if (dust)
-                p->shade[queue[k]] = 0;
-            else
-                box_include(box, (int)(queue[k] % (uint32_t)p->width), (int)(queue[k] / (uint32_t)p->width));
+            if (dust) p->shade[queue[k]] = 0;
+            else box_include(box, (int)(queue[k] % (uint32_t)p->width), (int)(queue[k] / (uint32_t)p->width));
     }
     free(state);
     free(queue);
@@ -264,8 +260,7 @@ static bool keep_strokes(struct plane *p, float threshold, struct box *box, stru
 /* Resamples one line: from [count] at a stride, to [BOX] at a stride, step source pixels to one of the
  * result. Shrinking averages over the area that a pixel covers; enlarging interpolates between the centres of
  * two pixels. Beyond both ends lies paper. A step of 1 copies. */
-static void resample(const float *from, size_t from_stride, int count, double step, float *to,
-                     size_t to_stride) {
+static void resample(const float *from, size_t from_stride, int count, double step, float *to, size_t to_stride) {
     for (int k = 0; k < BOX; k++) {
         double sum = 0, begin = k * step, end = (k + 1) * step, centre = (k + 0.5) * step - 0.5;
         if (step < 1) begin = floor(centre), end = begin + 2;
@@ -279,8 +274,7 @@ static void resample(const float *from, size_t from_stride, int count, double st
 }
 
 /* Scales the box so that its longer side is BOX pixels. */
-static bool scale_box(const struct plane *p, const struct box *box, float scaled[BOX][BOX],
-                      struct error *err) {
+static bool scale_box(const struct plane *p, const struct box *box, float scaled[BOX][BOX], struct error *err) {
     int width = box->right - box->left, height = box->bottom - box->top;
     double step = (width > height ? width : height) / (double)BOX;
     float(*narrow)[BOX] = malloc((size_t)height * sizeof *narrow); /* [height][BOX] */
@@ -300,8 +294,7 @@ static float full_ink(float scaled[BOX][BOX]) {
     if (!(most > 0)) return 0;
     uint32_t histogram[SHADE_BINS] = {0};
     for (int i = 0; i < BOX * BOX; i++) {
-        float shade =
-            scaled[i / BOX][i % BOX] / most * 255; /* the bins are fine enough for this scale only */
+        float shade = scaled[i / BOX][i % BOX] / most * 255; /* the bins are fine enough for this scale only */
         if (shade > 64) histogram[shade_bin(shade)]++;
     }
     return quantile(histogram, 0.9) / 255 * most;
@@ -334,8 +327,7 @@ static void place(float scaled[BOX][BOX], float full, uint8_t digit[FIELD * FIEL
         for (int x = 0; x < width; x++) digit[(top + y) * FIELD + left + x] = (uint8_t)lrintf(scaled[y][x]);
 }
 
-static bool draw_digit(const struct plane *p, const struct box *box, uint8_t digit[FIELD * FIELD],
-                       struct error *err) {
+static bool draw_digit(const struct plane *p, const struct box *box, uint8_t digit[FIELD * FIELD], struct error *err) {
     float scaled[BOX][BOX];
     if (!scale_box(p, box, scaled, err)) return false;
     float full = full_ink(scaled);
@@ -355,8 +347,7 @@ static bool plane_from_gray(const uint8_t *gray, int width, int height, struct p
     if (!p->shade) return fail(err, "out of memory for its %d x %d pixels", width, height);
     for (int y = 0; y < p->height; y++)
         for (int x = 0; x < p->width; x++) {
-            int right = width - x * n < n ? width : (x + 1) * n,
-                bottom = height - y * n < n ? height : (y + 1) * n;
+            int right = width - x * n < n ? width : (x + 1) * n, bottom = height - y * n < n ? height : (y + 1) * n;
             uint32_t sum = 0, count = (uint32_t)(right - x * n) * (uint32_t)(bottom - y * n);
             for (int j = y * n; j < bottom; j++)
                 for (int i = x * n; i < right; i++) sum += gray[(size_t)j * width + i];
@@ -394,8 +385,7 @@ bool picture_check_sides(long long width, long long height, struct error *err) {
 bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[28 * 28], struct error *err) {
     if (!picture_check_sides(width, height, err)) return false;
     if (one_shade(gray, (size_t)width * height))
-        return fail(err, "nothing is drawn on it (ink on a ground expected, found shade %d everywhere)",
-                    gray[0]);
+        return fail(err, "nothing is drawn on it (ink on a ground expected, found shade %d everywhere)", gray[0]);
     if (width == FIELD && height == FIELD && has_mnist_form(gray)) {
         memcpy(digit, gray, FIELD * FIELD);
         return true;
@@ -404,7 +394,7 @@ bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[
     struct box box;
     float threshold;
     bool ok = plane_from_gray(gray, width, height, &p, err) && find_ink(&p, &threshold, err) &&
-              keep_strokes(&p, threshold, &box, err) && draw_digit(&p, &box, digit, err);
+        keep_strokes(&p, threshold, &box, err) && draw_digit(&p, &box, digit, err);
     free(p.shade);
     return ok;
 }

@@ -21,8 +21,7 @@ static uint32_t number(const unsigned char *b, int bytes, bool low_first) {
 /* stb_image fills what is missing of a JPEG, BMP or PGM with gray or black and says nothing: a wrong digit
  * without a word. So each is checked to be whole before it is decoded; of a PNG stb_image says it itself. */
 static bool fail_truncated(uint64_t expected, size_t size, struct error *err) {
-    return fail(err, "the picture ends too early (%llu bytes expected, found %zu)",
-                (unsigned long long)expected, size);
+    return fail(err, "the picture ends too early (%llu bytes expected, found %zu)", (unsigned long long)expected, size);
 }
 
 /* A number of a PGM or PPM header, after white space and comments; -1 where there is none below 2^24. */
@@ -41,11 +40,9 @@ static bool check_pnm(const unsigned char *data, size_t size, struct error *err)
     size_t at = 2;
     long width = header_number(data, size, &at), height = header_number(data, size, &at);
     long maximum = header_number(data, size, &at);
-    if (width < 0 || height < 0 || maximum < 0)
-        return fail(err, "not a PGM or PPM (width, height, maximum expected)");
+    if (width < 0 || height < 0 || maximum < 0) return fail(err, "not a PGM or PPM (width, height, maximum expected)");
     if (!picture_check_sides(width, height, err)) return false;
-    if (maximum != 255)
-        return fail(err, "a PGM or PPM of 8 bits expected (maximum 255), found maximum %ld", maximum);
+    if (maximum != 255) return fail(err, "a PGM or PPM of 8 bits expected (maximum 255), found maximum %ld", maximum);
     uint64_t needed = at + 1 + (uint64_t)width * (uint64_t)height * (data[1] == '6' ? 3 : 1);
     return size >= needed ? true : fail_truncated(needed, size, err);
 }
@@ -92,7 +89,8 @@ static bool check_huffman(const unsigned char *segment, size_t size, struct erro
     while (at + 17 <= length && at + 17 <= size) {
         int codes = 0;
         for (int i = 1; i <= 16; i++) codes += segment[at + (size_t)i];
-        if (codes > 256) return fail(err, "the picture is damaged (a JPEG's table of %d codes, expected at most 256)", codes);
+        if (codes > 256)
+            return fail(err, "the picture is damaged (a JPEG's table of %d codes, expected at most 256)", codes);
         at += 17 + (size_t)codes;
     }
     return true;
@@ -107,8 +105,7 @@ static bool check_jpeg(const unsigned char *data, size_t size, int *orientation,
             at++;
             continue;
         }
-        if (data[at + 1] == 0xe1 && length >= 8 && length <= size - at - 2 &&
-            !memcmp(data + at + 4, "Exif\0", 6))
+        if (data[at + 1] == 0xe1 && length >= 8 && length <= size - at - 2 && !memcmp(data + at + 4, "Exif\0", 6))
             *orientation = exif_orientation(data + at + 10, length - 8);
         if (data[at + 1] == 0xc4 && !check_huffman(data + at, size - at, err)) return false;
         at += 2 + length;
@@ -186,13 +183,11 @@ static bool turn_upright(const uint8_t *gray, int *width, int *height, int orien
 }
 
 /* A picture file in memory, data[size] -> digit. */
-static bool digit_from_file(const unsigned char *data, size_t size, uint8_t digit[28 * 28],
-                            struct error *err) {
+static bool digit_from_file(const unsigned char *data, size_t size, uint8_t digit[28 * 28], struct error *err) {
     int width, height, channels, orientation;
     if (!check_picture(data, size, &orientation, err)) return false;
     uint8_t *pixels = stbi_load_from_memory(data, (int)size, &width, &height, &channels, 2), *turned = NULL;
-    if (!pixels)
-        return fail(err, "the picture is damaged or too large to decode (%s)", stbi_failure_reason());
+    if (!pixels) return fail(err, "the picture is damaged or too large to decode (%s)", stbi_failure_reason());
     bool ok = picture_check_sides(width, height, err);
     if (ok) flatten(pixels, (size_t)width * height);
     if (ok && orientation > 1) ok = turn_upright(pixels, &width, &height, orientation, &turned, err);

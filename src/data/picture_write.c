@@ -31,8 +31,7 @@ bool picture_write_png(const char *path, const uint8_t *gray, int width, int hei
 /* Fills rows y0 .. y1 - 1, columns x0 .. x1 - 1 of gray [height][width], as far as they are in it. */
 static void fill_white(uint8_t *gray, int width, int height, long x0, long y0, long x1, long y1) {
     for (long y = y0 < 0 ? 0 : y0; y < y1 && y < height; y++)
-        for (long x = x0 < 0 ? 0 : x0; x < x1 && x < width; x++)
-            gray[(size_t)y * (size_t)width + (size_t)x] = 255;
+        for (long x = x0 < 0 ? 0 : x0; x < x1 && x < width; x++) gray[(size_t)y * (size_t)width + (size_t)x] = 255;
 }
 
 void picture_draw_text(uint8_t *gray, int width, int height, int x, int y, const char *text) {

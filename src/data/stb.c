@@ -10,9 +10,7 @@
  * pixels even where a short file did not fill it. */
 enum { LARGEST_BLOCK = 1 << 30 }; /* bytes */
 
-static void *bounded_calloc(size_t size) {
-    return size <= LARGEST_BLOCK ? calloc(1, size ? size : 1) : NULL;
-}
+static void *bounded_calloc(size_t size) { return size <= LARGEST_BLOCK ? calloc(1, size ? size : 1) : NULL; }
 
 static void *bounded_realloc(void *block, size_t size) {
     return size <= LARGEST_BLOCK ? realloc(block, size ? size : 1) : NULL;

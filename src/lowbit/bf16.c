@@ -45,8 +45,10 @@ bool bf16_mlp_create(const struct mlp *mlp, const struct bf16_kernel *kernel, st
     int layers = mlp->shape.layers;
     *out = (struct bf16_mlp){.shape = mlp->shape, .kernel = kernel};
     for (int l = 0; l < layers; l++)
-        out->layer[l] = (struct bf16_layer){.in = mlp->shape.widths[l], .out = mlp->shape.widths[l + 1],
-                                            .scale = l == 0 ? 1 / 255.0f : 1, .last = l + 1 == layers};
+        out->layer[l] = (struct bf16_layer){.in = mlp->shape.widths[l],
+                                            .out = mlp->shape.widths[l + 1],
+                                            .scale = l == 0 ? 1 / 255.0f : 1,
+                                            .last = l + 1 == layers};
     carve_model(out);
     if (!block_reserve(&out->block, err)) return false;
     carve_model(out);
@@ -65,9 +67,7 @@ void bf16_mlp_free(struct bf16_mlp *b) {
     *b = (struct bf16_mlp){0};
 }
 
-static size_t padded(int width) {
-    return ((size_t)width + BF16_STRIDE - 1) / BF16_STRIDE * BF16_STRIDE;
-}
+static size_t padded(int width) { return ((size_t)width + BF16_STRIDE - 1) / BF16_STRIDE * BF16_STRIDE; }
 
 static void carve_workspace(struct bf16_workspace *ws) {
     ws->rows = block_take(&ws->block, (size_t)ws->threads * 2 * BF16_BLOCK, ws->stride * sizeof *ws->rows);
@@ -83,9 +83,7 @@ bool bf16_workspace_create(const struct mlp_shape *shape, int threads, struct bf
     return true;
 }
 
-void bf16_workspace_free(struct bf16_workspace *ws) {
-    block_free(&ws->block);
-}
+void bf16_workspace_free(struct bf16_workspace *ws) { block_free(&ws->block); }
 
 /* ---- running ------------------------------------------------------------------------------------------------- */
 

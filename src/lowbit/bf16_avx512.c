@@ -54,22 +54,14 @@ INLINE uint32_t pair_at(const uint16_t *x) {
 
 /* ---- the packed form ---- */
 
-INLINE int pairs_of(int in) {
-    return (in + 1) / 2;
-}
+INLINE int pairs_of(int in) { return (in + 1) / 2; }
 
-INLINE int tiles_of(int out) {
-    return (out + TILE - 1) / TILE;
-}
+INLINE int tiles_of(int out) { return (out + TILE - 1) / TILE; }
 
 /* A last tile of up to 16 outputs makes do with one register. */
-INLINE int tile_registers(int out, int tile) {
-    return out - tile * TILE > LANES ? 2 : 1;
-}
+INLINE int tile_registers(int out, int tile) { return out - tile * TILE > LANES ? 2 : 1; }
 
-INLINE float *tile_bias(const struct bf16_layer *layer, int tile) {
-    return (float *)layer->packed + tile * TILE;
-}
+INLINE float *tile_bias(const struct bf16_layer *layer, int tile) { return (float *)layer->packed + tile * TILE; }
 
 /* All tiles before it are whole. */
 INLINE uint16_t *tile_weights(const struct bf16_layer *layer, int tile) {
@@ -123,23 +115,21 @@ TARGET INLINE void finish_row(const int registers, const struct bf16_layer *laye
     }
     uint16_t *y = (uint16_t *)to.y + r * to.stride + c;
     left = _mm512_maskz_max_ps(in_left, zero, left);
-    if (registers == 2)
-        _mm512_store_si512(y, round32(left, _mm512_maskz_max_ps(in_right, zero, right)));
-    else
-        _mm256_store_si256((__m256i *)y, round16(left));
+    if (registers == 2) _mm512_store_si512(y, round32(left, _mm512_maskz_max_ps(in_right, zero, right)));
+    else _mm256_store_si256((__m256i *)y, round16(left));
 }
 
 /* ---- many rows: the tile ---- */
 
 /* One step of 2 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
  * addressing mode. */
-#define ROW(r)                                                                                                \
-    do                                                                                                        \
-        if (r < height) {                                                                                     \
-            __m512i pair = _mm512_set1_epi32((int)pair_at(x[r / 3] + r % 3 * stride + k));                    \
-            acc[r][0] = dot2(acc[r][0], pair, left);                                                          \
-            if (registers == 2) acc[r][1] = dot2(acc[r][1], pair, right);                                     \
-        }                                                                                                     \
+#define ROW(r)                                                                                                         \
+    do                                                                                                                 \
+        if (r < height) {                                                                                              \
+            __m512i pair = _mm512_set1_epi32((int)pair_at(x[r / 3] + r % 3 * stride + k));                             \
+            acc[r][0] = dot2(acc[r][0], pair, left);                                                                   \
+            if (registers == 2) acc[r][1] = dot2(acc[r][1], pair, right);                                              \
+        }                                                                                                              \
     while (0)
 
 TARGET INLINE void step(const int height, const int registers, __m512 acc[][2], const uint16_t *const x[],
@@ -162,13 +152,14 @@ TARGET INLINE void run_rows(const int height, const int registers, const struct 
     for (int r = 0; r < height; r++) finish_row(registers, layer, tile, acc[r], (size_t)r, to);
 }
 
-typedef void rows_function(const struct bf16_layer *layer, int tile, const uint16_t *x, size_t stride, struct output to);
+typedef void rows_function(const struct bf16_layer *layer, int tile, const uint16_t *x, size_t stride,
+                           struct output to);
 
 /* One function for each height and number of registers, so that all loops over rows unroll. */
-#define ROWS_FUNCTION(height, registers)                                                                      \
-    TARGET static void rows_##height##_##registers(const struct bf16_layer *layer, int tile,                  \
-                                                   const uint16_t *x, size_t stride, struct output to) {      \
-        run_rows(height, registers, layer, tile, x, stride, to);                                              \
+#define ROWS_FUNCTION(height, registers)                                                                               \
+    TARGET static void rows_##height##_##registers(const struct bf16_layer *layer, int tile, const uint16_t *x,        \
+                                                   size_t stride, struct output to) {                                  \
+        run_rows(height, registers, layer, tile, x, stride, to);                                                       \
     }
 ROWS_FUNCTION(4, 1)
 ROWS_FUNCTION(4, 2)
@@ -179,9 +170,7 @@ ROWS_FUNCTION(12, 2)
 static rows_function *const rows_functions[3][2] = {{rows_4_1, rows_4_2}, {rows_8_1, rows_8_2}, {rows_12_1, rows_12_2}};
 
 /* Tiles of 12 rows, and of 8 or 4 at the end: 16 are twice 8, since 4 rows keep few accumulators busy. */
-static size_t tile_height(size_t left) {
-    return left == 16 || left == 8 ? 8 : left >= 12 ? 12 : 4;
-}
+static size_t tile_height(size_t left) { return left == 16 || left == 8 ? 8 : left >= 12 ? 12 : 4; }
 
 static struct output output_row(const struct bf16_layer *layer, struct output to, size_t row) {
     size_t size = layer->last ? sizeof(float) : sizeof(uint16_t);
@@ -245,16 +234,16 @@ TARGET static void run(const struct bf16_layer *layer, const uint16_t *x, size_t
     for (int tile = 0; tile < tiles_of(layer->out); tile++)
         for (size_t row = 0, height; row < tiled; row += height) {
             height = tile_height(tiled - row);
-            rows_functions[height / 4 - 1][tile_registers(layer->out, tile) - 1](
-                layer, tile, x + row * x_stride, x_stride, output_row(layer, to, row));
+            rows_functions[height / 4 - 1][tile_registers(layer->out, tile) - 1](layer, tile, x + row * x_stride,
+                                                                                 x_stride, output_row(layer, to, row));
         }
     for (size_t row = tiled; row < rows; row++) run_row(layer, x + row * x_stride, output_row(layer, to, row));
 }
 
 extern const struct qkernel qkernel_avx512vnni; /* in every CPU that has AVX512-BF16 */
 
-const struct bf16_kernel bf16_kernel_avx512 = {"avx512bf16", "AVX512-BF16, 32 products a vdpbf16ps", supported,
-                                               &qkernel_avx512vnni, run, layer_bytes, pack_layer};
+const struct bf16_kernel bf16_kernel_avx512 = {
+    "avx512bf16", "AVX512-BF16, 32 products a vdpbf16ps", supported, &qkernel_avx512vnni, run, layer_bytes, pack_layer};
 #else
 typedef int avx512bf16_is_for_x86_64;
 #endif

@@ -21,7 +21,7 @@ static void carve(struct dynamic_mlp *q, const int *outliers) {
 }
 
 bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *outliers, struct dynamic_mlp *out,
-                     struct error *err) {
+                    struct error *err) {
     *out = (struct dynamic_mlp){.shape = *shape, .vector_wise = vector_wise};
     carve(out, outliers);
     if (!block_reserve(&out->block, err)) return false;
@@ -29,9 +29,7 @@ bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *
     return true;
 }
 
-void dynamic_free(struct dynamic_mlp *q) {
-    block_free(&q->block);
-}
+void dynamic_free(struct dynamic_mlp *q) { block_free(&q->block); }
 
 void dynamic_finish(struct dynamic_mlp *q) {
     for (int l = 0; l < q->shape.layers; l++)
@@ -73,7 +71,7 @@ static void convert_layer(const struct dense *d, const uint8_t *marked, struct d
 }
 
 bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, const uint8_t *images, size_t count,
-                      struct dynamic_mlp *out, struct error *err) {
+                     struct dynamic_mlp *out, struct error *err) {
     int outliers[MLP_MAX_LAYERS] = {0}, layers = mlp->shape.layers;
     struct mlp_workspace ws = {0};
     uint8_t *marked = aligned_array((size_t)layers * MLP_MAX_WIDTH, 1, err); /* [layers][MLP_MAX_WIDTH] */
@@ -84,7 +82,8 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
         mlp_load_images(mlp, images, (int)count, &ws);
         mlp_forward(mlp, (int)count, &ws);
         for (int l = 0; l < layers; l++)
-            outliers[l] = mark_outliers(&ws, (int)count, l, mlp->shape.widths[l], threshold, marked + l * MLP_MAX_WIDTH);
+            outliers[l] = mark_outliers(&ws, (int)count, l, mlp->shape.widths[l], threshold,
+                                        marked + l * MLP_MAX_WIDTH);
     }
     ok = ok && dynamic_create(&mlp->shape, vector_wise, outliers, out, err);
     for (int l = 0; ok && l < layers; l++) convert_layer(&mlp->layer[l], marked + l * MLP_MAX_WIDTH, &out->layer[l]);
@@ -105,7 +104,7 @@ static void carve_workspace(struct dynamic_mlp_workspace *ws, size_t widest) {
 }
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
-                               struct error *err) {
+                              struct error *err) {
     size_t widest = 0;
     for (int i = 0; i <= shape->layers; i++)
         if ((size_t)shape->widths[i] > widest) widest = (size_t)shape->widths[i];
@@ -116,9 +115,7 @@ bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struc
     return true;
 }
 
-void dynamic_workspace_free(struct dynamic_mlp_workspace *ws) {
-    block_free(&ws->block);
-}
+void dynamic_workspace_free(struct dynamic_mlp_workspace *ws) { block_free(&ws->block); }
 
 /* x [count][in] -> codes less their zero point, and the scale of each image (all the same here). */
 static void encode_batch(const float *x, int count, int in, int16_t *codes, float *scale) {
@@ -138,10 +135,8 @@ static void encode_rows(const struct dynamic_mlp_layer *d, const float *x, int c
     for (int i = 0; i < count; i++, x += d->in, codes += d->in) {
         float absmax = 0;
         for (int k = 0, j = 0; k < d->in; k++) {
-            if (j < d->outliers && d->outlier_columns[j] == k)
-                j++;
-            else
-                absmax = fmaxf(absmax, fabsf(x[k]));
+            if (j < d->outliers && d->outlier_columns[j] == k) j++;
+            else absmax = fmaxf(absmax, fabsf(x[k]));
         }
         struct qparams p = qparams_symmetric(absmax, 127);
         scale[i] = p.scale;
@@ -164,27 +159,27 @@ static void run_layer(const struct dynamic_mlp_layer *d, const float *x, int cou
             float sum = ws->scale[i] * d->weight_scale[c] * (float)acc + d->bias[c];
             for (int j = 0; j < d->outliers; j++)
                 sum += x[(size_t)i * (size_t)d->in + (size_t)d->outlier_columns[j]] *
-                       float_from_half(d->outlier_weight[c * d->outliers + j]);
+                    float_from_half(d->outlier_weight[c * d->outliers + j]);
             y[(size_t)i * (size_t)d->out + (size_t)c] = relu && sum < 0 ? 0 : sum;
         }
 }
 
-const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count, struct dynamic_mlp_workspace *ws) {
+const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count,
+                             struct dynamic_mlp_workspace *ws) {
     int last = q->shape.layers;
-    for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++) ws->activation[0][i] = (float)images[i] / 255.0f;
+    for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++)
+        ws->activation[0][i] = (float)images[i] / 255.0f;
     for (int l = 0; l < last; l++) {
         const float *x = ws->activation[l % 2];
-        if (q->vector_wise)
-            encode_rows(&q->layer[l], x, count, ws->codes, ws->scale);
-        else
-            encode_batch(x, count, q->layer[l].in, ws->codes, ws->scale);
+        if (q->vector_wise) encode_rows(&q->layer[l], x, count, ws->codes, ws->scale);
+        else encode_batch(x, count, q->layer[l].in, ws->codes, ws->scale);
         run_layer(&q->layer[l], x, count, l + 1 < last, ws, ws->activation[(l + 1) % 2]);
     }
     return ws->activation[last % 2];
 }
 
-size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count, struct dynamic_mlp_workspace *ws,
-                        uint8_t *predicted) {
+size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count,
+                       struct dynamic_mlp_workspace *ws, uint8_t *predicted) {
     size_t inputs = (size_t)q->shape.widths[0], ties = 0;
     int classes = q->shape.widths[q->shape.layers];
     for (size_t first = 0; first < count; first += (size_t)ws->capacity) {

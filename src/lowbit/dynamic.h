@@ -27,7 +27,7 @@ struct dynamic_mlp {
 };
 
 struct dynamic_mlp_workspace {
-    int capacity; /* images of a batch */
+    int capacity;         /* images of a batch */
     float *activation[2]; /* [capacity][widest] the input and the output of a layer, in turn */
     int16_t *codes;       /* [capacity][widest] q - zero_point */
     float *scale;         /* [capacity] of each image's codes */
@@ -36,7 +36,7 @@ struct dynamic_mlp_workspace {
 
 /* Memory, all zero; outliers [layers] columns each. */
 bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *outliers, struct dynamic_mlp *out,
-                     struct error *err);
+                    struct error *err);
 void dynamic_free(struct dynamic_mlp *q);
 
 /* Fills wide_weight from weight, after the weights were set. */
@@ -45,17 +45,18 @@ void dynamic_finish(struct dynamic_mlp *q);
 /* Quantizes a trained network. vector_wise: input columns in which any calibration image [count][inputs] reaches
  * threshold are outliers. Else images are not looked at. Error: out of memory, a weight that is not finite. */
 bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, const uint8_t *images, size_t count,
-                      struct dynamic_mlp *out, struct error *err);
+                     struct dynamic_mlp *out, struct error *err);
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
-                               struct error *err);
+                              struct error *err);
 void dynamic_workspace_free(struct dynamic_mlp_workspace *ws);
 
 /* One batch, count <= ws->capacity: images [count][inputs] as bytes -> the logits [count][classes], in ws. */
-const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count, struct dynamic_mlp_workspace *ws);
+const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count,
+                             struct dynamic_mlp_workspace *ws);
 
 /* As mlp_predict; the batch size is ws->capacity and matters: ranges are those of a batch. */
-size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count, struct dynamic_mlp_workspace *ws,
-                        uint8_t *predicted);
+size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count,
+                       struct dynamic_mlp_workspace *ws, uint8_t *predicted);
 
 #endif

@@ -34,13 +34,9 @@ void unpack_bits(const uint8_t *bytes, size_t n, int bits, uint8_t *codes) {
 
 /* ---- integers ---------------------------------------------------------------------------------------------- */
 
-int grid_code(float x, struct grid g) {
-    return quantize(x, (struct qparams){g.scale, g.zero_point, g.qmin, g.qmax});
-}
+int grid_code(float x, struct grid g) { return quantize(x, (struct qparams){g.scale, g.zero_point, g.qmin, g.qmax}); }
 
-float grid_value(int code, struct grid g) {
-    return g.scale * (float)(code - g.zero_point);
-}
+float grid_value(int code, struct grid g) { return g.scale * (float)(code - g.zero_point); }
 
 /* The scale as the file will hold it. One too small for fp16 becomes its smallest number, one too large its
  * largest: the codes are then chosen for the scale that is really used. */
@@ -89,9 +85,7 @@ void integer_block_pack(struct grid g, const int8_t *codes, int n, int bits, boo
     }
 }
 
-static size_t integer_bytes(int n, int bits, bool symmetric) {
-    return 2 + !symmetric + packed_bytes((size_t)n, bits);
-}
+static size_t integer_bytes(int n, int bits, bool symmetric) { return 2 + !symmetric + packed_bytes((size_t)n, bits); }
 
 static void integer_encode(const float *w, int n, int bits, bool symmetric, uint8_t *bytes) {
     struct grid g = grid_of(w, n, bits, symmetric);
@@ -119,15 +113,9 @@ static void integer_decode(const uint8_t *bytes, int n, int bits, bool symmetric
 }
 
 #define INTEGER_FORMAT(name, bits, symmetric)                                                                          \
-    static size_t name##_bytes(int n) {                                                                                \
-        return integer_bytes(n, bits, symmetric);                                                                      \
-    }                                                                                                                  \
-    static void name##_encode(const float *w, int n, uint8_t *bytes) {                                                 \
-        integer_encode(w, n, bits, symmetric, bytes);                                                                  \
-    }                                                                                                                  \
-    static void name##_decode(const uint8_t *bytes, int n, float *w) {                                                 \
-        integer_decode(bytes, n, bits, symmetric, w);                                                                  \
-    }
+    static size_t name##_bytes(int n) { return integer_bytes(n, bits, symmetric); }                                    \
+    static void name##_encode(const float *w, int n, uint8_t *bytes) { integer_encode(w, n, bits, symmetric, bytes); } \
+    static void name##_decode(const uint8_t *bytes, int n, float *w) { integer_decode(bytes, n, bits, symmetric, w); }
 INTEGER_FORMAT(int8, 8, true)
 INTEGER_FORMAT(int4, 4, true)
 INTEGER_FORMAT(int3, 3, true)
@@ -138,21 +126,13 @@ INTEGER_FORMAT(uint2, 2, false)
 
 /* ---- floats ------------------------------------------------------------------------------------------------ */
 
-static size_t f32_bytes(int n) {
-    return 4 * (size_t)n;
-}
+static size_t f32_bytes(int n) { return 4 * (size_t)n; }
 
-static void f32_encode(const float *w, int n, uint8_t *bytes) {
-    memcpy(bytes, w, f32_bytes(n));
-}
+static void f32_encode(const float *w, int n, uint8_t *bytes) { memcpy(bytes, w, f32_bytes(n)); }
 
-static void f32_decode(const uint8_t *bytes, int n, float *w) {
-    memcpy(w, bytes, f32_bytes(n));
-}
+static void f32_decode(const uint8_t *bytes, int n, float *w) { memcpy(w, bytes, f32_bytes(n)); }
 
-static size_t f16_bytes(int n) {
-    return 2 * (size_t)n;
-}
+static size_t f16_bytes(int n) { return 2 * (size_t)n; }
 
 static void encode_16(const float *w, int n, uint16_t (*convert)(float), uint8_t *bytes) {
     for (int i = 0; i < n; i++) memcpy(bytes + 2 * i, &(uint16_t){convert(w[i])}, 2);
@@ -166,21 +146,13 @@ static void decode_16(const uint8_t *bytes, int n, float (*convert)(uint16_t), f
     }
 }
 
-static void f16_encode(const float *w, int n, uint8_t *bytes) {
-    encode_16(w, n, half_from_float, bytes);
-}
+static void f16_encode(const float *w, int n, uint8_t *bytes) { encode_16(w, n, half_from_float, bytes); }
 
-static void f16_decode(const uint8_t *bytes, int n, float *w) {
-    decode_16(bytes, n, float_from_half, w);
-}
+static void f16_decode(const uint8_t *bytes, int n, float *w) { decode_16(bytes, n, float_from_half, w); }
 
-static void bf16_encode(const float *w, int n, uint8_t *bytes) {
-    encode_16(w, n, bfloat_from_float, bytes);
-}
+static void bf16_encode(const float *w, int n, uint8_t *bytes) { encode_16(w, n, bfloat_from_float, bytes); }
 
-static void bf16_decode(const uint8_t *bytes, int n, float *w) {
-    decode_16(bytes, n, float_from_bfloat, w);
-}
+static void bf16_decode(const uint8_t *bytes, int n, float *w) { decode_16(bytes, n, float_from_bfloat, w); }
 
 /* ---- NF4 --------------------------------------------------------------------------------------------------- */
 
@@ -225,9 +197,7 @@ static void nf4_unpack(const uint8_t *bytes, int n, float absmax, float *w) {
     for (int i = 0; i < n; i++) w[i] = nf4_values[codes[i]] * absmax;
 }
 
-static size_t nf4_bytes(int n) {
-    return 4 + packed_bytes((size_t)n, 4);
-}
+static size_t nf4_bytes(int n) { return 4 + packed_bytes((size_t)n, 4); }
 
 static void nf4_encode(const float *w, int n, uint8_t *bytes) {
     float absmax = absolute_maximum(w, (size_t)n);
@@ -243,13 +213,9 @@ static void nf4_decode(const uint8_t *bytes, int n, float *w) {
 
 /* Double quantization (QLoRA, section 3): the absmax of 256 blocks, their mean taken off, as 8-bit codes with one
  * scale. (bitsandbytes takes an 8-bit float for these codes; a linear one is used here.) */
-static int nf4_blocks(int n) {
-    return (n + NF4_BLOCK - 1) / NF4_BLOCK;
-}
+static int nf4_blocks(int n) { return (n + NF4_BLOCK - 1) / NF4_BLOCK; }
 
-static size_t nf4_dq_bytes(int n) {
-    return 8 + (size_t)nf4_blocks(n) + packed_bytes((size_t)n, 4);
-}
+static size_t nf4_dq_bytes(int n) { return 8 + (size_t)nf4_blocks(n) + packed_bytes((size_t)n, 4); }
 
 static float nf4_dq_absmax(const uint8_t *bytes, int block) {
     float mean, scale;
@@ -322,12 +288,9 @@ int format_integer_bits(const struct format *format, bool *symmetric) {
 /* ---- matrices ------------------------------------------------------------------------------------------------ */
 
 void codec_print(struct codec c, char *text, size_t size) {
-    if (c.format->block)
-        snprintf(text, size, "%s", c.format->name);
-    else if (c.block > 0)
-        snprintf(text, size, "%s/%d", c.format->name, c.block);
-    else
-        snprintf(text, size, "%s/%s", c.format->name, c.block == CODEC_ROW ? "row" : "tensor");
+    if (c.format->block) snprintf(text, size, "%s", c.format->name);
+    else if (c.block > 0) snprintf(text, size, "%s/%d", c.format->name, c.block);
+    else snprintf(text, size, "%s/%s", c.format->name, c.block == CODEC_ROW ? "row" : "tensor");
 }
 
 bool codec_parse(const char *text, struct codec *c) {

@@ -28,9 +28,9 @@ struct format {
     int bits;  /* of one code, without scales */
     int block; /* weights of a block; 0: any, chosen when encoding (a group, a row, the whole matrix) */
     enum format_layout layout;
-    size_t (*bytes)(int n);                                   /* of a block of n weights */
-    void (*encode)(const float *w, int n, uint8_t *bytes);    /* round to nearest; w [n] finite */
-    void (*decode)(const uint8_t *bytes, int n, float *w);    /* w [n] */
+    size_t (*bytes)(int n);                                /* of a block of n weights */
+    void (*encode)(const float *w, int n, uint8_t *bytes); /* round to nearest; w [n] finite */
+    void (*decode)(const uint8_t *bytes, int n, float *w); /* w [n] */
 };
 
 extern const struct format formats[]; /* ends with a NULL name */
@@ -73,9 +73,7 @@ float grid_value(int code, struct grid g);
 void integer_block_pack(struct grid g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
 
 /* n codes of the given bits to bytes [packed_bytes(n, bits)], and back; unsigned codes below 2^bits. */
-static inline size_t packed_bytes(size_t n, int bits) {
-    return (n * (size_t)bits + 7) / 8;
-}
+static inline size_t packed_bytes(size_t n, int bits) { return (n * (size_t)bits + 7) / 8; }
 void pack_bits(const uint8_t *codes, size_t n, int bits, uint8_t *bytes);
 void unpack_bits(const uint8_t *bytes, size_t n, int bits, uint8_t *codes);
 

@@ -16,14 +16,10 @@ static void write_half(float x, uint8_t bytes[2]) {
     bytes[1] = (uint8_t)(bits >> 8);
 }
 
-static float read_half(const uint8_t bytes[2]) {
-    return float_from_half((uint16_t)(bytes[0] | bytes[1] << 8));
-}
+static float read_half(const uint8_t bytes[2]) { return float_from_half((uint16_t)(bytes[0] | bytes[1] << 8)); }
 
 /* Clamped before it is narrowed. A NaN gives lo: weights are finite, but a conversion must be defined. */
-static int clamp(double q, int lo, int hi) {
-    return q > lo ? q < hi ? (int)q : hi : lo;
-}
+static int clamp(double q, int lo, int hi) { return q > lo ? q < hi ? (int)q : hi : lo; }
 
 /* codes [2 * half] of 4 bits -> bytes [half]: byte i has code i below and code half + i above. */
 static void pack_nibbles(const uint8_t *codes, int half, uint8_t *bytes) {
@@ -51,9 +47,7 @@ static float extreme(const float *w, int n) {
 
 enum { SMALL_BLOCK = 32, Q8_0_BYTES = 2 + 32, Q4_0_BYTES = 2 + 16 };
 
-static float in_half_range(float d) {
-    return d > HALF_MAX ? HALF_MAX : d < -HALF_MAX ? -HALF_MAX : d;
-}
+static float in_half_range(float d) { return d > HALF_MAX ? HALF_MAX : d < -HALF_MAX ? -HALF_MAX : d; }
 
 static float inverse(float d) {
     float inverse = d != 0 ? 1 / d : 0;
@@ -124,9 +118,7 @@ static double line_error(const float *w, int n, struct line l) {
 /* The grids of step 1: the range is cut into `steps` parts, and up to one more or less. */
 enum { GRIDS = 21 };
 
-static double grid_steps(int steps, int grid) {
-    return steps + 0.1 * (grid - GRIDS / 2);
-}
+static double grid_steps(int steps, int grid) { return steps + 0.1 * (grid - GRIDS / 2); }
 
 /* A d as fp16 will hold it: never 0 for a scale above 0, never infinite. */
 static float k_scale(double d) {
@@ -323,8 +315,7 @@ static void q6_K_encode_block(const float w[K_BLOCK], uint8_t bytes[Q6_K_BYTES])
         int8_t scale = 0;
         struct line chosen = q6_K_choose(x, fit[sub], d, &scale);
         bytes[Q6_K_SCALES + sub] = (uint8_t)scale;
-        for (int i = 0; i < Q6_K_SUB; i++)
-            codes[sub * Q6_K_SUB + i] = (uint8_t)(line_code(x[i], chosen) + 32);
+        for (int i = 0; i < Q6_K_SUB; i++) codes[sub * Q6_K_SUB + i] = (uint8_t)(line_code(x[i], chosen) + 32);
     }
     q6_K_pack(codes, bytes);
     write_half(d, bytes + Q6_K_D);
@@ -342,17 +333,13 @@ static void q6_K_decode_block(const uint8_t bytes[Q6_K_BYTES], float w[K_BLOCK])
 
 /* ---- rows of blocks ------------------------------------------------------------------------------------ */
 
-#define GGML_ROWS(name, block, size)                                                                         \
-    size_t name##_bytes(int n) {                                                                             \
-        return (size_t)(n / (block)) * (size);                                                               \
-    }                                                                                                        \
-    void name##_encode(const float *w, int n, uint8_t *bytes) {                                              \
-        for (int b = 0; b < n / (block); b++)                                                                \
-            name##_encode_block(w + b * (block), bytes + (size_t)b * (size));                                \
-    }                                                                                                        \
-    void name##_decode(const uint8_t *bytes, int n, float *w) {                                              \
-        for (int b = 0; b < n / (block); b++)                                                                \
-            name##_decode_block(bytes + (size_t)b * (size), w + b * (block));                                \
+#define GGML_ROWS(name, block, size)                                                                                   \
+    size_t name##_bytes(int n) { return (size_t)(n / (block)) * (size); }                                              \
+    void name##_encode(const float *w, int n, uint8_t *bytes) {                                                        \
+        for (int b = 0; b < n / (block); b++) name##_encode_block(w + b * (block), bytes + (size_t)b * (size));        \
+    }                                                                                                                  \
+    void name##_decode(const uint8_t *bytes, int n, float *w) {                                                        \
+        for (int b = 0; b < n / (block); b++) name##_decode_block(bytes + (size_t)b * (size), w + b * (block));        \
     }
 GGML_ROWS(q8_0, SMALL_BLOCK, Q8_0_BYTES)
 GGML_ROWS(q4_0, SMALL_BLOCK, Q4_0_BYTES)

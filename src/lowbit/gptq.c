@@ -11,10 +11,11 @@ enum { MAX_GRID_BLOCK = 16384 }; /* the widest layer */
 
 /* ---- matrices of codes --------------------------------------------------------------------------------------- */
 
-bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m, struct error *err) {
+bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m,
+                         struct error *err) {
     *m = (struct coded_matrix){out, in, bits, block, (in + block - 1) / block, symmetric, NULL, NULL};
     return (m->codes = aligned_array((size_t)out * (size_t)in, 1, err)) &&
-           (m->grids = aligned_array((size_t)out * (size_t)m->blocks, sizeof *m->grids, err));
+        (m->grids = aligned_array((size_t)out * (size_t)m->blocks, sizeof *m->grids, err));
 }
 
 void coded_matrix_free(struct coded_matrix *m) {
@@ -71,7 +72,8 @@ struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum g
 
 static void code_row(const float *w, struct coded_matrix *m, int c) {
     for (int k = 0; k < m->in; k++)
-        m->codes[(size_t)c * (size_t)m->in + (size_t)k] = (int8_t)grid_code(w[k], m->grids[c * m->blocks + k / m->block]);
+        m->codes[(size_t)c * (size_t)m->in + (size_t)k] = (int8_t)grid_code(w[k],
+                                                                            m->grids[c * m->blocks + k / m->block]);
 }
 
 void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m) {
@@ -81,8 +83,9 @@ void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_
     for (int c = 0; c < m->out; c++) {
         const float *row = w + (size_t)c * (size_t)m->in;
         for (int b = 0; b < m->blocks; b++)
-            m->grids[c * m->blocks + b] =
-                one_grid ? whole : grid_by_rule(row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
+            m->grids[c * m->blocks + b] = one_grid
+                ? whole
+                : grid_by_rule(row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
         code_row(row, m, c);
     }
 }
@@ -121,7 +124,8 @@ static bool hessian_factor(const double *gram, int in, const int *order, double 
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++) u[i * n + j] = gram[(size_t)order[i] * n + (size_t)order[j]];
     for (size_t i = 0; i < n; i++) u[i * n + i] = (u[i * n + i] > 0 ? u[i * n + i] : mean) + damping * mean;
-    if (!cholesky_of_inverse(in, u)) return fail(err, "the Hessian is not positive definite, even damped by %g", damping);
+    if (!cholesky_of_inverse(in, u))
+        return fail(err, "the Hessian is not positive definite, even damped by %g", damping);
     return true;
 }
 
@@ -152,12 +156,11 @@ bool gptq_codes(const float *w, const double *gram, const struct gptq_config *co
     int *order = aligned_array(in, sizeof *order, err);
     double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(in * (size_t)m->out, sizeof *work, err);
     bool ok = order && u && work && column_order(gram, m->in, config->act_order, order, err) &&
-              hessian_factor(gram, m->in, order, config->damping, u, err);
+        hessian_factor(gram, m->in, order, config->damping, u, err);
     if (ok) {
         rtn_codes(w, config->rule, false, m); /* the grids that act-order keeps */
 #pragma omp parallel for schedule(static)
-        for (int c = 0; c < m->out; c++)
-            gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in);
+        for (int c = 0; c < m->out; c++) gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in);
     }
     free(order);
     free(u);

@@ -24,9 +24,10 @@ struct coded_matrix {
     struct grid *grids; /* [out][blocks] */
 };
 
-bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m, struct error *err);
+bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m,
+                         struct error *err);
 void coded_matrix_free(struct coded_matrix *m);
-void coded_matrix_values(const struct coded_matrix *m, float *w); /* w [out][in] = grid_value of each code */
+void coded_matrix_values(const struct coded_matrix *m, float *w);     /* w [out][in] = grid_value of each code */
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as codec_encode lays them out */
 
 /* Round to nearest, each block on its own grid. w [out][in]; per-tensor grids (one for all rows) when

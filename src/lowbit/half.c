@@ -45,6 +45,4 @@ uint16_t bfloat_from_float(float x) {
     return (uint16_t)(bits >> 31 << 15 | shift_right_even(magnitude, 16));
 }
 
-float float_from_bfloat(uint16_t bits) {
-    return float_of((uint32_t)bits << 16);
-}
+float float_from_bfloat(uint16_t bits) { return float_of((uint32_t)bits << 16); }

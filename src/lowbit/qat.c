@@ -42,8 +42,10 @@ static bool qat_create(struct mlp *latent, int bits, int capacity, struct qat *q
         const struct dense *d = &latent->layer[i];
         ok = coded_matrix_create(d->out, d->in, bits, true, d->in, &q->codes[i], err);
     }
-    return ok && (capacity == 0 || (mlp_create(&latent->shape, &q->gradient, err) &&
-                                    mlp_workspace_create(&latent->shape, capacity, true, &q->ws, err)));
+    return ok &&
+        (capacity == 0 ||
+         (mlp_create(&latent->shape, &q->gradient, err) &&
+          mlp_workspace_create(&latent->shape, capacity, true, &q->ws, err)));
 }
 
 static void refresh_grids(struct qat *q) {
@@ -123,18 +125,18 @@ bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
     struct qat q;
     struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = qat_create(mlp, config->weight_bits, config->train.batch, &q, err) &&
-              optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
+        optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
     if (ok) optimizer_follow(&q.optimizer, mlp);
     q.ranges = ranges;
     q.smoothing = config->train.smoothing;
     ok = ok && train_epochs(&data, &config->train, qat_step, &q, report, err) &&
-         train_check_finite(mlp, config->train.rate, err);
+        train_check_finite(mlp, config->train.rate, err);
     qat_free(&q);
     return ok;
 }
 
-bool qat_convert(const struct mlp *mlp, int weight_bits, const struct range *ranges, struct qmlp *out, size_t *saturated,
-                 struct error *err) {
+bool qat_convert(const struct mlp *mlp, int weight_bits, const struct range *ranges, struct qmlp *out,
+                 size_t *saturated, struct error *err) {
     struct qat q;
     struct mlp latent = *mlp; /* only read */
     bool ok = qat_create(&latent, weight_bits, 0, &q, err);

@@ -10,8 +10,8 @@
 #include "quant/convert.h"
 
 struct qat_config {
-    int weight_bits;            /* 2 to 8 */
-    struct train_config train;  /* epochs, rate, ...: one epoch from the trained fp32 network */
+    int weight_bits;           /* 2 to 8 */
+    struct train_config train; /* epochs, rate, ...: one epoch from the trained fp32 network */
 };
 
 /* Trains mlp, the fp32 network that keeps the latent weights, in place. ranges [layers + 1] holds the calibrated
@@ -23,8 +23,8 @@ bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
 
 /* The codes of the latent weights as the last forward pass would see them, and the integer network made of them
  * (convert_codes). Error: out of memory, or what convert_codes refuses. */
-bool qat_convert(const struct mlp *mlp, int weight_bits, const struct range *ranges, struct qmlp *out, size_t *saturated,
-                 struct error *err);
+bool qat_convert(const struct mlp *mlp, int weight_bits, const struct range *ranges, struct qmlp *out,
+                 size_t *saturated, struct error *err);
 
 /* The forward pass of training on count images in ws, weights and activations fake-quantized: ws->activation then
  * holds values on their grids. ranges are used as they are. Error: out of memory. */

@@ -21,7 +21,7 @@ static void carve(struct weight_only *c, bool with_divisor) {
 }
 
 bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
-                      struct weight_only *out, struct error *err) {
+                        struct weight_only *out, struct error *err) {
     *out = (struct weight_only){.shape = *shape};
     for (int i = 0; i < shape->layers; i++) out->layer[i].codec = codecs[i];
     carve(out, with_divisor);
@@ -30,9 +30,7 @@ bool weight_only_create(const struct mlp_shape *shape, const struct codec *codec
     return true;
 }
 
-void weight_only_free(struct weight_only *c) {
-    block_free(&c->block);
-}
+void weight_only_free(struct weight_only *c) { block_free(&c->block); }
 
 bool gram_matrix(const float *x, size_t count, int in, double *gram, struct error *err) {
     size_t n = (size_t)in * (size_t)in;
@@ -74,15 +72,14 @@ static bool encoder_create(const struct mlp *mlp, const uint8_t *images, size_t 
     for (size_t i = 0; i < layers; i++)
         if ((size_t)mlp->shape.widths[i] > widest) widest = (size_t)mlp->shape.widths[i];
     *e = (struct encoder){.config = config, .images = images, .count = (int)count, .widest = widest};
-    if (!mlp_create(&mlp->shape, &e->now, err) ||
-        !(e->scale = aligned_array(layers * widest, sizeof *e->scale, err)))
+    if (!mlp_create(&mlp->shape, &e->now, err) || !(e->scale = aligned_array(layers * widest, sizeof *e->scale, err)))
         return false;
     for (size_t i = 0; i < layers * widest; i++) e->scale[i] = 1;
     memcpy(mlp_parameters(&e->now), mlp_parameters(mlp), mlp_padded_count(mlp) * sizeof(float));
     if (!looks_at_images(config->method)) return true;
     return mlp_workspace_create(&mlp->shape, e->count, false, &e->ws, err) &&
-           (e->gram = aligned_array(widest * widest, sizeof *e->gram, err)) &&
-           (e->magnitude = aligned_array(widest, sizeof *e->magnitude, err));
+        (e->gram = aligned_array(widest * widest, sizeof *e->gram, err)) &&
+        (e->magnitude = aligned_array(widest, sizeof *e->magnitude, err));
 }
 
 static void encoder_free(struct encoder *e) {
@@ -119,7 +116,7 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
     int bits = format_integer_bits(layer->codec.format, &symmetric);
     int block = layer->codec.block > 0 ? layer->codec.block : d->in;
     bool ok = coded_matrix_create(d->out, d->in, bits, symmetric, block, &m, err) && look_at_inputs(e, l, err) &&
-              awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
+        awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
     coded_matrix_free(&m);
     for (int k = 0; ok && k < d->in; k++) {
         if (l == 0) scale[k] = float_from_half(layer->divisor[k] = half_from_float(scale[k]));
@@ -185,10 +182,8 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
         return fail(err, "fc%d: a weight is not a finite number", l + 1);
     if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
-    if (e->config->method == METHOD_RTN)
-        codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
-    else if (!encode_by_method(e, l, layer, err))
-        return false;
+    if (e->config->method == METHOD_RTN) codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
+    else if (!encode_by_method(e, l, layer, err)) return false;
     memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
     codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight); /* what the layers behind will see */
     for (int k = 0; layer->divisor && k < d->in; k++)
@@ -206,8 +201,8 @@ static bool plan_codecs(const struct mlp_shape *shape, const struct coding_confi
         codecs[i] = (struct codec){last && config->last_format ? config->last_format : config->format, config->block};
         if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
         if (config->method != METHOD_RTN && !format_integer_bits(codecs[i].format, &symmetric))
-            return fail(err, "%s does not apply to the format %s: it needs an integer format", method_names[config->method],
-                        codecs[i].format->name);
+            return fail(err, "%s does not apply to the format %s: it needs an integer format",
+                        method_names[config->method], codecs[i].format->name);
     }
     if (config->method != METHOD_RTN && config->block == CODEC_TENSOR)
         return fail(err, "%s needs a grid for each row or group, not one for the tensor", method_names[config->method]);
@@ -216,7 +211,7 @@ static bool plan_codecs(const struct mlp_shape *shape, const struct coding_confi
 }
 
 bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
-                      struct weight_only *out, struct mlp *effective, struct error *err) {
+                        struct weight_only *out, struct mlp *effective, struct error *err) {
     struct codec codecs[MLP_MAX_LAYERS];
     struct encoder e;
     if (!plan_codecs(&mlp->shape, config, codecs, err) ||
@@ -234,7 +229,7 @@ bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t cou
 }
 
 bool weight_only_codes(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
-                     struct coded_matrix *codes, struct error *err) {
+                       struct coded_matrix *codes, struct error *err) {
     struct codec codecs[MLP_MAX_LAYERS];
     struct encoder e = {0};
     bool ok = plan_codecs(&mlp->shape, config, codecs, err) && encoder_create(mlp, images, count, config, &e, err);

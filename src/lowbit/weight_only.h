@@ -27,17 +27,17 @@ struct weight_only {
 
 /* What the encoder knows beside the weights. */
 struct coding_config {
-    const struct format *format;        /* of every layer, unless mixed */
-    const struct format *last_format;   /* of the last layer; NULL: as the others (the q4_K_M mix takes q6_K) */
-    int block;                          /* of formats that leave it open: CODEC_TENSOR, CODEC_ROW or a group */
+    const struct format *format;      /* of every layer, unless mixed */
+    const struct format *last_format; /* of the last layer; NULL: as the others (the q4_K_M mix takes q6_K) */
+    int block;                        /* of formats that leave it open: CODEC_TENSOR, CODEC_ROW or a group */
     enum method method;
-    enum grid_rule rule;                /* of GPTQ's and AWQ's grids */
-    double damping;                     /* GPTQ */
+    enum grid_rule rule; /* of GPTQ's and AWQ's grids */
+    double damping;      /* GPTQ */
 };
 
 /* Memory for the layers' bytes; all zero. codecs [layers]; with_divisor adds one to the first layer. */
 bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
-                      struct weight_only *out, struct error *err);
+                        struct weight_only *out, struct error *err);
 void weight_only_free(struct weight_only *c);
 
 /* Encodes a trained network. images [count][inputs] are looked at by GPTQ and AWQ only: GPTQ takes each layer's
@@ -47,12 +47,12 @@ void weight_only_free(struct weight_only *c);
  * effective, unless NULL, is a network of the same shape: its weights become the decoded ones with AWQ's folding
  * undone, to be compared with those of mlp one by one. */
 bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
-                      struct weight_only *out, struct mlp *effective, struct error *err);
+                        struct weight_only *out, struct mlp *effective, struct error *err);
 
 /* Only the codes of an integer format, codes [layers] (zeroed by the caller; release each with coded_matrix_free, also
  * after an error), for the integer engine: any method but AWQ, whose scales are no codes. Errors as above. */
 bool weight_only_codes(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
-                     struct coded_matrix *codes, struct error *err);
+                       struct coded_matrix *codes, struct error *err);
 
 /* The network as it will run: weights decoded. Error: out of memory; a weight that is not finite. */
 bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct error *err);

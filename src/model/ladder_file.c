@@ -39,11 +39,10 @@ void st_add_coded(struct st_file *file, const struct weight_only *c) {
     }
 }
 
-bool st_is_coded(const struct st_file *file) {
-    return st_metadata(file, "fc1.format") != NULL;
-}
+bool st_is_coded(const struct st_file *file) { return st_metadata(file, "fc1.format") != NULL; }
 
-static bool read_codecs(const struct st_file *file, const struct mlp_shape *shape, struct codec *codecs, struct error *err) {
+static bool read_codecs(const struct st_file *file, const struct mlp_shape *shape, struct codec *codecs,
+                        struct error *err) {
     char name[ST_NAME];
     for (int i = 0; i < shape->layers; i++) {
         const char *text = st_metadata(file, layer_tensor(name, i, "format"));
@@ -64,13 +63,14 @@ static bool check_weights(const struct st_file *file, const struct mlp_shape *sh
     return true;
 }
 
-static bool read_coded_layer(const struct st_file *file, const struct mlp_shape *shape, int i, struct coded_layer *layer,
-                             struct error *err) {
+static bool read_coded_layer(const struct st_file *file, const struct mlp_shape *shape, int i,
+                             struct coded_layer *layer, struct error *err) {
     int in = shape->widths[i], out = shape->widths[i + 1];
     struct weight_form form = weight_form(layer->codec, out, in);
     const struct st_tensor *w = st_expect(file, i, "weight", form.dtype, form.rows, form.cols, err);
     const struct st_tensor *b = w ? st_expect(file, i, "bias", ST_F32, (size_t)out, 0, err) : NULL;
-    const struct st_tensor *d = b && layer->divisor ? st_expect(file, i, "input_divisor", ST_F16, (size_t)in, 0, err) : NULL;
+    const struct st_tensor *d = b && layer->divisor ? st_expect(file, i, "input_divisor", ST_F16, (size_t)in, 0, err)
+                                                    : NULL;
     if (!b || (layer->divisor && !d) || !st_copy_floats(layer->bias, b, err)) return false;
     memcpy(layer->bytes, w->data, w->bytes);
     if (!layer->divisor) return true;
@@ -88,14 +88,12 @@ bool st_read_coded(const struct st_file *file, struct weight_only *out, struct e
     struct codec codecs[MLP_MAX_LAYERS];
     bool with_divisor = st_find(file, "fc1.input_divisor") != NULL;
     if (!st_architecture(file, &shape, err) || !read_codecs(file, &shape, codecs, err) ||
-        !check_weights(file, &shape, codecs, err) ||
-        !weight_only_create(&shape, codecs, with_divisor, out, err))
+        !check_weights(file, &shape, codecs, err) || !weight_only_create(&shape, codecs, with_divisor, out, err))
         return false;
     bool ok = true;
     for (int i = 0; ok && i < shape.layers; i++) ok = read_coded_layer(file, &shape, i, &out->layer[i], err);
     size_t expected = 2 * (size_t)shape.layers + with_divisor;
-    if (ok && file->tensor_count != expected)
-        ok = fail(err, "%zu tensors: expected %zu", file->tensor_count, expected);
+    if (ok && file->tensor_count != expected) ok = fail(err, "%zu tensors: expected %zu", file->tensor_count, expected);
     if (!ok) weight_only_free(out);
     return ok;
 }
@@ -144,7 +142,8 @@ static bool read_outlier_counts(const struct st_file *file, const struct mlp_sha
 static bool read_outliers(const struct st_file *file, int i, struct dynamic_mlp_layer *d, struct error *err) {
     size_t n = (size_t)d->outliers;
     const struct st_tensor *columns = st_expect(file, i, "outlier_columns", ST_I32, n, 0, err);
-    const struct st_tensor *weight = columns ? st_expect(file, i, "outlier_weight", ST_F16, (size_t)d->out, n, err) : NULL;
+    const struct st_tensor *weight = columns ? st_expect(file, i, "outlier_weight", ST_F16, (size_t)d->out, n, err)
+                                             : NULL;
     if (!weight) return false;
     memcpy(d->outlier_columns, columns->data, columns->bytes);
     memcpy(d->outlier_weight, weight->data, weight->bytes);
@@ -178,7 +177,8 @@ bool st_read_dynamic(const struct st_file *file, struct dynamic_mlp *out, struct
     int outliers[MLP_MAX_LAYERS];
     if (!st_architecture(file, &shape, err)) return false;
     for (int i = 0; i < shape.layers; i++)
-        if (!st_expect(file, i, "weight", ST_I8, (size_t)shape.widths[i + 1], (size_t)shape.widths[i], err)) return false;
+        if (!st_expect(file, i, "weight", ST_I8, (size_t)shape.widths[i + 1], (size_t)shape.widths[i], err))
+            return false;
     if (!read_outlier_counts(file, &shape, outliers, err) ||
         !dynamic_create(&shape, is_vector_wise(file), outliers, out, err))
         return false;
@@ -188,11 +188,8 @@ bool st_read_dynamic(const struct st_file *file, struct dynamic_mlp *out, struct
         ok = read_dynamic_layer(file, i, &out->layer[i], err);
         expected += outliers[i] ? 2 : 0;
     }
-    if (ok && file->tensor_count != expected)
-        ok = fail(err, "%zu tensors: expected %zu", file->tensor_count, expected);
-    if (ok)
-        dynamic_finish(out);
-    else
-        dynamic_free(out);
+    if (ok && file->tensor_count != expected) ok = fail(err, "%zu tensors: expected %zu", file->tensor_count, expected);
+    if (ok) dynamic_finish(out);
+    else dynamic_free(out);
     return ok;
 }

@@ -11,12 +11,11 @@ const char *layer_tensor(char name[ST_NAME], int layer, const char *part) {
 }
 
 const struct st_tensor *st_expect(const struct st_file *file, int layer, const char *part, enum st_dtype dtype,
-                                      size_t rows, size_t cols, struct error *err) {
+                                  size_t rows, size_t cols, struct error *err) {
     char name[ST_NAME];
     const struct st_tensor *t = st_find(file, layer < 0 ? part : layer_tensor(name, layer, part));
     const char *full = layer < 0 ? part : name;
-    if (!t)
-        fail(err, "tensor %s is missing", full);
+    if (!t) fail(err, "tensor %s is missing", full);
     else if (t->dtype != dtype)
         fail(err, "tensor %s is %s: expected %s", full, st_types[t->dtype].name, st_types[dtype].name);
     else if (t->dimensions != (cols ? 2 : 1))
@@ -24,8 +23,7 @@ const struct st_tensor *st_expect(const struct st_file *file, int layer, const c
     else if (t->shape[0] != rows || (cols && t->shape[1] != cols))
         fail(err, "tensor %s has the shape [%zu%s%.0zu]: expected [%zu%s%.0zu]", full, t->shape[0], cols ? ", " : "",
              cols ? t->shape[1] : 0, rows, cols ? ", " : "", cols);
-    else
-        return t;
+    else return t;
     return NULL;
 }
 

@@ -66,10 +66,8 @@ static void add_qlayer(struct st_file *file, const struct qmlp *q, int i, int bi
     const struct qlinear *d = &q->layer[i];
     size_t out = (size_t)d->out, in = (size_t)d->in;
     char name[ST_NAME];
-    if (packed)
-        st_add(file, layer_tensor(name, i, "weight"), ST_U8, out, packed_bytes(in, bits), packed);
-    else
-        st_add(file, layer_tensor(name, i, "weight"), ST_I8, out, in, d->weight);
+    if (packed) st_add(file, layer_tensor(name, i, "weight"), ST_U8, out, packed_bytes(in, bits), packed);
+    else st_add(file, layer_tensor(name, i, "weight"), ST_I8, out, in, d->weight);
     st_add(file, layer_tensor(name, i, "weight_scale"), ST_F32, q->per_channel ? out : 1, 0, q->weight_scale[i]);
     st_add(file, layer_tensor(name, i, "bias"), ST_I32, out, 0, d->bias);
     st_add(file, layer_tensor(name, i, "input_scale"), ST_F32, 1, 0, &q->activation[i].scale);
@@ -100,14 +98,16 @@ bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model
     return ok;
 }
 
-bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes, struct error *err) {
+bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes,
+                       struct error *err) {
     struct st_file *file = new_file(&c->shape, notes, err);
     if (!file) return false;
     st_add_coded(file, c);
     return finish_file(path, file, err);
 }
 
-bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes, struct error *err) {
+bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes,
+                         struct error *err) {
     struct st_file *file = new_file(&q->shape, notes, err);
     if (!file) return false;
     st_add_dynamic(file, q);
@@ -196,7 +196,8 @@ static bool read_qmlp(const struct st_file *file, int bits, struct qmlp *q, stru
     int last = q->shape.layers;
     for (int i = 0; i < last; i++)
         if (!read_qlayer(file, i, bits, q, err)) return false;
-    if (!read_qparams(file, -1, "output_scale", "output_zero_point", q->symmetric_activations, &q->activation[last], err))
+    if (!read_qparams(file, -1, "output_scale", "output_zero_point", q->symmetric_activations, &q->activation[last],
+                      err))
         return false;
     if (file->tensor_count != 5 * (size_t)last + 2)
         return fail(err, "%zu tensors: expected %d, five a layer and two for the output", file->tensor_count,
@@ -209,9 +210,7 @@ static void read_note(const struct st_file *file, const char *key, char *to, siz
     snprintf(to, size, "%s", text ? text : "");
 }
 
-static bool text_is(const char *text, const char *expected) {
-    return text && strcmp(text, expected) == 0;
-}
+static bool text_is(const char *text, const char *expected) { return text && strcmp(text, expected) == 0; }
 
 /* Bits a weight of rows [out][in] of packed codes takes with its scales. */
 static double weight_bits_of(const struct mlp_shape *shape, int bits, bool per_channel) {
@@ -280,8 +279,8 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
 /* The weights must be there, of the size that the shape asks for, before memory is taken for them. */
 static bool check_packed(const struct st_file *file, const struct mlp_shape *shape, int bits, struct error *err) {
     for (int i = 0; i < shape->layers; i++)
-        if (!st_expect(file, i, "weight", ST_U8, (size_t)shape->widths[i + 1], packed_bytes((size_t)shape->widths[i], bits),
-                       err))
+        if (!st_expect(file, i, "weight", ST_U8, (size_t)shape->widths[i + 1],
+                       packed_bytes((size_t)shape->widths[i], bits), err))
             return false;
     return true;
 }
@@ -294,7 +293,7 @@ static bool read_parsed(const struct st_file *file, struct model *out, struct er
         if (strlen(bits) != 1 || !strchr("234", *bits))
             return fail(err, "metadata weight_bits is \"%.20s\": expected 2, 3 or 4", bits);
         return st_architecture(file, &out->shape, err) && check_packed(file, &out->shape, *bits - '0', err) &&
-               read_integer(file, *bits - '0', out, err);
+            read_integer(file, *bits - '0', out, err);
     }
     if (!read_mlp_shape(file, &out->shape, err)) return false;
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
@@ -303,7 +302,7 @@ static bool read_parsed(const struct st_file *file, struct model *out, struct er
 /* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. */
 static bool check_bounded(const struct model *m, struct error *err) {
     return (m->kind != MODEL_FP32 && m->kind != MODEL_WEIGHT_ONLY) || mlp_is_bounded(&m->mlp) ||
-           fail(err, "its weights are so large that sums of a layer can leave fp32");
+        fail(err, "its weights are so large that sums of a layer can leave fp32");
 }
 
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err) {

@@ -18,25 +18,23 @@
 
 enum model_kind {
     MODEL_FP32,
-    MODEL_INT8,   /* integer arithmetic from pixels to logits */
-    MODEL_WEIGHT_ONLY,  /* weights in a format of the ladder, decoded; fp32 arithmetic, or bf16's own (runs_bf16) */
-    MODEL_DYNAMIC /* int8 products, activations quantized at run time */
+    MODEL_INT8,        /* integer arithmetic from pixels to logits */
+    MODEL_WEIGHT_ONLY, /* weights in a format of the ladder, decoded; fp32 arithmetic, or bf16's own (runs_bf16) */
+    MODEL_DYNAMIC      /* int8 products, activations quantized at run time */
 };
 
 struct model {
     enum model_kind kind;
     struct mlp_shape shape;
-    struct mlp mlp;           /* MODEL_FP32, MODEL_WEIGHT_ONLY */
-    struct bf16_mlp bf16;     /* MODEL_WEIGHT_ONLY whose layers are all bf16, where bf16_kernel_best gave a kernel */
-    struct qmlp qmlp;         /* MODEL_INT8 */
+    struct mlp mlp;             /* MODEL_FP32, MODEL_WEIGHT_ONLY */
+    struct bf16_mlp bf16;       /* MODEL_WEIGHT_ONLY whose layers are all bf16, where bf16_kernel_best gave a kernel */
+    struct qmlp qmlp;           /* MODEL_INT8 */
     struct dynamic_mlp dynamic; /* MODEL_DYNAMIC */
-    double bits_per_weight;   /* scales, zero points and padding counted in; biases and header not */
+    double bits_per_weight;     /* scales, zero points and padding counted in; biases and header not */
 };
 
 /* Whether a model computes with products of bf16, and not in fp32 after decoding. */
-static inline bool runs_bf16(const struct model *model) {
-    return model->bf16.kernel != NULL;
-}
+static inline bool runs_bf16(const struct model *model) { return model->bf16.kernel != NULL; }
 
 /* What the writer knows and the file should tell; seed, training: how the weights came to be. */
 struct model_notes {
@@ -47,8 +45,10 @@ struct model_notes {
 bool model_write_mlp(const char *path, const struct mlp *mlp, const struct model_notes *notes, struct error *err);
 bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model_notes *notes, struct error *err);
 
-bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes, struct error *err);
-bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes, struct error *err);
+bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes,
+                       struct error *err);
+bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes,
+                         struct error *err);
 
 /* Reads any kind and makes it ready to run. Errors: what st_read refuses; tensors missing, too many, of the
  * wrong dtype or shape; layers that do not fit together; values that are not finite; what qmlp_finish refuses.

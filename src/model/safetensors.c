@@ -143,8 +143,7 @@ static bool parse_header(struct st_file *file, struct error *err) {
     for (; ok && end < text + file->header_bytes; end++)
         if (*end != ' ') ok = fail(err, "its JSON header is followed by something else");
     for (const cJSON *item = ok ? root->child : NULL; ok && item; item = item->next)
-        ok = strcmp(item->string, "__metadata__") == 0 ? read_metadata(item, file, err)
-                                                        : read_tensor(item, file, err);
+        ok = strcmp(item->string, "__metadata__") == 0 ? read_metadata(item, file, err) : read_tensor(item, file, err);
     cJSON_Delete(root);
     return ok && check_cover(file, err);
 }
@@ -156,8 +155,10 @@ bool st_read(const char *path, struct st_file *out, struct error *err) {
     bool ok = out->file_bytes >= 8 || fail(err, "is %zu bytes long: too short for a safetensors file", out->file_bytes);
     for (int i = 7; ok && i >= 0; i--) length = length << 8 | out->bytes[i];
     if (ok && (length > out->file_bytes - 8 || length > max_header || length < 2))
-        ok = fail(err, "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
-                       "%zu bytes follow", (unsigned long long)length, out->file_bytes - 8);
+        ok = fail(err,
+                  "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
+                  "%zu bytes follow",
+                  (unsigned long long)length, out->file_bytes - 8);
     out->header_bytes = (size_t)length;
     if (ok && parse_header(out, err)) return true;
     st_free(out);

@@ -76,9 +76,7 @@ void gemm_tn(int m, int n, int k, const float *a, const float *b, float *c) {
     run(&(struct product){CblasTrans, CblasNoTrans, m, n, k, m, n, a, b, c});
 }
 
-const char *gemm_core(void) {
-    return openblas_get_corename();
-}
+const char *gemm_core(void) { return openblas_get_corename(); }
 
 void gemm_describe(char *text, size_t size) {
     char name[32] = "OpenBLAS", version[32] = "";

@@ -31,8 +31,7 @@ void mlp_shape_print(const struct mlp_shape *shape, char *text, size_t size) {
 
 size_t mlp_parameter_count(const struct mlp_shape *shape) {
     size_t count = 0;
-    for (int i = 0; i < shape->layers; i++)
-        count += (size_t)(shape->widths[i] + 1) * (size_t)shape->widths[i + 1];
+    for (int i = 0; i < shape->layers; i++) count += (size_t)(shape->widths[i] + 1) * (size_t)shape->widths[i + 1];
     return count;
 }
 
@@ -53,9 +52,7 @@ bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *er
     return true;
 }
 
-void mlp_free(struct mlp *mlp) {
-    block_free(&mlp->block);
-}
+void mlp_free(struct mlp *mlp) { block_free(&mlp->block); }
 
 bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err) {
     if (!mlp_create(&from->shape, to, err)) return false;
@@ -69,13 +66,9 @@ bool all_finite(const float *x, size_t count) {
     return true;
 }
 
-float *mlp_parameters(const struct mlp *mlp) {
-    return (float *)mlp->block.memory;
-}
+float *mlp_parameters(const struct mlp *mlp) { return (float *)mlp->block.memory; }
 
-size_t mlp_padded_count(const struct mlp *mlp) {
-    return mlp->block.used / sizeof(float);
-}
+size_t mlp_padded_count(const struct mlp *mlp) { return mlp->block.used / sizeof(float); }
 
 void mlp_initialise(struct mlp *mlp, struct rng *rng) {
     for (int i = 0; i < mlp->shape.layers; i++) {
@@ -104,9 +97,7 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
     return true;
 }
 
-void mlp_workspace_free(struct mlp_workspace *ws) {
-    block_free(&ws->block);
-}
+void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }
 
 VECTORISED
 static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float *restrict x) {
@@ -165,11 +156,12 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
         float highest, sum = exponentials(gradient, classes, &highest);
         double logit_sum = 0;
         for (int j = 0; j < classes; j++) logit_sum += (double)logits[j];
-        double target_logit = (1 - (double)smoothing) * (double)logits[labels[i]] + (double)smoothing * logit_sum / classes;
+        double target_logit = (1 - (double)smoothing) * (double)logits[labels[i]] +
+            (double)smoothing * logit_sum / classes;
         loss += log((double)sum) + (double)highest - target_logit; /* -sum target * log softmax, with no log(0) */
         for (int j = 0; j < classes; j++)
-            gradient[j] =
-                (gradient[j] / sum - smoothing / (float)classes - (j == labels[i] ? 1 - smoothing : 0)) / (float)count;
+            gradient[j] = (gradient[j] / sum - smoothing / (float)classes - (j == labels[i] ? 1 - smoothing : 0)) /
+                (float)count;
     }
     return loss / count;
 }
@@ -209,10 +201,8 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
 uint8_t highest_class(const float *logits, int classes, size_t *ties) {
     int best = 0, at_best = 1;
     for (int j = 1; j < classes; j++) {
-        if (logits[j] > logits[best])
-            best = j, at_best = 1;
-        else if (logits[j] == logits[best])
-            at_best++;
+        if (logits[j] > logits[best]) best = j, at_best = 1;
+        else if (logits[j] == logits[best]) at_best++;
     }
     *ties += at_best > 1;
     return (uint8_t)best;
@@ -231,7 +221,8 @@ bool mlp_is_bounded(const struct mlp *mlp) {
         double highest = 0;
         for (int c = 0; c < d->out; c++) {
             double sum = fabs((double)d->bias[c]);
-            for (int k = 0; k < d->in; k++) sum += fabs((double)d->weight[(size_t)c * (size_t)d->in + (size_t)k]) * bound;
+            for (int k = 0; k < d->in; k++)
+                sum += fabs((double)d->weight[(size_t)c * (size_t)d->in + (size_t)k]) * bound;
             highest = fmax(highest, sum);
         }
         bound = highest;
@@ -242,8 +233,8 @@ bool mlp_is_bounded(const struct mlp *mlp) {
 enum { PREDICT_ROWS = 250 };
 
 /* n images through all layers on the calling thread, in the rows of the workspace from row on. */
-static size_t predict_block(const struct mlp *mlp, const uint8_t *images, size_t n, const struct mlp_workspace *ws, size_t row,
-                            uint8_t *predicted) {
+static size_t predict_block(const struct mlp *mlp, const uint8_t *images, size_t n, const struct mlp_workspace *ws,
+                            size_t row, uint8_t *predicted) {
     const struct mlp_shape *shape = &mlp->shape;
     float *x = ws->activation[0] + row * (size_t)shape->widths[0];
     bytes_to_floats(images, n * (size_t)shape->widths[0], x);
@@ -257,9 +248,9 @@ static size_t predict_block(const struct mlp *mlp, const uint8_t *images, size_t
     return highest_classes(x, n, shape->widths[shape->layers], predicted);
 }
 
-/* Many images: a block of about 250 at a time through all layers, so that its activations stay in the second-level cache
- * (8% faster than 1000 at a time); below that, BLAS packing its weights anew for each block costs more than is won.
- * Blocks are cut by the count alone, an even number of them, and shared out to threads. */
+/* Many images: a block of about 250 at a time through all layers, so that its activations stay in the second-level
+ * cache (8% faster than 1000 at a time); below that, BLAS packing its weights anew for each block costs more than is
+ * won. Blocks are cut by the count alone, an even number of them, and shared out to threads. */
 static size_t predict_blocks(const struct mlp *mlp, const uint8_t *images, size_t count, const struct mlp_workspace *ws,
                              uint8_t *predicted) {
     size_t inputs = (size_t)mlp->shape.widths[0], ties = 0;

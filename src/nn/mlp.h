@@ -93,7 +93,8 @@ uint8_t highest_class(const float *logits, int classes, size_t *ties);
 /* The same for each row of logits [count][classes]; returns how many had a tie. */
 size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *predicted);
 
-/* Whether no image, bytes of 0 to 255, can drive a sum beyond fp32: bounds grow by sum |w| + |b| from layer to layer. */
+/* Whether no image, bytes of 0 to 255, can drive a sum beyond fp32: bounds grow by sum |w| + |b| from layer to layer.
+ */
 bool mlp_is_bounded(const struct mlp *mlp);
 
 /* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest

@@ -31,16 +31,15 @@ void optimizer_follow(struct optimizer *o, const struct mlp *mlp) {
         for (int l = 0; l < mlp->shape.layers; l++) {
             const struct dense *d = &mlp->layer[l];
             size_t rows = (size_t)d->out, row = (size_t)d->in, layer = (size_t)(d->weight - start);
-            size_t first = layer + rows * (size_t)part / PARTS * row, end = layer + rows * ((size_t)part + 1) / PARTS * row;
+            size_t first = layer + rows * (size_t)part / PARTS * row,
+                   end = layer + rows * ((size_t)part + 1) / PARTS * row;
             if (part == PARTS - 1) /* and the padding up to the next layer */
                 end = l + 1 < mlp->shape.layers ? (size_t)(mlp->layer[l + 1].weight - start) : o->count;
             if (end > first) o->slices[o->slice_count++] = (struct slice){first, end - first};
         }
 }
 
-void optimizer_free(struct optimizer *optimizer) {
-    block_free(&optimizer->block);
-}
+void optimizer_free(struct optimizer *optimizer) { block_free(&optimizer->block); }
 
 /* Constants of one step of Adam. */
 struct adam {
@@ -49,9 +48,7 @@ struct adam {
 
 /* Pixels that are rarely lit leave gradients and means to shrink into denormal numbers, at which a CPU stumbles (0.2 s
  * of an epoch of 1.05 s). Nothing this small can move a weight: epsilon is 1e-8. */
-static inline float without_dust(float x) {
-    return x < 1e-16f && x > -1e-16f ? 0 : x;
-}
+static inline float without_dust(float x) { return x < 1e-16f && x > -1e-16f ? 0 : x; }
 
 VECTORISED
 static void adam_update(struct adam a, size_t count, const float *restrict g, float *restrict m, float *restrict v,

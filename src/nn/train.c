@@ -54,8 +54,10 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
             float rate = learning_rate(config->rate, config->warmup, step++, steps);
             epoch_loss += n * step_fn(context, b.images, b.labels, n, rate);
             if (!isfinite(epoch_loss))
-                ok = fail(err, "training diverged at step %ld of %ld: the loss is no longer a number (learning rate %g "
-                               "is too high)", step, steps, (double)config->rate);
+                ok = fail(err,
+                          "training diverged at step %ld of %ld: the loss is no longer a number (learning rate %g "
+                          "is too high)",
+                          step, steps, (double)config->rate);
             if (data->progress)
                 data->progress(data->progress_context, (size_t)epoch * count + first + (size_t)n,
                                count * (size_t)config->epochs);
@@ -88,8 +90,9 @@ static double train_step(void *context, const uint8_t *images, const uint8_t *la
 
 bool train_check_finite(const struct mlp *mlp, float rate, struct error *err) {
     return all_finite(mlp_parameters(mlp), mlp_padded_count(mlp)) ||
-           fail(err, "training diverged in its last step: a parameter is no longer a number (learning rate %g is too high)",
-                (double)rate);
+        fail(err,
+             "training diverged in its last step: a parameter is no longer a number (learning rate %g is too high)",
+             (double)rate);
 }
 
 bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
@@ -98,8 +101,8 @@ bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, si
     struct trainer t = {.mlp = mlp, .smoothing = config->smoothing};
     struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = mlp_create(&mlp->shape, &t.gradient, err) &&
-              mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
-              optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
+        mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
+        optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
     if (ok) optimizer_follow(&t.optimizer, mlp);
     ok = ok && train_epochs(&data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
     mlp_free(&t.gradient);

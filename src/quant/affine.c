@@ -30,13 +30,9 @@ int32_t quantize(float x, struct qparams p) {
     return clamp((double)steps + p.zero_point, p.qmin, p.qmax);
 }
 
-float dequantize(int32_t q, struct qparams p) {
-    return p.scale * (float)(q - p.zero_point);
-}
+float dequantize(int32_t q, struct qparams p) { return p.scale * (float)(q - p.zero_point); }
 
-float fake_quantize(float x, struct qparams p) {
-    return dequantize(quantize(x, p), p);
-}
+float fake_quantize(float x, struct qparams p) { return dequantize(quantize(x, p), p); }
 
 float absolute_maximum(const float *x, size_t count) {
     float highest = 0;
@@ -44,9 +40,7 @@ float absolute_maximum(const float *x, size_t count) {
     return highest;
 }
 
-double decibels(double signal, double noise) {
-    return 10 * log10(signal / noise);
-}
+double decibels(double signal, double noise) { return 10 * log10(signal / noise); }
 
 double sqnr_db(const float *x, const float *x_hat, size_t count) {
     double signal = 0, noise = 0;

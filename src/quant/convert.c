@@ -51,8 +51,7 @@ static void quantize_weights(const struct dense *d, struct qmlp *q, int layer) {
         const float *w = d->weight + c * row;
         struct qparams p = qparams_symmetric(absolute_maximum(w, rows_at_once * row), 127);
         q->weight_scale[layer][c] = p.scale;
-        for (size_t k = 0; k < rows_at_once * row; k++)
-            q->layer[layer].weight[c * row + k] = (int8_t)quantize(w[k], p);
+        for (size_t k = 0; k < rows_at_once * row; k++) q->layer[layer].weight[c * row + k] = (int8_t)quantize(w[k], p);
     }
 }
 
@@ -104,7 +103,8 @@ bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, cons
                    bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err) {
     *saturated = 0;
     if (!check_finite(mlp, err) || !qmlp_create(&mlp->shape, true, symmetric_activations, out, err)) return false;
-    for (int i = 0; i <= mlp->shape.layers; i++) out->activation[i] = activation_qparams(ranges[i], symmetric_activations);
+    for (int i = 0; i <= mlp->shape.layers; i++)
+        out->activation[i] = activation_qparams(ranges[i], symmetric_activations);
     for (int i = 0; i < mlp->shape.layers; i++) {
         memcpy(out->layer[i].weight, codes[i].codes, (size_t)codes[i].out * (size_t)codes[i].in);
         for (int c = 0; c < codes[i].out; c++) out->weight_scale[i][c] = codes[i].grids[c].scale;
@@ -112,9 +112,7 @@ bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, cons
     return complete(mlp, out, saturated, err);
 }
 
-static bool usable_scale(float scale) {
-    return isfinite(scale) && scale > 0;
-}
+static bool usable_scale(float scale) { return isfinite(scale) && scale > 0; }
 
 /* M[c] = s_x * s_w[c] / s_y, eq. 6, in double: both sides of a comparison with NumPy get the same m. */
 static bool make_multipliers(struct qmlp *q, int l, struct error *err) {
@@ -137,7 +135,8 @@ bool qmlp_finish(struct qmlp *q, struct error *err) {
     for (int i = 0; i <= last; i++)
         if (!usable_scale(q->activation[i].scale))
             return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0",
-                        i == last ? "the output" : "the input of fc", i == last ? 0 : i + 1, (double)q->activation[i].scale);
+                        i == last ? "the output" : "the input of fc", i == last ? 0 : i + 1,
+                        (double)q->activation[i].scale);
     for (int l = 0; l < last; l++) {
         struct qlinear *layer = &q->layer[l];
         const struct qparams *y = &q->activation[l + 1];

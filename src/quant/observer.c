@@ -36,13 +36,9 @@ static void widen_range(struct observer *o, double lo, double hi) {
     o->batches++;
 }
 
-static double bin_width(const struct observer *o) {
-    return (o->hi - o->lo) / OBSERVER_BINS;
-}
+static double bin_width(const struct observer *o) { return (o->hi - o->lo) / OBSERVER_BINS; }
 
-static double bin_centre(const struct observer *o, int bin) {
-    return o->lo + (bin + 0.5) * bin_width(o);
-}
+static double bin_centre(const struct observer *o, int bin) { return o->lo + (bin + 0.5) * bin_width(o); }
 
 /* Zero is exact whatever the scale, and after ReLU it is half of all values: counting it would only hide the
  * rest of the distribution. */
@@ -79,7 +75,8 @@ static struct range percentile_range(const struct observer *o) {
     int first = 0, last = OBSERVER_BINS - 1;
     while (o->lo < 0 && first < last && (below += (double)o->bins[first]) <= allowed) first++;
     while (o->hi > 0 && last > first && (above += (double)o->bins[last]) <= allowed) last--;
-    return (struct range){(float)(o->lo + first * bin_width(o)), (float)(o->hi - (OBSERVER_BINS - 1 - last) * bin_width(o))};
+    return (struct range){(float)(o->lo + first * bin_width(o)),
+                          (float)(o->hi - (OBSERVER_BINS - 1 - last) * bin_width(o))};
 }
 
 /* The sum over the histogram of the squared error that codes over [lo, hi] make, each bin at its centre. Real

@@ -7,9 +7,8 @@ void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uin
         for (int c = 0; c < layer->out; c++) {
             const int8_t *w = layer->weight + (size_t)c * (size_t)layer->in;
             int32_t acc = layer->bias[c];
-            for (int k = 0; k < layer->in; k++) acc += (x[k] - layer->x_zero_point) * w[k]; /* eq. 5 */
-            y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min,
-                              layer->y_max); /* eq. 6 */
+            for (int k = 0; k < layer->in; k++) acc += (x[k] - layer->x_zero_point) * w[k];                /* eq. 5 */
+            y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min, layer->y_max); /* eq. 6 */
         }
 }
 
@@ -22,8 +21,7 @@ void qlinear_fold_bias(struct qlinear *layer) {
     }
 }
 
-extern const struct qkernel qkernel_avx512vnni, qkernel_avxvnni, qkernel_avx2, qkernel_neon_dot,
-    qkernel_portable;
+extern const struct qkernel qkernel_avx512vnni, qkernel_avxvnni, qkernel_avx2, qkernel_neon_dot, qkernel_portable;
 
 const struct qkernel *const qkernels[] = {
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -35,9 +33,7 @@ const struct qkernel *const qkernels[] = {
 
 static const struct qkernel *forced;
 
-void qkernel_force(const struct qkernel *kernel) {
-    forced = kernel;
-}
+void qkernel_force(const struct qkernel *kernel) { forced = kernel; }
 
 const struct qkernel *qkernel_best(void) {
     if (forced) return forced;

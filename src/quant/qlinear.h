@@ -24,7 +24,7 @@ struct qlinear {
     int32_t *folded_bias;               /* [out] b_q - z_x * sum_k w_q: what the fast paths start from */
     struct multiplier *multiplier;      /* [out] M */
     void *packed;                       /* weight once more, in the layout of a kernel; NULL before packing */
-    int four_bit; /* the codes of weight are within [-8, 7]: a kernel may pack two to a byte */
+    int four_bit;                       /* the codes of weight are within [-8, 7]: a kernel may pack two to a byte */
 };
 
 /* The specification: eq. 5 and 6 as they stand. x [rows][in], y [rows][out], both dense. */
@@ -47,7 +47,7 @@ struct qkernel {
     size_t (*layer_bytes)(const struct qlinear *layer);
     void (*pack_layer)(const struct qlinear *layer); /* all of the layer, its biases and multipliers too, into
                                                         layer->packed: layer_bytes long, zeroed, aligned to 64 */
-    int reads; /* run reads a row of x no further than in rounded up to this */
+    int reads;                                       /* run reads a row of x no further than in rounded up to this */
 };
 
 /* All kernels that were compiled in, the fastest first; ends with NULL. */

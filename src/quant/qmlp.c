@@ -5,8 +5,7 @@
 static void carve_model(struct qmlp *q) {
     for (int i = 0; i < q->shape.layers; i++) {
         struct qlinear *layer = &q->layer[i];
-        size_t in = (size_t)(layer->in = q->shape.widths[i]),
-               out = (size_t)(layer->out = q->shape.widths[i + 1]);
+        size_t in = (size_t)(layer->in = q->shape.widths[i]), out = (size_t)(layer->out = q->shape.widths[i + 1]);
         q->weight_scale[i] = block_take(&q->block, q->per_channel ? out : 1, sizeof(float));
         layer->weight = block_take(&q->block, out * in, sizeof(int8_t));
         layer->bias = block_take(&q->block, out, sizeof(int32_t));
@@ -15,10 +14,9 @@ static void carve_model(struct qmlp *q) {
     }
 }
 
-bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations,
-                 struct qmlp *out, struct error *err) {
-    *out = (struct qmlp){
-        .shape = *shape, .per_channel = per_channel, .symmetric_activations = symmetric_activations};
+bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
+                 struct error *err) {
+    *out = (struct qmlp){.shape = *shape, .per_channel = per_channel, .symmetric_activations = symmetric_activations};
     carve_model(out);
     if (!block_reserve(&out->block, err)) return false;
     carve_model(out);
@@ -56,8 +54,7 @@ static void carve_workspace(struct qmlp_workspace *ws) {
     ws->rows = block_take(&ws->block, (size_t)ws->threads * 2 * QMLP_BLOCK, ws->stride);
 }
 
-bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out,
-                           struct error *err) {
+bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err) {
     *out = (struct qmlp_workspace){.threads = threads};
     for (int i = 0; i <= shape->layers; i++)
         if (qlinear_stride(shape->widths[i]) > out->stride) out->stride = qlinear_stride(shape->widths[i]);
@@ -67,9 +64,7 @@ bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qm
     return true;
 }
 
-void qmlp_workspace_free(struct qmlp_workspace *ws) {
-    block_free(&ws->block);
-}
+void qmlp_workspace_free(struct qmlp_workspace *ws) { block_free(&ws->block); }
 
 static void encode_pixels(const struct qmlp *q, const uint8_t *pixels, uint8_t *codes) {
     for (int k = 0; k < q->shape.widths[0]; k++) codes[k] = q->pixel_code[pixels[k]];
@@ -96,11 +91,10 @@ static void gather_rows(const uint8_t *from, size_t stride, size_t rows, size_t 
 }
 
 /* rows images, at most QMLP_BLOCK, through all layers in one thread's scratch [2][QMLP_BLOCK][stride] */
-static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch,
-                          size_t stride, uint8_t *codes) {
+static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch, size_t stride,
+                          uint8_t *codes) {
     uint8_t *side[2] = {scratch, scratch + QMLP_BLOCK * stride};
-    size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers],
-           x_stride = stride;
+    size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers], x_stride = stride;
     const uint8_t *x = side[0];
     if (q->pixels_are_codes && inputs % (size_t)q->kernel->reads == 0)
         x = images, x_stride = inputs; /* read where they lie; the kernel does not look past their end */
@@ -113,8 +107,8 @@ static void forward_block(const struct qmlp *q, const uint8_t *images, size_t ro
     gather_rows(x, stride, rows, classes, codes);
 }
 
-static void forward_range(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *scratch,
-                          size_t stride, uint8_t *codes) {
+static void forward_range(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *scratch, size_t stride,
+                          uint8_t *codes) {
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
     for (size_t done = 0; done < count; done += QMLP_BLOCK) {
         size_t rows = count - done < QMLP_BLOCK ? count - done : QMLP_BLOCK;
@@ -122,18 +116,14 @@ static void forward_range(const struct qmlp *q, const uint8_t *images, size_t co
     }
 }
 
-enum {
-    ROWS_TOGETHER = 12,
-    WORTH_A_THREAD = 24
-}; /* images: to enter a parallel region costs about as much as 10 */
+enum { ROWS_TOGETHER = 12, WORTH_A_THREAD = 24 }; /* images: to enter a parallel region costs about as much as 10 */
 
 /* Threads take one stretch of images each, whole tiles of rows, so that they end together: blocks of 96 dealt
  * out would leave one of two threads with 472 of 1,000 images and the other with 528. */
 void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, struct qmlp_workspace *ws,
                   uint8_t *codes) {
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
-    size_t parts =
-        count / WORTH_A_THREAD < (size_t)ws->threads ? count / WORTH_A_THREAD : (size_t)ws->threads;
+    size_t parts = count / WORTH_A_THREAD < (size_t)ws->threads ? count / WORTH_A_THREAD : (size_t)ws->threads;
     if (parts <= 1) {
         forward_range(q, images, count, ws->rows, ws->stride, codes);
         return;
@@ -141,8 +131,7 @@ void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, str
     size_t each = ((count + parts - 1) / parts + ROWS_TOGETHER - 1) / ROWS_TOGETHER * ROWS_TOGETHER;
 #pragma omp parallel for schedule(static) num_threads((int)parts)
     for (size_t part = 0; part < parts; part++) {
-        size_t first = part * each < count ? part * each : count,
-               rows = count - first < each ? count - first : each;
+        size_t first = part * each < count ? part * each : count, rows = count - first < each ? count - first : each;
         uint8_t *scratch = ws->rows + part * 2 * QMLP_BLOCK * ws->stride;
         forward_range(q, images + first * inputs, rows, scratch, ws->stride, codes + first * classes);
     }

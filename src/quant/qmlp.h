@@ -33,8 +33,8 @@ struct qmlp_workspace {
 enum { QMLP_BLOCK = 96 };
 
 /* Memory for weights, scales and biases of a shape; all zero. Release with qmlp_free. */
-bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations,
-                 struct qmlp *out, struct error *err);
+bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
+                 struct error *err);
 void qmlp_free(struct qmlp *q);
 
 /* The scale of output c of a layer. */
@@ -48,8 +48,7 @@ void qmlp_read_weights(const struct qmlp *q, int layer, float *weights);
 /* Packs the weights for a kernel that this CPU supports, in place of what was packed before. */
 bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error *err);
 
-bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out,
-                           struct error *err);
+bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err);
 void qmlp_workspace_free(struct qmlp_workspace *ws);
 
 /* The specification: pixels [count][inputs] -> logit codes [count][classes], layer by layer with qlinear_ref.
@@ -57,8 +56,7 @@ void qmlp_workspace_free(struct qmlp_workspace *ws);
 void qmlp_forward_ref(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *codes);
 
 /* The same codes from the kernel, on ws->threads threads. */
-void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, struct qmlp_workspace *ws,
-                  uint8_t *codes);
+void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, struct qmlp_workspace *ws, uint8_t *codes);
 
 /* eq. 7: the highest code of each row [count][classes], the lowest class on a tie; returns the number of rows
  * with such a tie. */

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct multiplier {
-    int32_t m;   /* [2^30, 2^31), or 0 when every accumulator would round to 0 */
+    int32_t m;     /* [2^30, 2^31), or 0 when every accumulator would round to 0 */
     int32_t right; /* 31 - shift of eq. 6: how far acc * m is shifted right, 1 to 62 */
 };
 

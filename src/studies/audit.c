@@ -32,10 +32,8 @@ static const char *part_of(const struct claim *c) {
 /* ---- cells ----------------------------------------------------------------------------------------------------- */
 
 static void claimed_text(const struct claim *c, char *text, size_t size) {
-    if (c->claimed)
-        snprintf(text, size, "%s", c->claimed);
-    else
-        list_text(c->list.values, c->list.count, c->list.decimals, text, size);
+    if (c->claimed) snprintf(text, size, "%s", c->claimed);
+    else list_text(c->list.values, c->list.count, c->list.decimals, text, size);
 }
 
 static void band_text(struct band b, char *text, size_t size) {
@@ -67,8 +65,8 @@ static void command_text(const struct claim *c, const struct audit *a, const cha
 
 /* ---- tables: the whole one for files and JSON, and a narrower one for the terminal ------------------------- */
 
-static const char *const full_columns[] = {"part", "claim", "claimed", "ours", "verdict", "explanation", "id", "measured",
-                                           "tolerance", "command"};
+static const char *const full_columns[] = {"part",        "claim", "claimed",  "ours",      "verdict",
+                                           "explanation", "id",    "measured", "tolerance", "command"};
 static const char *const narrow_columns[] = {"id", "claim", "claimed", "ours", "verdict"};
 enum { FULL_COLUMNS = 10, NARROW_COLUMNS = 5 };
 
@@ -110,20 +108,25 @@ static void add_summary(struct table *t, const struct audited *rows, int count) 
 }
 
 static void add_full_notes(struct table *t, const struct audit *a) {
-    table_note(t, "The verdict follows from the columns measured and tolerance: within the first band reproduced, within "
-                  "the near one reproduced with a difference. Where several figures are claimed, measured is their largest "
-                  "difference.");
+    table_note(
+        t,
+        "The verdict follows from the columns measured and tolerance: within the first band reproduced, within "
+        "the near one reproduced with a difference. Where several figures are claimed, measured is their largest "
+        "difference.");
     if (!a->has_exercise) return;
     char shape[128];
     mlp_shape_print(&a->exercise.models[AUDIT_FP32].shape, shape, sizeof shape);
-    table_note(t, "%s, seed %llu, on %s: %zu training and %zu test images, %d calibration images. Claims that begin with "
-                  "\"MNIST:\" are about MNIST, whatever the data here.", shape, (unsigned long long)a->training.seed,
-               a->data.name, a->data.train.count, a->data.test.count, a->calibration);
+    table_note(t,
+               "%s, seed %llu, on %s: %zu training and %zu test images, %d calibration images. Claims that begin with "
+               "\"MNIST:\" are about MNIST, whatever the data here.",
+               shape, (unsigned long long)a->training.seed, a->data.name, a->data.train.count, a->data.test.count,
+               a->calibration);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
-static bool measure_all(struct audit *a, const struct claim *first, int count, struct audited *rows, struct error *err) {
+static bool measure_all(struct audit *a, const struct claim *first, int count, struct audited *rows,
+                        struct error *err) {
     for (int i = 0; i < count; i++) {
         rows[i].claim = &first[i];
         if (!first[i].measure(a, &first[i], &rows[i].finding, err)) return false;
@@ -165,12 +168,16 @@ static bool run(struct audit *a, const struct claim *only, bool json, struct tab
 }
 
 int command_audit(int argc, char **argv) {
-    struct options o = {.command = argv[0], .arguments = "",
-                        .what = "Every checkable figure and claim of the lesson beside what this program measures, with a\n"
-                                "verdict that follows from the numbers. Trains the exercise itself; writes the table audit\n"
-                                "to --results."};
-    struct audit a = {.source = "data/mnist", .training = training_defaults(),
-                      .calibration = quantization_defaults().calibration, .seeds = 5};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "",
+        .what = "Every checkable figure and claim of the lesson beside what this program measures, with a\n"
+                "verdict that follows from the numbers. Trains the exercise itself; writes the table audit\n"
+                "to --results."};
+    struct audit a = {.source = "data/mnist",
+                      .training = training_defaults(),
+                      .calibration = quantization_defaults().calibration,
+                      .seeds = 5};
     const char *only = NULL;
     bool json = false;
     option_data(&o, &a.source, "folder with the four IDX files, or the built-in digits");

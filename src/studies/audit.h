@@ -25,36 +25,36 @@ enum { CLAIM_MAX_LIST = 5 };
 struct audit;
 
 struct claim {
-    const char *id, *part;           /* part: of the lesson, set where one begins, else NULL */
-    const char *claim;               /* in our own words */
-    const char *claimed;             /* the figure as text; NULL: list */
+    const char *id, *part; /* part: of the lesson, set where one begins, else NULL */
+    const char *claim;     /* in our own words */
+    const char *claimed;   /* the figure as text; NULL: list */
     struct {
         int count, decimals;
         double values[CLAIM_MAX_LIST];
-    } list;                          /* figures as the lesson prints them; the value is then the largest difference */
-    struct band exact, near;         /* reproduced; reproduced with a difference */
+    } list;                  /* figures as the lesson prints them; the value is then the largest difference */
+    struct band exact, near; /* reproduced; reproduced with a difference */
     bool (*measure)(struct audit *a, const struct claim *c, struct finding *f, struct error *err);
     struct {
         const char *format;
         int block;
         const char *method;
-    } rung;                          /* of the ladder, for those that measure one: rungs[] */
-    int which;                       /* for measures that serve several claims */
+    } rung;    /* of the ladder, for those that measure one: rungs[] */
+    int which; /* for measures that serve several claims */
     enum claim_source { FROM_ARITHMETIC, FROM_DATA, FROM_FILE, FROM_EVAL } source; /* what the command column names */
-    const char *why;                 /* how it is measured, and what explains a difference */
+    const char *why; /* how it is measured, and what explains a difference */
 };
 
 extern const struct claim claims[];
 extern const int claim_count;
 
 /* NaN is never within a band. */
-static inline bool band_holds(struct band b, double x) {
-    return x >= b.lo && x <= b.hi;
-}
+static inline bool band_holds(struct band b, double x) { return x >= b.lo && x <= b.hi; }
 
 static inline enum verdict judge(const struct claim *c, double value) {
     if (value != value) return NOT_MEASURED;
-    return band_holds(c->exact, value) ? REPRODUCED : band_holds(c->near, value) ? REPRODUCED_DIFFERENTLY : NOT_REPRODUCED;
+    return band_holds(c->exact, value) ? REPRODUCED
+        : band_holds(c->near, value)   ? REPRODUCED_DIFFERENTLY
+                                       : NOT_REPRODUCED;
 }
 
 /* Sets a finding and returns true, so that a measure ends with `return found(f, x, "%.2f", x)`. */
@@ -66,7 +66,7 @@ void list_text(const double *values, int count, int decimals, char *text, size_t
 
 /* ---- what claims are measured on: made when the first claim asks, NULL after an error -------------------------- */
 
-enum { AUDIT_FP32, AUDIT_CHANNEL, AUDIT_TENSOR };                         /* the exercise's models */
+enum { AUDIT_FP32, AUDIT_CHANNEL, AUDIT_TENSOR };                                  /* the exercise's models */
 enum { SPEED_FP32, SPEED_FP16, SPEED_BF16, SPEED_INT8, SPEED_INT4, AUDIT_SPEEDS }; /* those that are timed together */
 
 struct audit {
@@ -76,17 +76,18 @@ struct audit {
     int calibration, seeds;
     bool has_data, has_exercise, has_ladder, has_speeds;
     struct dataset data;
-    struct exercise exercise;        /* fp32, int8 per channel, int8 per tensor, from the first seed */
+    struct exercise exercise; /* fp32, int8 per channel, int8 per tensor, from the first seed */
     struct ladder ladder;
     struct ladder_options ladder_options;
     struct model_notes notes;
-    struct rung_result *rungs;       /* [rung_count] those asked for; a model of 0 layers: not yet */
-    double speeds[AUDIT_SPEEDS];     /* images a second, of the same run */
+    struct rung_result *rungs;   /* [rung_count] those asked for; a model of 0 layers: not yet */
+    double speeds[AUDIT_SPEEDS]; /* images a second, of the same run */
 };
 
 const struct dataset *audit_data(struct audit *a, struct error *err);
 const struct exercise *audit_exercise(struct audit *a, struct error *err);
-const struct rung_result *audit_rung(struct audit *a, const char *format, int block, const char *method, struct error *err);
+const struct rung_result *audit_rung(struct audit *a, const char *format, int block, const char *method,
+                                     struct error *err);
 void audit_free(struct audit *a);
 
 /* Creates the folder of models; false when it cannot. */
@@ -97,7 +98,8 @@ bool audit_folder(struct audit *a, struct error *err);
 struct layer_codes {
     uint8_t *at[MLP_MAX_LAYERS + 1]; /* [count][widths[i]] */
 };
-bool layer_codes_run(const struct qmlp *q, const uint8_t *codes, size_t count, struct layer_codes *out, struct error *err);
+bool layer_codes_run(const struct qmlp *q, const uint8_t *codes, size_t count, struct layer_codes *out,
+                     struct error *err);
 void layer_codes_free(struct layer_codes *c);
 
 /* ---- the measures ------------------------------------------------------------------------------------------------ */

@@ -20,9 +20,7 @@ bool measure_digits(struct audit *a, const struct claim *c, struct finding *f, s
 
 /* ---- scale, zero point, error ---------------------------------------------------------------------------------- */
 
-static struct qparams int8_range(double lo, double hi) {
-    return qparams_asymmetric((float)lo, (float)hi, -128, 127);
-}
+static struct qparams int8_range(double lo, double hi) { return qparams_asymmetric((float)lo, (float)hi, -128, 127); }
 
 bool measure_scale(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     UNUSED_ALL;
@@ -152,7 +150,8 @@ bool measure_fp16_overflow(struct audit *a, const struct claim *c, struct findin
 bool measure_bf16_range(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     UNUSED_ALL;
     double largest = float_from_bfloat(0x7f7f), smallest = float_from_bfloat(0x0080);
-    double decades = log10(largest / smallest), fp32 = log10((double)FLT_MAX / FLT_MIN), fp16 = log10(65504 / exp2(-14));
+    double decades = log10(largest / smallest), fp32 = log10((double)FLT_MAX / FLT_MIN),
+           fp16 = log10(65504 / exp2(-14));
     return found(f, decades / fp32, "%.2f decades, fp32 %.2f, fp16 %.1f", decades, fp32, fp16);
 }
 
@@ -226,15 +225,17 @@ enum { ROWS = 4, COLS = 8 };
 /* rng = np.random.default_rng(0); rng.standard_normal((4, 8)).astype(np.float32) * 0.3, printed with nine digits by
  * NumPy 1.24.2 on Python 3.11.2 (Debian 12). */
 static const float numpy_rows[ROWS][COLS] = {
-    {0.0377190672f, -0.0396314599f, 0.192126796f, 0.0314700343f, -0.160700828f, 0.108478524f, 0.391200036f, 0.284124315f},
-    {-0.211120576f, -0.379626483f, -0.186982334f, 0.0123977941f, -0.697509289f, -0.0656374991f, -0.373773307f, -0.21968022f},
-    {-0.163277715f, -0.0948900506f, 0.123489164f, 0.312754035f, -0.0385603979f, 0.409939051f, -0.199558422f, 0.105453029f},
-    {0.271041065f, 0.0282036904f, -0.22304979f, -0.27651763f, -0.137317747f, 0.0660585389f, -0.302885473f, -0.0627526715f},
+    {0.0377190672f, -0.0396314599f, 0.192126796f, 0.0314700343f, -0.160700828f, 0.108478524f, 0.391200036f,
+     0.284124315f},
+    {-0.211120576f, -0.379626483f, -0.186982334f, 0.0123977941f, -0.697509289f, -0.0656374991f, -0.373773307f,
+     -0.21968022f},
+    {-0.163277715f, -0.0948900506f, 0.123489164f, 0.312754035f, -0.0385603979f, 0.409939051f, -0.199558422f,
+     0.105453029f},
+    {0.271041065f, 0.0282036904f, -0.22304979f, -0.27651763f, -0.137317747f, 0.0660585389f, -0.302885473f,
+     -0.0627526715f},
 };
 
-static struct qparams numpy_row(int row) {
-    return qparams_symmetric(absolute_maximum(numpy_rows[row], COLS), 127);
-}
+static struct qparams numpy_row(int row) { return qparams_symmetric(absolute_maximum(numpy_rows[row], COLS), 127); }
 
 bool measure_numpy_scales(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     (void)a, (void)err;

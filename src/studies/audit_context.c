@@ -7,9 +7,7 @@
 #include "studies/audit.h"
 #include "base/file.h"
 
-bool audit_folder(struct audit *a, struct error *err) {
-    return folder_create(a->models, err);
-}
+bool audit_folder(struct audit *a, struct error *err) { return folder_create(a->models, err); }
 
 const struct dataset *audit_data(struct audit *a, struct error *err) {
     if (!a->has_data) a->has_data = dataset_load(a->source, &a->data, err);
@@ -43,17 +41,20 @@ static bool make_ladder(struct audit *a, struct error *err) {
     a->ladder_options = (struct ladder_options){group, images, a->calibration, 0.01, 6.0, 0.002, 1};
     describe_training(&a->data, &a->training, &a->notes);
     a->rungs = aligned_array((size_t)rung_count, sizeof *a->rungs, err);
-    a->has_ladder = a->rungs && ladder_create(&a->data, &a->exercise.models[AUDIT_FP32].mlp, &a->notes, &a->ladder_options,
-                                              &a->training, &a->ladder, err);
+    a->has_ladder = a->rungs &&
+        ladder_create(&a->data, &a->exercise.models[AUDIT_FP32].mlp, &a->notes, &a->ladder_options, &a->training,
+                      &a->ladder, err);
     return a->has_ladder;
 }
 
-const struct rung_result *audit_rung(struct audit *a, const char *format, int block, const char *method, struct error *err) {
+const struct rung_result *audit_rung(struct audit *a, const char *format, int block, const char *method,
+                                     struct error *err) {
     int i = 0;
     char path[4200];
     if (!make_ladder(a, err)) return NULL;
-    while (i < rung_count && (strcmp(rungs[i].format, format) != 0 || rungs[i].last || rungs[i].block != block ||
-                              strcmp(rungs[i].method, method) != 0))
+    while (i < rung_count &&
+           (strcmp(rungs[i].format, format) != 0 || rungs[i].last || rungs[i].block != block ||
+            strcmp(rungs[i].method, method) != 0))
         i++;
     if (i == rung_count) {
         fail(err, "audit: the ladder has no rung %s, %s", format, method); /* a programmer's error, but not a crash */
@@ -77,7 +78,8 @@ void layer_codes_free(struct layer_codes *c) {
     *c = (struct layer_codes){{0}};
 }
 
-bool layer_codes_run(const struct qmlp *q, const uint8_t *codes, size_t count, struct layer_codes *out, struct error *err) {
+bool layer_codes_run(const struct qmlp *q, const uint8_t *codes, size_t count, struct layer_codes *out,
+                     struct error *err) {
     *out = (struct layer_codes){{0}};
     for (int i = 0; i <= q->shape.layers; i++)
         if (!(out->at[i] = aligned_array(count, (size_t)q->shape.widths[i], err))) return false;

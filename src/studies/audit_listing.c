@@ -35,7 +35,8 @@ bool measure_int8_parameters(struct audit *a, const struct claim *c, struct find
     for (int i = 1; i <= shape.layers; i++) biases += (size_t)shape.widths[i];
     size_t weights = mlp_parameter_count(&shape) - biases;
     if (c->which == 0)
-        return found(f, (double)(weights + biases), "%zu weights + %zu biases = %zu", weights, biases, weights + biases);
+        return found(f, (double)(weights + biases), "%zu weights + %zu biases = %zu", weights, biases,
+                     weights + biases);
     double words = (double)weights / 4 + (double)biases;
     return found(f, words, "%zu / 4 + %zu = %.0f", weights, biases, words);
 }
@@ -86,8 +87,8 @@ static bool written_sizes(struct audit *a, const struct mlp *mlp, const struct q
     snprintf(paths[0], sizeof paths[0], "%s/listing-fp32.safetensors", a->models);
     snprintf(paths[1], sizeof paths[1], "%s/listing-int8.safetensors", a->models);
     return audit_folder(a, err) && model_write_mlp(paths[0], mlp, &notes, err) &&
-           model_write_qmlp(paths[1], q, &notes, err) &&
-           file_size(paths[0], &bytes[0], err) && file_size(paths[1], &bytes[1], err);
+        model_write_qmlp(paths[1], q, &notes, err) && file_size(paths[0], &bytes[0], err) &&
+        file_size(paths[1], &bytes[1], err);
 }
 
 bool measure_listing_size(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
@@ -106,11 +107,13 @@ bool measure_listing_size(struct audit *a, const struct claim *c, struct finding
     mlp_free(&mlp);
     if (!ok) return false;
     double ratio = (double)bytes[0] / (double)bytes[1];
-    return found(f, ratio, "%.3f (%llu / %llu bytes)", ratio, (unsigned long long)bytes[0], (unsigned long long)bytes[1]);
+    return found(f, ratio, "%.3f (%llu / %llu bytes)", ratio, (unsigned long long)bytes[0],
+                 (unsigned long long)bytes[1]);
 }
 
 /* The largest difference of logits on FRESH_ROWS rows of normal numbers, between a float and an integer network. */
-static bool drift_on_rows(const struct mlp *mlp, const struct qmlp *q, struct rng *rng, double *drift, struct error *err) {
+static bool drift_on_rows(const struct mlp *mlp, const struct qmlp *q, struct rng *rng, double *drift,
+                          struct error *err) {
     int last = q->shape.layers;
     size_t inputs = (size_t)q->shape.widths[0] * FRESH_ROWS, logits = (size_t)q->shape.widths[last] * FRESH_ROWS;
     struct mlp_workspace ws = {0};
@@ -143,8 +146,8 @@ bool measure_listing_drift(struct audit *a, const struct claim *c, struct findin
     struct rng rng = rng_seeded(1);
     double drift = 0;
     bool ok = listing_shape(AS_BUILT, &shape, err) && listing_network(&shape, &rng, &twin, err) &&
-              listing_network(&shape, &rng, &fresh, err) && listing_convert(&twin, &rng, &q, err) &&
-              drift_on_rows(c->which ? &twin : &fresh, &q, &rng, &drift, err);
+        listing_network(&shape, &rng, &fresh, err) && listing_convert(&twin, &rng, &q, err) &&
+        drift_on_rows(c->which ? &twin : &fresh, &q, &rng, &drift, err);
     qmlp_free(&q);
     mlp_free(&twin);
     mlp_free(&fresh);

@@ -58,11 +58,12 @@ bool measure_error_of_range(struct audit *a, const struct claim *c, struct findi
     return found(f, percent, "%.2f%% of a row's largest weight", percent);
 }
 
-/* Squared error of each layer's output on the test images: round to nearest's over the method's, in the geometric mean. */
+/* Squared error of each layer's output on the test images: round to nearest's over the method's, in the geometric mean.
+ */
 bool measure_method_gain(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     const struct rung_result *method = audit_rung(a, c->rung.format, c->rung.block, c->rung.method, err);
-    const struct rung_result *nearest =
-        method ? audit_rung(a, c->rung.format, c->rung.block, "round to nearest", err) : NULL;
+    const struct rung_result *nearest = method ? audit_rung(a, c->rung.format, c->rung.block, "round to nearest", err)
+                                               : NULL;
     if (!nearest) return false;
     int layers = a->exercise.models[AUDIT_FP32].shape.layers;
     double sum = 0;
@@ -161,9 +162,7 @@ bool measure_half_of_int8(struct audit *a, const struct claim *c, struct finding
 
 enum { DRIFT_IMAGES = 1000, CODE_IMAGES = 1000, SUM_IMAGES = 50 };
 
-static size_t at_most(size_t count, size_t limit) {
-    return count < limit ? count : limit;
-}
+static size_t at_most(size_t count, size_t limit) { return count < limit ? count : limit; }
 
 static bool largest_drift(const struct model *x, const struct model *y, const struct split *test, double *drift,
                           struct error *err) {
@@ -209,8 +208,8 @@ static bool test_codes(const struct qmlp *q, const struct split *test, size_t co
     return ok;
 }
 
-/* Shares of the 256 codes that no hidden neuron ever has, in the mean over the hidden layers: of all, and of those below
- * the zero point. */
+/* Shares of the 256 codes that no hidden neuron ever has, in the mean over the hidden layers: of all, and of those
+ * below the zero point. */
 struct unused {
     double all, below;
 };
@@ -242,11 +241,13 @@ bool measure_relu_codes(struct audit *a, const struct claim *c, struct finding *
     struct unused with, without;
     symmetric.activations = 1;
     symmetric.calibration = a->calibration;
-    if (!e || !quantize_model(&e->models[AUDIT_FP32].mlp, &a->data.train, &symmetric, &q, &saturated, err)) return false;
+    if (!e || !quantize_model(&e->models[AUDIT_FP32].mlp, &a->data.train, &symmetric, &q, &saturated, err))
+        return false;
     bool ok = unused_codes(&q, &a->data.test, &with, err) &&
-              unused_codes(&e->models[AUDIT_CHANNEL].qmlp, &a->data.test, &without, err);
+        unused_codes(&e->models[AUDIT_CHANNEL].qmlp, &a->data.test, &without, err);
     qmlp_free(&q);
-    return ok && found(f, with.below, "%.1f%% (all unused: %.1f%%, asymmetric %.1f%%)", with.below, with.all, without.all);
+    return ok &&
+        found(f, with.below, "%.1f%% (all unused: %.1f%%, asymmetric %.1f%%)", with.below, with.all, without.all);
 }
 
 /* which: bits of the accumulator */

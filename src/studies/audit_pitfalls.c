@@ -23,9 +23,7 @@ static double rms_error(const float *w, int n, bool has_outlier, struct qparams 
     return sqrt(sum / n);
 }
 
-static double largest(const float *w, int n, double clip) {
-    return fmin(clip, (double)absolute_maximum(w, (size_t)n));
-}
+static double largest(const float *w, int n, double clip) { return fmin(clip, (double)absolute_maximum(w, (size_t)n)); }
 
 /* which: 0 scale, 1 error of the other weights, 2 error with the lesson's first formula, 3 error after clipping */
 bool measure_outlier(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
@@ -37,9 +35,11 @@ bool measure_outlier(struct audit *a, const struct claim *c, struct finding *f, 
                                        : qparams_symmetric((float)largest(w, WEIGHTS, INFINITY), 127);
     double error = rms_error(w, WEIGHTS, true, before);
     w[1] = 5;
-    struct qparams after = asymmetric ? qparams_asymmetric(-0.5f, 5, -128, 127)
-                                      : qparams_symmetric((float)largest(w, WEIGHTS, c->which == 3 ? 0.5 : INFINITY), 127);
-    double ratio = c->which == 0 ? (double)after.scale / (double)before.scale : rms_error(w, WEIGHTS, true, after) / error;
+    struct qparams after = asymmetric
+        ? qparams_asymmetric(-0.5f, 5, -128, 127)
+        : qparams_symmetric((float)largest(w, WEIGHTS, c->which == 3 ? 0.5 : INFINITY), 127);
+    double ratio = c->which == 0 ? (double)after.scale / (double)before.scale
+                                 : rms_error(w, WEIGHTS, true, after) / error;
     return found(f, ratio, "%.2f x", ratio);
 }
 

@@ -33,8 +33,8 @@ struct bench_case {
     const struct model *model;
     int batch, threads, runs, used;
     struct runner runner;
-    double *seconds;  /* [runs] */
-    double *of_peak;  /* [runs] against the peak measured just before */
+    double *seconds; /* [runs] */
+    double *of_peak; /* [runs] against the peak measured just before */
 };
 
 static double case_operations(const struct model *m) {
@@ -45,8 +45,8 @@ static double case_operations(const struct model *m) {
 
 static bool case_create(struct bench_case *c, struct error *err) {
     return runner_create(c->model, c->batch, c->threads, &c->runner, err) &&
-           (c->seconds = aligned_array((size_t)c->runs, sizeof *c->seconds, err)) &&
-           (c->of_peak = aligned_array((size_t)c->runs, sizeof *c->of_peak, err));
+        (c->seconds = aligned_array((size_t)c->runs, sizeof *c->seconds, err)) &&
+        (c->of_peak = aligned_array((size_t)c->runs, sizeof *c->of_peak, err));
 }
 
 static void case_free(struct bench_case *c) {
@@ -101,7 +101,8 @@ static bool run_cases(struct bench_case *cases, int count, const uint8_t *images
             struct bench_case *c = &cases[i];
             int until = (int)((long)c->runs * (round + 1) / BENCH_ROUNDS);
             struct peak peak = measure_peak(c->threads, 0.004);
-            struct bench_case warm = *c; /* a run that is not counted: the peak loop has emptied nothing, but others have */
+            struct bench_case warm =
+                *c; /* a run that is not counted: the peak loop has emptied nothing, but others have */
             case_run(&warm, images, total, peak, predicted);
             while (c->used < until) case_run(c, images, total, peak, predicted);
         }
@@ -190,12 +191,13 @@ static bool bench_models(const struct bench_run *run, char **paths, int model_co
     bool ok = models && cases && images;
     for (int m = 0; ok && m < model_count; m++) {
         ok = model_read(paths[m], &models[m], NULL, err) &&
-             split_fits(test, models[m].shape.widths[0], models[m].shape.widths[models[m].shape.layers], run->source, err);
+            split_fits(test, models[m].shape.widths[0], models[m].shape.widths[models[m].shape.layers], run->source,
+                       err);
         for (int b = 0; ok && b < run->batches.count; b++)
             for (int level = 0; ok && level < levels; level++) {
                 int batch = run->batches.values[b], runs = batch == 1 ? 100 * run->runs : run->runs;
-                cases[count] = (struct bench_case){.path = paths[m], .model = &models[m], .batch = batch,
-                                                   .threads = level ? all : 1, .runs = runs};
+                cases[count] = (struct bench_case){
+                    .path = paths[m], .model = &models[m], .batch = batch, .threads = level ? all : 1, .runs = runs};
                 ok = case_create(&cases[count++], err);
             }
     }
@@ -217,16 +219,19 @@ static bool run_bench(const struct bench_run *run, char **paths, int count, stru
     struct peak one = measure_peak(1, 0.3), every = measure_peak(all, 0.3);
     provenance_dataset(p, &data);
     provenance_machine(p);
-    table_note(t, "Peak of this machine in this run: %s %.0f GFLOP/s and %s %.0f GOP/s on one thread, %.0f and %.0f on %d.",
-               one.fp32_name, one.fp32_flops / 1e9, one.int8_name, one.int8_ops / 1e9, every.fp32_flops / 1e9,
-               every.int8_ops / 1e9, all);
+    table_note(
+        t, "Peak of this machine in this run: %s %.0f GFLOP/s and %s %.0f GOP/s on one thread, %.0f and %.0f on %d.",
+        one.fp32_name, one.fp32_flops / 1e9, one.int8_name, one.int8_ops / 1e9, every.fp32_flops / 1e9,
+        every.int8_ops / 1e9, all);
     if (one.bf16_name)
         table_note(t, "bf16: %s %.0f GFLOP/s on one thread, %.0f on %d.", one.bf16_name, one.bf16_flops / 1e9,
                    every.bf16_flops / 1e9, all);
-    table_note(
-        t, "median of the runs, spread from the 10th to the 90th percentile; of_peak: against the peak loop run just before "
-           "on as many threads, int8 and bf16 products each against their instruction, the rest against fp32. A batch of 1 "
-           "runs 100 times as often.");
+    table_note(t,
+               "median of the runs, spread from the 10th to the 90th percentile; of_peak: against the peak loop run "
+               "just before "
+               "on as many threads, int8 and bf16 products each against their instruction, the rest against fp32. A "
+               "batch of 1 "
+               "runs 100 times as often.");
     bool ok = bench_models(run, paths, count, &data.test, t, err);
     if (ok && run->training) ok = bench_training(&data, 1, t, err) && (all == 1 || bench_training(&data, all, t, err));
     ok = ok && table_save(t, p, run->results, "bench", err);

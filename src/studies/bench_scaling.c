@@ -12,7 +12,12 @@
 
 static const int widths[] = {64, 128, 256, 512, 1024, 2048, 4096};
 static const int batches[] = {1, 10, 100, 1000, 10000};
-enum { WIDTHS = sizeof widths / sizeof widths[0], BATCHES = sizeof batches / sizeof batches[0], MOST = 10000, KINDS = 2 };
+enum {
+    WIDTHS = sizeof widths / sizeof widths[0],
+    BATCHES = sizeof batches / sizeof batches[0],
+    MOST = 10000,
+    KINDS = 2
+};
 
 /* Speeds do not depend on what the weights are, only pixels that are 0 can be skipped: random weights, drawn digits. */
 struct pair {
@@ -28,12 +33,13 @@ static bool pair_create(int hidden, const uint8_t *images, struct pair *p, struc
     struct rng rng = rng_seeded(1);
     *p = (struct pair){{{.kind = MODEL_FP32}, {.kind = MODEL_INT8}}};
     struct mlp *mlp = &p->models[0].mlp;
-    bool ok = mlp_shape_make(DIGITS_PIXELS, (int[]){hidden, hidden}, 2, 10, &shape, err) && mlp_create(&shape, mlp, err);
+    bool ok = mlp_shape_make(DIGITS_PIXELS, (int[]){hidden, hidden}, 2, 10, &shape, err) &&
+        mlp_create(&shape, mlp, err);
     if (ok) mlp_initialise(mlp, &rng);
     p->models[0].shape = p->models[1].shape = shape;
     ok = ok && mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, err) &&
-         calibrate(mlp, images, 128, &config, &ws, ranges, err) &&
-         convert(mlp, ranges, &config, &p->models[1].qmlp, &saturated, err);
+        calibrate(mlp, images, 128, &config, &ws, ranges, err) &&
+        convert(mlp, ranges, &config, &p->models[1].qmlp, &saturated, err);
     mlp_workspace_free(&ws);
     return ok;
 }
@@ -43,9 +49,7 @@ static void pair_free(struct pair *p) {
     model_free(&p->models[1]);
 }
 
-static double operations_of(int hidden) {
-    return 2.0 * (784.0 * hidden + (double)hidden * hidden + 10.0 * hidden);
-}
+static double operations_of(int hidden) { return 2.0 * (784.0 * hidden + (double)hidden * hidden + 10.0 * hidden); }
 
 /* Seconds a batch takes: the median of runs that go on for a while, three at least. */
 static bool time_batch(const struct model *m, const uint8_t *images, int batch, double *seconds, struct error *err) {
@@ -107,13 +111,9 @@ static bool fill(struct table *t, const uint8_t *images, double gops[KINDS][WIDT
 
 enum { WIDE = 890, HIGH = 460, LEFT = 70, RIGHT = 220, TOP = 40, BOTTOM = 56 };
 
-static double x_of(double hidden) {
-    return LEFT + (WIDE - LEFT - RIGHT) * log2(hidden / 64) / 6;
-}
+static double x_of(double hidden) { return LEFT + (WIDE - LEFT - RIGHT) * log2(hidden / 64) / 6; }
 
-static double y_of(double gops) {
-    return HIGH - BOTTOM - (HIGH - TOP - BOTTOM) * (log10(fmax(gops, 1)) / log10(2000));
-}
+static double y_of(double gops) { return HIGH - BOTTOM - (HIGH - TOP - BOTTOM) * (log10(fmax(gops, 1)) / log10(2000)); }
 
 static bool draw(const char *folder, double gops[KINDS][WIDTHS][BATCHES], struct error *err) {
     static const char *const colours[BATCHES] = {"#b8b8b8", "#edae49", "#2e8b57", "#d1495b", "#1b6ca8"};
@@ -122,15 +122,18 @@ static bool draw(const char *folder, double gops[KINDS][WIDTHS][BATCHES], struct
     snprintf(path, sizeof path, "%.4000s/scaling.svg", folder);
     if (!out_file_open(&out, path, err)) return false;
     FILE *f = out.stream;
-    fprintf(f, "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' font-size='13'>\n"
-               "<rect width='100%%' height='100%%' fill='white'/>\n", WIDE, HIGH);
+    fprintf(f,
+            "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' font-size='13'>\n"
+            "<rect width='100%%' height='100%%' fill='white'/>\n",
+            WIDE, HIGH);
     for (int w = 0; w < WIDTHS; w++)
-        fprintf(f, "<text x='%.1f' y='%d' text-anchor='middle'>%d</text>\n", x_of(widths[w]), HIGH - BOTTOM + 18, widths[w]);
+        fprintf(f, "<text x='%.1f' y='%d' text-anchor='middle'>%d</text>\n", x_of(widths[w]), HIGH - BOTTOM + 18,
+                widths[w]);
     for (double g = 1; g <= 1000; g *= 10)
-        fprintf(
-            f,
-            "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
-            LEFT, WIDE - RIGHT, y_of(g), y_of(g), LEFT - 8, y_of(g) + 4, g);
+        fprintf(f,
+                "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' "
+                "text-anchor='end'>%g</text>\n",
+                LEFT, WIDE - RIGHT, y_of(g), y_of(g), LEFT - 8, y_of(g) + 4, g);
     fprintf(f, "<text x='%d' y='%d'>billion operations a second, one thread (log scale)</text>\n", LEFT, TOP - 16);
     fprintf(f, "<text x='%d' y='%d'>hidden neurons of a 784-H-H-10 network</text>\n", LEFT + 150, HIGH - 14);
     for (int kind = 0; kind < KINDS; kind++)
@@ -147,8 +150,15 @@ static bool draw(const char *folder, double gops[KINDS][WIDTHS][BATCHES], struct
 }
 
 bool bench_scaling(const char *folder, const struct provenance *p, struct error *err) {
-    static const char *const columns[] = {"hidden", "batch", "fp32_images_per_second", "fp32_gops", "fp32_of_peak_percent",
-                                          "int8_images_per_second", "int8_gops", "int8_of_peak_percent", "int8_over_fp32"};
+    static const char *const columns[] = {"hidden",
+                                          "batch",
+                                          "fp32_images_per_second",
+                                          "fp32_gops",
+                                          "fp32_of_peak_percent",
+                                          "int8_images_per_second",
+                                          "int8_gops",
+                                          "int8_of_peak_percent",
+                                          "int8_over_fp32"};
     static double gops[KINDS][WIDTHS][BATCHES];
     struct table t;
     uint8_t *images = aligned_array(MOST, DIGITS_PIXELS, err), *labels = aligned_array(MOST, 1, err);

@@ -19,8 +19,10 @@ void add_paired(struct table *t, const struct evaluation *base, const struct eva
 }
 
 void note_paired(struct table *t, const char *base) {
-    table_note(t, "change (of accuracy, in points), changed, fixed, broken: against %s on the same images (wrong to right "
-                  "is fixed, right to wrong is broken, the rest of changed is wrong both times). p: McNemar's exact test, "
-                  "two-sided: how often fixed and broken would fall apart at least this unevenly if neither were better; "
-                  "0.0000 is less than 0.00005.", base);
+    table_note(t,
+               "change (of accuracy, in points), changed, fixed, broken: against %s on the same images (wrong to right "
+               "is fixed, right to wrong is broken, the rest of changed is wrong both times). p: McNemar's exact test, "
+               "two-sided: how often fixed and broken would fall apart at least this unevenly if neither were better; "
+               "0.0000 is less than 0.00005.",
+               base);
 }

@@ -55,8 +55,8 @@ static bool measure(struct comparison *c, struct error *err) {
     size_t logits = c->data.test.count * (size_t)comparison_classes(c);
     struct probe a = {0}, b = {0};
     bool ok = measure_weights(c, err) && (c->logits[0] = aligned_array(logits, sizeof(float), err)) &&
-              (c->logits[1] = aligned_array(logits, sizeof(float), err)) && probe_create(&c->models[0], &a, err) &&
-              probe_create(&c->models[1], &b, err);
+        (c->logits[1] = aligned_array(logits, sizeof(float), err)) && probe_create(&c->models[0], &a, err) &&
+        probe_create(&c->models[1], &b, err);
     if (ok) measure_outputs(c, &a, &b);
     probe_free(&a);
     probe_free(&b);
@@ -93,11 +93,13 @@ static void fill_summary(struct table *t, const struct comparison *c) {
         table_number(t, i ? logits->highest : NAN, 5);
     }
     note_paired(t, "a");
-    table_note(t, "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - "
-                  "b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
+    table_note(t,
+               "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - "
+               "b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
     for (int i = 0; i < 2; i++)
         if (c->evaluations[i].ties)
-            table_note(t, "%s: %zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
+            table_note(t,
+                       "%s: %zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
                        i ? "b" : "a", c->evaluations[i].ties);
 }
 
@@ -117,13 +119,16 @@ static void fill_layers(struct table *t, const struct comparison *c) {
         add_similarity(t, i ? &c->weights[i - 1] : NULL);
         add_similarity(t, &c->outputs[i]);
     }
-    table_note(t, "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes "
-                  "read back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max "
-                  "error: the highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are "
-                  "the bytes themselves give back byte / 255 but for the last bit of a float: pixels then stand at about "
-                  "145 dB.");
-    table_note(t, "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, "
-                  "are comparable by their logits only.");
+    table_note(t,
+               "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes "
+               "read back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max "
+               "error: the highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are "
+               "the bytes themselves give back byte / 255 but for the last bit of a float: pixels then stand at about "
+               "145 dB.");
+    table_note(
+        t,
+        "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, "
+        "are comparable by their logits only.");
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
@@ -131,16 +136,16 @@ static void fill_layers(struct table *t, const struct comparison *c) {
 enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
 
 static const char *const summary_columns[] = {
-    "model", "file", "arithmetic", "bits_per_weight", "n", ACCURACY_COLUMNS, "standard_error", PAIRED_COLUMNS,
-    "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
-static const char *const layer_columns[] = {"layer", "weight", "weight_sqnr_db", "weight_max_error", "weight_cosine",
-                                            "output_sqnr_db", "output_max_error", "output_cosine"};
-static const char *const change_columns[] = {"image", "label", "a", "b", "verdict", "margin_a", "margin_b",
-                                             "margin_in_codes"};
-static const char *const waterfall_columns[] = {
-    "step", ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db", "sqnr_change_db", "step_changed",
-    "step_sqnr_db", "step_max_drift", "step_codes"};
-static const char *const sensitivity_columns[] = {"layer", "format", "bits_per_weight", "weight_sqnr_db",
+    "model",        "file",          "arithmetic",       "bits_per_weight", "n", ACCURACY_COLUMNS, "standard_error",
+    PAIRED_COLUMNS, "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
+static const char *const layer_columns[] = {"layer",         "weight",         "weight_sqnr_db",   "weight_max_error",
+                                            "weight_cosine", "output_sqnr_db", "output_max_error", "output_cosine"};
+static const char *const change_columns[] = {"image",   "label",    "a",        "b",
+                                             "verdict", "margin_a", "margin_b", "margin_in_codes"};
+static const char *const waterfall_columns[] = {"step",          ACCURACY_COLUMNS, PAIRED_COLUMNS,
+                                                "logit_sqnr_db", "sqnr_change_db", "step_changed",
+                                                "step_sqnr_db",  "step_max_drift", "step_codes"};
+static const char *const sensitivity_columns[] = {"layer",          "format",       "bits_per_weight", "weight_sqnr_db",
                                                   ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db"};
 
 static const struct {
@@ -164,12 +169,10 @@ struct compare_options {
 /* Made from a: the same training, as the files tell. */
 static bool same_training(const struct comparison *c) {
     return c->notes[0].training[0] && strcmp(c->notes[0].training, c->notes[1].training) == 0 &&
-           strcmp(c->notes[0].seed, c->notes[1].seed) == 0;
+        strcmp(c->notes[0].seed, c->notes[1].seed) == 0;
 }
 
-static bool runs_in_floats(const struct model *m) {
-    return m->kind == MODEL_FP32 || m->kind == MODEL_WEIGHT_ONLY;
-}
+static bool runs_in_floats(const struct model *m) { return m->kind == MODEL_FP32 || m->kind == MODEL_WEIGHT_ONLY; }
 
 /* EXIT_DONE, or the status of what is wrong with the two models, which has been printed. */
 static int check_models(struct comparison *c, struct compare_options *given) {
@@ -185,17 +188,19 @@ static int check_models(struct comparison *c, struct compare_options *given) {
         return usage_error(&given->o, "--waterfall: expected A in fp32 and B in integers, found \"%s\" and \"%s\"",
                            arithmetic_name(&c->models[0]), arithmetic_name(&c->models[1]));
     if (given->sensitivity && !runs_in_floats(&c->models[0]))
-        return usage_error(&given->o, "--sensitivity: expected A in fp32, found \"%s\"", arithmetic_name(&c->models[0]));
+        return usage_error(&given->o, "--sensitivity: expected A in fp32, found \"%s\"",
+                           arithmetic_name(&c->models[0]));
     given->waterfall |= c->models[0].kind == MODEL_FP32 && c->models[1].kind == MODEL_INT8 && same_training(c);
     return EXIT_DONE;
 }
 
-static bool fill(struct table *tables, const struct comparison *c, const struct compare_options *given, struct error *err) {
+static bool fill(struct table *tables, const struct comparison *c, const struct compare_options *given,
+                 struct error *err) {
     fill_summary(&tables[SUMMARY], c);
     fill_layers(&tables[LAYERS], c);
     fill_changes(&tables[CHANGES], c, c->change_count);
     return (!given->waterfall || fill_waterfall(&tables[WATERFALL], c, err)) &&
-           (!given->sensitivity || fill_sensitivity(&tables[SENSITIVITY], c, err));
+        (!given->sensitivity || fill_sensitivity(&tables[SENSITIVITY], c, err));
 }
 
 static bool save(const struct table *tables, const struct comparison *c, const struct provenance *p, const char *folder,
@@ -243,7 +248,7 @@ static bool report(struct comparison *c, const struct compare_options *given, st
     provenance_dataset(p, &c->data);
     provenance_machine(p);
     bool ok = measure(c, err) && fill(tables, c, given, err) &&
-              (!given->results || save(tables, c, p, given->results, err));
+        (!given->results || save(tables, c, p, given->results, err));
     if (ok && given->json) ok = print_json(tables, p, err);
     else if (ok) print(tables, c);
     for (int i = 0; i < TABLES; i++) table_free(&tables[i]);
@@ -258,17 +263,20 @@ static int run(struct comparison *c, struct compare_options *given, struct prove
     int status = check_models(c, given);
     if (status != EXIT_DONE) return status;
     bool ok = dataset_load(given->source, &c->data, &err) &&
-              split_fits(&c->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err) &&
-              report(c, given, p, &err);
+        split_fits(&c->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err) &&
+        report(c, given, p, &err);
     return ok ? EXIT_DONE : report_error(&err);
 }
 
 int command_compare(int argc, char **argv) {
     struct compare_options given = {
-        .o = {.command = argv[0], .arguments = "A B",
-              .what = "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
-                      "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
-                      "cost."},
+        .o =
+            {.command = argv[0],
+             .arguments = "A B",
+             .what =
+                 "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
+                 "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
+                 "cost."},
         .source = "data/mnist"};
     option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
     option_text(&given.o, "results", "DIR", &given.results,

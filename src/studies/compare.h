@@ -19,8 +19,9 @@ struct comparison {
     struct dataset data;
     float *logits[2]; /* [test images][classes] */
     struct evaluation evaluations[2];
-    struct similarity weights[MLP_MAX_LAYERS], outputs[MLP_MAX_LAYERS + 1]; /* outputs: 0 the pixels, layers the logits */
-    struct change *changes; /* [change_count] the widest margin of a first */
+    struct similarity weights[MLP_MAX_LAYERS],
+        outputs[MLP_MAX_LAYERS + 1]; /* outputs: 0 the pixels, layers the logits */
+    struct change *changes;          /* [change_count] the widest margin of a first */
     size_t change_count;
 };
 

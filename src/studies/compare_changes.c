@@ -22,8 +22,7 @@ bool find_changes(struct comparison *c, struct error *err) {
     if (!(c->changes = aligned_array(c->data.test.count, sizeof *c->changes, err))) return false;
     for (size_t i = 0; i < c->data.test.count; i++)
         if (a[i] != b[i])
-            c->changes[c->change_count++] =
-                (struct change){i, gap(c, 0, i, a[i], b[i]), gap(c, 1, i, b[i], a[i])};
+            c->changes[c->change_count++] = (struct change){i, gap(c, 0, i, a[i], b[i]), gap(c, 1, i, b[i], a[i])};
     qsort(c->changes, c->change_count, sizeof *c->changes, by_margin);
     return true;
 }
@@ -37,7 +36,8 @@ static double middle_margin(const struct change *sorted, size_t count) {
     return (sorted[(count - 1) / 2].margin_a + sorted[count / 2].margin_a) / 2;
 }
 
-/* The median over all images of a's gap between its first and its second class: how far from the border a usual image is. */
+/* The median over all images of a's gap between its first and its second class: how far from the border a usual image
+ * is. */
 static bool median_margin(const struct comparison *c, double *median) {
     size_t n = c->data.test.count;
     struct change *all = calloc(n, sizeof *all);
@@ -56,14 +56,19 @@ static bool median_margin(const struct comparison *c, double *median) {
 
 static void add_notes(struct table *t, const struct comparison *c, size_t shown) {
     double median;
-    table_note(t, "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; margin "
-                  "b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
+    table_note(
+        t,
+        "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; margin "
+        "b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
     if (c->models[1].kind == MODEL_INT8)
-        table_note(t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to "
-                      "one code.", (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
+        table_note(t,
+                   "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to "
+                   "one code.",
+                   (double)c->models[1].qmlp.activation[c->models[1].shape.layers].scale);
     if (c->change_count && median_margin(c, &median))
-        table_note(t, "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second "
-                      "class.",
+        table_note(t,
+                   "%zu of %zu images changed, at a median margin of %.3f; the median image is %.3f from its second "
+                   "class.",
                    c->change_count, c->data.test.count, middle_margin(c->changes, c->change_count), median);
     if (c->change_count == 0) table_note(t, "No prediction changed.");
     if (shown < c->change_count)
@@ -95,7 +100,8 @@ void fill_changes(struct table *t, const struct comparison *c, size_t limit) {
 
 static void tile_text(const void *context, size_t image, int line, char *text, size_t size) {
     const struct comparison *c = context;
-    int label = c->data.test.labels[image], a = c->evaluations[0].predicted[image], b = c->evaluations[1].predicted[image];
+    int label = c->data.test.labels[image], a = c->evaluations[0].predicted[image],
+        b = c->evaluations[1].predicted[image];
     if (line == 0) snprintf(text, size, "#%zu is a %d", image, label);
     if (line == 1) snprintf(text, size, "a: %d  b: %d", a, b);
     if (line == 2) snprintf(text, size, "%s", verdict(label, a, b));

@@ -20,8 +20,7 @@ bool probe_create(const struct model *model, struct probe *p, struct error *err)
     if (!block_reserve(&p->block, err)) return false;
     carve(p);
     if (runs_bf16(model)) return bf16_workspace_create(&model->shape, gemm_threads(0), &p->bf16_ws, err);
-    if (model->kind == MODEL_DYNAMIC)
-        return dynamic_workspace_create(&model->shape, PROBE_BATCH, &p->dynamic_ws, err);
+    if (model->kind == MODEL_DYNAMIC) return dynamic_workspace_create(&model->shape, PROBE_BATCH, &p->dynamic_ws, err);
     return model->kind == MODEL_INT8 || mlp_workspace_create(&model->shape, PROBE_BATCH, false, &p->mlp_ws, err);
 }
 
@@ -32,9 +31,7 @@ void probe_free(struct probe *p) {
     block_free(&p->block);
 }
 
-size_t probe_batch(const struct model *model) {
-    return model->kind == MODEL_DYNAMIC ? 64 : PROBE_BATCH;
-}
+size_t probe_batch(const struct model *model) { return model->kind == MODEL_DYNAMIC ? 64 : PROBE_BATCH; }
 
 static void run_mlp(struct probe *p, const uint8_t *images, int count) {
     const struct mlp_shape *shape = &p->model->shape;
@@ -156,7 +153,9 @@ static void probe_biases(const struct model *model, int l, float *biases) {
     for (int c = 0; c < model->shape.widths[l + 1]; c++) switch (model->kind) {
         case MODEL_FP32:
         case MODEL_WEIGHT_ONLY: biases[c] = model->mlp.layer[l].bias[c]; break;
-        case MODEL_INT8: biases[c] = q->activation[l].scale * qmlp_weight_scale(q, l, c) * (float)q->layer[l].bias[c]; break;
+        case MODEL_INT8:
+            biases[c] = q->activation[l].scale * qmlp_weight_scale(q, l, c) * (float)q->layer[l].bias[c];
+            break;
         case MODEL_DYNAMIC: biases[c] = model->dynamic.layer[l].bias[c]; break;
         }
 }

@@ -8,7 +8,7 @@ enum { PROBE_BATCH = 512 }; /* images at a time, at most */
 
 struct probe {
     const struct model *model;
-    struct mlp_workspace mlp_ws;         /* of fp32 and decoded weights */
+    struct mlp_workspace mlp_ws; /* of fp32 and decoded weights */
     struct dynamic_mlp_workspace dynamic_ws;
     struct bf16_workspace bf16_ws;
     uint8_t *code[MLP_MAX_LAYERS + 1];     /* [PROBE_BATCH][widths[i]] of an integer model */
@@ -30,7 +30,8 @@ void probe_run(struct probe *p, const uint8_t *images, int count);
 float *probe_logits(const struct model *model, const struct split *split, struct error *err);
 
 /* Answers out of logits: what evaluate() gives. Error: out of memory. */
-bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out, struct error *err);
+bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,
+                     struct error *err);
 
 /* Weights of a layer as they work, [out][in]: codes read back, outlier columns put in their place. */
 void probe_weights(const struct model *model, int layer, float *weights);

@@ -18,13 +18,13 @@ enum { STEP_BATCH = 512 };
 struct steps {
     struct waterfall w;
     struct qmlp_workspace engine;
-    uint8_t *engine_codes;         /* [STEP_BATCH][classes] */
+    uint8_t *engine_codes;          /* [STEP_BATCH][classes] */
     float *logits[WATERFALL_STEPS]; /* [test images][classes] */
     struct evaluation evaluations[WATERFALL_STEPS];
     size_t codes[WATERFALL_STEPS]; /* that differ from the step before */
     size_t code_count;             /* of one step */
     size_t cut_off;                /* logit codes of the engine at the end of their range */
-    double cut_drift, drift;       /* largest difference of the last step's logits from fp32's: of those, of the others */
+    double cut_drift, drift; /* largest difference of the last step's logits from fp32's: of those, of the others */
 };
 
 static void steps_free(struct steps *s) {
@@ -43,8 +43,8 @@ static bool steps_create(const struct comparison *c, struct steps *s, struct err
     for (int i = 0; i < WATERFALL_STEPS; i++)
         if (!(s->logits[i] = aligned_array(c->data.test.count * classes, sizeof(float), err))) return false;
     return (s->engine_codes = aligned_array(STEP_BATCH, classes, err)) &&
-           qmlp_workspace_create(&c->models[1].shape, gemm_threads(0), &s->engine, err) &&
-           waterfall_create(&c->models[0].mlp, &c->models[1].qmlp, STEP_BATCH, &s->w, err);
+        qmlp_workspace_create(&c->models[1].shape, gemm_threads(0), &s->engine, err) &&
+        waterfall_create(&c->models[0].mlp, &c->models[1].qmlp, STEP_BATCH, &s->w, err);
 }
 
 /* The codes of a step that are not those of the step before, over all layers' outputs. */
@@ -76,8 +76,8 @@ static bool run_batch(struct steps *s, const struct split *test, size_t first, s
         *largest = fmax(*largest, drift);
     }
     return memcmp(s->engine_codes, s->w.code[WATERFALL_REQUANTIZE][q->shape.layers], n * classes) == 0 ||
-           fail(err, "images %zu to %zu: the last step of the waterfall has other codes than the integer engine", first,
-                first + n - 1);
+        fail(err, "images %zu to %zu: the last step of the waterfall has other codes than the integer engine", first,
+             first + n - 1);
 }
 
 static bool run_steps(struct steps *s, const struct comparison *c, struct error *err) {
@@ -91,13 +91,15 @@ static bool run_steps(struct steps *s, const struct comparison *c, struct error 
         progress_update(&bar, first + n, test->count);
     }
     progress_end(&bar);
-    for (int i = 1; i <= c->models[0].shape.layers; i++) s->code_count += test->count * (size_t)c->models[0].shape.widths[i];
+    for (int i = 1; i <= c->models[0].shape.layers; i++)
+        s->code_count += test->count * (size_t)c->models[0].shape.widths[i];
     for (int i = 0; ok && i < WATERFALL_STEPS; i++)
         ok = evaluate_logits(s->logits[i], comparison_classes(c), test, &s->evaluations[i], err);
     return ok;
 }
 
-static void add_step(struct table *t, const struct steps *s, const struct comparison *c, int step, double *sqnr_before) {
+static void add_step(struct table *t, const struct steps *s, const struct comparison *c, int step,
+                     double *sqnr_before) {
     size_t n = c->data.test.count * (size_t)comparison_classes(c);
     struct similarity to_fp32 = {0}, to_before = {0};
     const struct evaluation *ours = &s->evaluations[step], *before = &s->evaluations[step ? step - 1 : 0];
@@ -128,9 +130,12 @@ static void note_weights_moved(struct table *t, const struct comparison *c) {
             moved += !(fabs(steps - q->layer[l].weight[i]) <= 0.501); /* half a step, and float's rounding of it */
         }
     if (moved)
-        table_note(t, "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another "
-                      "rule (GPTQ, least squares) or trained on (QAT); + weights, and where biases were trained on + bias, "
-                      "hold that as well.", 100.0 * (double)moved / (double)all);
+        table_note(
+            t,
+            "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another "
+            "rule (GPTQ, least squares) or trained on (QAT); + weights, and where biases were trained on + bias, "
+            "hold that as well.",
+            100.0 * (double)moved / (double)all);
 }
 
 bool fill_waterfall(struct table *t, const struct comparison *c, struct error *err) {
@@ -139,18 +144,24 @@ bool fill_waterfall(struct table *t, const struct comparison *c, struct error *e
     bool ok = steps_create(c, &s, err) && run_steps(&s, c, err);
     for (int i = 0; ok && i < WATERFALL_STEPS; i++) add_step(t, &s, c, i, &sqnr_before);
     if (ok) {
-        table_note(t, "Each step is a network of its own that takes over one more thing from b: + weights read back from "
-                      "their codes; + activations: pixels and hidden layers rounded to codes (eq. 2); + logits: the last "
-                      "outputs too; + bias as b_q (eq. 5); + requantize: M as (m, right) with one rounding (eq. 6). The "
-                      "last step is b itself: its codes are those of the integer engine on all %zu images, "
-                      "checked.", c->data.test.count);
-        table_note(t, "change to p and logit sqnr: against fp32. sqnr change: against the row above. step changed, sqnr, "
-                      "max drift: predictions and logits of this step alone, against the row above (an empty SQNR: no "
-                      "difference at all). step codes: of %zu codes of all layers, how many the step "
-                      "changed.", s.code_count);
-        table_note(t, "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration "
-                      "saw are cut off. Largest drift from fp32 among these %.4f, among the others %.4f.", s.cut_off,
-                   c->data.test.count * (size_t)comparison_classes(c), s.cut_drift, s.drift);
+        table_note(t,
+                   "Each step is a network of its own that takes over one more thing from b: + weights read back from "
+                   "their codes; + activations: pixels and hidden layers rounded to codes (eq. 2); + logits: the last "
+                   "outputs too; + bias as b_q (eq. 5); + requantize: M as (m, right) with one rounding (eq. 6). The "
+                   "last step is b itself: its codes are those of the integer engine on all %zu images, "
+                   "checked.",
+                   c->data.test.count);
+        table_note(t,
+                   "change to p and logit sqnr: against fp32. sqnr change: against the row above. step changed, sqnr, "
+                   "max drift: predictions and logits of this step alone, against the row above (an empty SQNR: no "
+                   "difference at all). step codes: of %zu codes of all layers, how many the step "
+                   "changed.",
+                   s.code_count);
+        table_note(
+            t,
+            "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration "
+            "saw are cut off. Largest drift from fp32 among these %.4f, among the others %.4f.",
+            s.cut_off, c->data.test.count * (size_t)comparison_classes(c), s.cut_drift, s.drift);
         note_weights_moved(t, c);
     }
     steps_free(&s);
@@ -230,8 +241,9 @@ bool fill_sensitivity(struct table *t, const struct comparison *c, struct error 
     }
     progress_end(&bar);
     model_free(&copy);
-    table_note(t, "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, "
-                  "in fp32 arithmetic. change to p: against a. The layer whose logit sqnr is lowest at equal bits is the "
-                  "one that wants more of them.");
+    table_note(t,
+               "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, "
+               "in fp32 arithmetic. change to p: against a. The layer whose logit sqnr is lowest at equal bits is the "
+               "one that wants more of them.");
     return ok;
 }

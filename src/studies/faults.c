@@ -6,9 +6,7 @@
 #include "base/vectorise.h"
 #include "quant/dot.h"
 
-static int32_t clamp32(int64_t x, int32_t lo, int32_t hi) {
-    return x < lo ? lo : x > hi ? hi : (int32_t)x;
-}
+static int32_t clamp32(int64_t x, int32_t lo, int32_t hi) { return x < lo ? lo : x > hi ? hi : (int32_t)x; }
 
 static const int8_t *weights_of(const struct qlinear *layer, int c) {
     return layer->weight + (size_t)c * (size_t)layer->in;
@@ -125,9 +123,7 @@ static int32_t sum_wrong_axis(const struct qmlp *q, int l, int c, const uint8_t 
 
 /* ---- the bias ------------------------------------------------------------------------------------------------- */
 
-static int32_t bias_right(const struct qmlp *q, int l, int c) {
-    return q->layer[l].bias[c];
-}
+static int32_t bias_right(const struct qmlp *q, int l, int c) { return q->layer[l].bias[c]; }
 
 /* b / s_w, where the sum is in units of s_x * s_w */
 static int32_t bias_without_input_scale(const struct qmlp *q, int l, int c) {
@@ -161,7 +157,8 @@ static int64_t rounded_shift(int64_t x, int right) {
 /* As gemmlowp and CMSIS-NN do: the upper half of the product is rounded, then the shift rounds again. */
 static int64_t scale_rounded_twice(const struct qmlp *q, int l, int c, int32_t acc) {
     int right = q->layer[l].multiplier[c].right;
-    return right <= 31 ? scale_right(q, l, c, acc) : rounded_shift(rounded_shift(product_of(q, l, c, acc), 31), right - 31);
+    return right <= 31 ? scale_right(q, l, c, acc)
+                       : rounded_shift(rounded_shift(product_of(q, l, c, acc), 31), right - 31);
 }
 
 static bool is_tie(int64_t product, int right) {
@@ -192,9 +189,7 @@ static uint8_t clamp_right(const struct qlinear *layer, int64_t value) {
     return (uint8_t)clamp32(layer->y_zero_point + value, layer->y_min, layer->y_max);
 }
 
-static bool has_relu(const struct qlinear *layer) {
-    return layer->y_min == layer->y_zero_point;
-}
+static bool has_relu(const struct qlinear *layer) { return layer->y_min == layer->y_zero_point; }
 
 /* max(code, 0) is not max(real, 0) when real 0 has another code. */
 static uint8_t clamp_relu_at_code_0(const struct qlinear *layer, int64_t value) {
@@ -219,61 +214,132 @@ static uint8_t clamp_narrow(const struct qlinear *layer, int64_t value) {
 
 const struct fault faults[] = {
     {.name = "none", .what = "nothing is broken", .signature = "every code is right"},
-    {"int8-wrap", "sums are kept in int8 and wrap around",
+    {"int8-wrap",
+     "sums are kept in int8 and wrap around",
      "sums inside [-128, 127] are right; others are off by multiples of 256",
-     FAULT_ACCUMULATOR, 8, {.sum = sum_int8_wrap}},
-    {"int8-saturate", "sums are kept in int8 and saturate",
+     FAULT_ACCUMULATOR,
+     8,
+     {.sum = sum_int8_wrap}},
+    {"int8-saturate",
+     "sums are kept in int8 and saturate",
      "no sum leaves [-128, 127], and the order of the products matters",
-     FAULT_ACCUMULATOR, 8, {.sum = sum_int8_saturate}},
-    {"int16-wrap", "sums are kept in int16 and wrap around",
+     FAULT_ACCUMULATOR,
+     8,
+     {.sum = sum_int8_saturate}},
+    {"int16-wrap",
+     "sums are kept in int16 and wrap around",
      "sums inside int16 are right; others are off by multiples of 65536",
-     FAULT_ACCUMULATOR, 16, {.sum = sum_int16_wrap}},
-    {"int16-saturate", "sums are kept in int16 and saturate", "no sum leaves int16, and the order of the products matters",
-     FAULT_ACCUMULATOR, 16, {.sum = sum_int16_saturate}},
-    {"stretched-scale", "weights keep only every 10th code, as if an outlier had stretched the scale of each layer",
-     "one pixel at a time gives steps of 10 weight codes", FAULT_RANGE, 0, {.sum = sum_coarse_weights}},
-    {"narrow-range", "outputs above 6/20 of their range are cut, as if calibrated on [0, 6] and run on [0, 20]",
-     "no code lies above 6/20 of the range; all below are right", FAULT_RANGE, 0, {.clamp = clamp_narrow}},
-    {"half-codes", "outputs use only every 2nd code, as symmetric activations do after a ReLU",
-     "every code has the parity of the zero point, but for the ends of the range", FAULT_RANGE, 0,
+     FAULT_ACCUMULATOR,
+     16,
+     {.sum = sum_int16_wrap}},
+    {"int16-saturate",
+     "sums are kept in int16 and saturate",
+     "no sum leaves int16, and the order of the products matters",
+     FAULT_ACCUMULATOR,
+     16,
+     {.sum = sum_int16_saturate}},
+    {"stretched-scale",
+     "weights keep only every 10th code, as if an outlier had stretched the scale of each layer",
+     "one pixel at a time gives steps of 10 weight codes",
+     FAULT_RANGE,
+     0,
+     {.sum = sum_coarse_weights}},
+    {"narrow-range",
+     "outputs above 6/20 of their range are cut, as if calibrated on [0, 6] and run on [0, 20]",
+     "no code lies above 6/20 of the range; all below are right",
+     FAULT_RANGE,
+     0,
+     {.clamp = clamp_narrow}},
+    {"half-codes",
+     "outputs use only every 2nd code, as symmetric activations do after a ReLU",
+     "every code has the parity of the zero point, but for the ends of the range",
+     FAULT_RANGE,
+     0,
      {.scale = scale_to_even_codes}},
-    {"truncation", "the half before the shift is forgotten: truncated instead of rounded",
-     "codes are right or 1 too low, never too high; about half of them", FAULT_QUIET, 0, {.scale = scale_truncated}},
-    {"two-roundings", "requantized with two roundings instead of one",
-     "codes are right or 1 too high, where the fraction is just below one half", FAULT_QUIET, 0,
+    {"truncation",
+     "the half before the shift is forgotten: truncated instead of rounded",
+     "codes are right or 1 too low, never too high; about half of them",
+     FAULT_QUIET,
+     0,
+     {.scale = scale_truncated}},
+    {"two-roundings",
+     "requantized with two roundings instead of one",
+     "codes are right or 1 too high, where the fraction is just below one half",
+     FAULT_QUIET,
+     0,
      {.scale = scale_rounded_twice}},
-    {"ties-away", "ties are rounded away from zero instead of up",
+    {"ties-away",
+     "ties are rounded away from zero instead of up",
      "1 too low at exact ties of negative values, nowhere else",
-     FAULT_QUIET, 0, {.scale = scale_ties_away}},
-    {"ties-even", "ties are rounded to even instead of up", "1 too low at exact ties with an even code below, nowhere else",
-     FAULT_QUIET, 0, {.scale = scale_ties_even}},
-    {"no-zero-point", "the zero point of the inputs is not subtracted",
-     "each output is off by z_x * sum(w_q), the same on every image; right where z_x = 0", FAULT_QUIET, 0,
+     FAULT_QUIET,
+     0,
+     {.scale = scale_ties_away}},
+    {"ties-even",
+     "ties are rounded to even instead of up",
+     "1 too low at exact ties with an even code below, nowhere else",
+     FAULT_QUIET,
+     0,
+     {.scale = scale_ties_even}},
+    {"no-zero-point",
+     "the zero point of the inputs is not subtracted",
+     "each output is off by z_x * sum(w_q), the same on every image; right where z_x = 0",
+     FAULT_QUIET,
+     0,
      {.sum = sum_without_zero_point}},
-    {"bias-scale", "the bias is in units of s_w instead of s_x * s_w",
-     "each output is off by the same amount on every image, also where z_x = 0", FAULT_QUIET, 0,
+    {"bias-scale",
+     "the bias is in units of s_w instead of s_x * s_w",
+     "each output is off by the same amount on every image, also where z_x = 0",
+     FAULT_QUIET,
+     0,
      {.bias = bias_without_input_scale}},
-    {"wrong-axis", "the weight scales are applied along the inputs instead of the outputs",
-     "right per tensor and where all inputs are zero; else each input is off by its own factor", FAULT_QUIET, 0,
+    {"wrong-axis",
+     "the weight scales are applied along the inputs instead of the outputs",
+     "right per tensor and where all inputs are zero; else each input is off by its own factor",
+     FAULT_QUIET,
+     0,
      {.sum = sum_wrong_axis}},
-    {"rolled-scales", "each output takes the weight scale of the next",
-     "right per tensor; else each output is off by one factor, the bias too", FAULT_QUIET, 0, {.scale = scale_of_next_row}},
-    {"int16-pairs", "pairs of products saturate in int16, as in vpmaddubsw",
-     "right while input codes stay below 129, and for any code whose neighbour is 0", FAULT_QUIET, 0,
+    {"rolled-scales",
+     "each output takes the weight scale of the next",
+     "right per tensor; else each output is off by one factor, the bias too",
+     FAULT_QUIET,
+     0,
+     {.scale = scale_of_next_row}},
+    {"int16-pairs",
+     "pairs of products saturate in int16, as in vpmaddubsw",
+     "right while input codes stay below 129, and for any code whose neighbour is 0",
+     FAULT_QUIET,
+     0,
      {.sum = sum_int16_pairs}},
-    {"int8-activations", "unsigned activation codes are read as signed",
+    {"int8-activations",
+     "unsigned activation codes are read as signed",
      "right while all input codes stay below 128; one above is enough",
-     FAULT_QUIET, 0, {.sum = sum_signed_activations}},
-    {"no-clamp-128", "weights divided by absmax / 128 and not clamped: the largest, 128, wraps to -128",
-     "the inputs of weight code 127, and only they, act with the wrong sign", FAULT_QUIET, 0, {.sum = sum_wrapped_weights}},
-    {"relu-at-zero", "ReLU clamps at code 0 instead of the zero point",
+     FAULT_QUIET,
+     0,
+     {.sum = sum_signed_activations}},
+    {"no-clamp-128",
+     "weights divided by absmax / 128 and not clamped: the largest, 128, wraps to -128",
+     "the inputs of weight code 127, and only they, act with the wrong sign",
+     FAULT_QUIET,
+     0,
+     {.sum = sum_wrapped_weights}},
+    {"relu-at-zero",
+     "ReLU clamps at code 0 instead of the zero point",
      "codes below z_y appear in hidden layers; right where z_y = 0",
-     FAULT_QUIET, 0, {.clamp = clamp_relu_at_code_0}},
-    {"relu-on-logits", "ReLU is applied to the last layer too", "no logit lies below z_y; hidden layers are right",
-     FAULT_QUIET, 0, {.clamp = clamp_relu_everywhere}},
-    {"clamp-twice", "clamped to int8 before the zero point is added, then again",
+     FAULT_QUIET,
+     0,
+     {.clamp = clamp_relu_at_code_0}},
+    {"relu-on-logits",
+     "ReLU is applied to the last layer too",
+     "no logit lies below z_y; hidden layers are right",
+     FAULT_QUIET,
+     0,
+     {.clamp = clamp_relu_everywhere}},
+    {"clamp-twice",
+     "clamped to int8 before the zero point is added, then again",
      "no code lies above z_y + 127; all below are right",
-     FAULT_QUIET, 0, {.clamp = clamp_twice}},
+     FAULT_QUIET,
+     0,
+     {.clamp = clamp_twice}},
     {0},
 };
 
@@ -291,7 +357,8 @@ static struct fault_steps complete_steps(struct fault_steps steps) {
 }
 
 /* x [count][in] -> y [count][out]; returns how many codes the clamp cut. */
-static size_t run_layer(const struct qmlp *q, int l, const struct fault *fault, const uint8_t *x, int count, uint8_t *y) {
+static size_t run_layer(const struct qmlp *q, int l, const struct fault *fault, const uint8_t *x, int count,
+                        uint8_t *y) {
     const struct qlinear *layer = &q->layer[l];
     const struct fault_steps steps = complete_steps(fault->steps);
     size_t cut = 0;
@@ -302,7 +369,7 @@ static size_t run_layer(const struct qmlp *q, int l, const struct fault *fault, 
             int64_t value = steps.scale(q, l, c, acc);
             y[(size_t)i * (size_t)layer->out + (size_t)c] = steps.clamp(layer, value);
             cut += layer->y_zero_point + value > layer->y_max ||
-                   (!has_relu(layer) && layer->y_zero_point + value < layer->y_min);
+                (!has_relu(layer) && layer->y_zero_point + value < layer->y_min);
         }
     return cut;
 }
@@ -320,7 +387,8 @@ static void carve(const struct mlp_shape *shape, struct faults_workspace *ws) {
         ws->codes[i] = block_take(&ws->block, (size_t)ws->capacity * (size_t)shape->widths[i], 1);
 }
 
-bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out, struct error *err) {
+bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out,
+                             struct error *err) {
     *out = (struct faults_workspace){.capacity = capacity};
     carve(shape, out);
     if (!block_reserve(&out->block, err)) return false;
@@ -328,9 +396,7 @@ bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct
     return true;
 }
 
-void faults_workspace_free(struct faults_workspace *ws) {
-    block_free(&ws->block);
-}
+void faults_workspace_free(struct faults_workspace *ws) { block_free(&ws->block); }
 
 /* ---- where an accumulator overflows --------------------------------------------------------------------------- */
 

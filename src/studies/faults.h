@@ -50,7 +50,8 @@ struct faults_workspace {
     struct block block;
 };
 
-bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out, struct error *err);
+bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out,
+                             struct error *err);
 void faults_workspace_free(struct faults_workspace *ws);
 
 /* Images [count][inputs], count <= ws->capacity, through all layers, on all threads; only layer has the fault, or all

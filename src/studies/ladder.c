@@ -25,8 +25,8 @@ struct rung_sums {
     double output_error[MLP_MAX_LAYERS];
 };
 
-static void add_row(struct table *t, const struct rung *rung, const struct rung_result *r, const struct rung_result *fp32,
-                    const uint8_t *labels, double speed) {
+static void add_row(struct table *t, const struct rung *rung, const struct rung_result *r,
+                    const struct rung_result *fp32, const uint8_t *labels, double speed) {
     struct paired paired = compare(&fp32->evaluation, &r->evaluation, labels);
     table_text(t, "%s", r->format);
     table_text(t, "%s", rung->method);
@@ -49,25 +49,34 @@ static void add_row(struct table *t, const struct rung *rung, const struct rung_
 static void add_notes(struct table *t, const struct ladder_run *run, const struct mlp *fp32) {
     char shape[128];
     mlp_shape_print(&fp32->shape, shape, sizeof shape);
-    table_note(t, "%s. Arithmetic says what ran: \"integer\" rungs compute with codes from pixels to logits; \"fp32 after "
-                  "decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
-                  "stored bf16 (AVX512-BF16); never compare their speeds without that column.", shape);
-    table_note(
-        t, "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read back "
-           "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
-    table_note(
-        t, "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "
-           "on one thread, batch 1000, as a ratio to fp32 in the same run. Dynamic int8 and LLM.int8() run on plain loops: "
-           "their speeds say nothing of the schemes.");
     table_note(t,
-               "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the last "
-               "of a row may be shorter). QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
-               run->options.images, run->options.calibration, run->options.group, run->options.qat_epochs,
-               run->options.qat_epochs == 1 ? "" : "s");
+               "%s. Arithmetic says what ran: \"integer\" rungs compute with codes from pixels to logits; \"fp32 after "
+               "decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
+               "stored bf16 (AVX512-BF16); never compare their speeds without that column.",
+               shape);
+    table_note(
+        t,
+        "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read back "
+        "against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, LLM.int8()).");
+    table_note(
+        t,
+        "change, changed, fixed, broken: against fp32 on the same images. seconds: to quantize. speed: images a second "
+        "on one thread, batch 1000, as a ratio to fp32 in the same run. Dynamic int8 and LLM.int8() run on plain "
+        "loops: "
+        "their speeds say nothing of the schemes.");
+    table_note(
+        t,
+        "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the last "
+        "of a row may be shorter). QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
+        run->options.images, run->options.calibration, run->options.group, run->options.qat_epochs,
+        run->options.qat_epochs == 1 ? "" : "s");
     for (int i = 0; i < fp32->shape.layers; i++)
         if (run->options.images < fp32->shape.widths[i])
-            table_note(t, "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on its "
-                          "damping of %g.", run->options.images, fp32->shape.widths[i], i + 1, run->options.damping);
+            table_note(
+                t,
+                "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on its "
+                "damping of %g.",
+                run->options.images, fp32->shape.widths[i], i + 1, run->options.damping);
 }
 
 static void rung_path(const struct ladder_run *run, int i, char *path, size_t size) {
@@ -91,7 +100,8 @@ static void sum_up(struct rung_sums *s, const struct rung_result *r, const struc
 }
 
 /* All rungs of one network; results [rung_count], freed by the caller also after an error. */
-static bool climb(const struct ladder_run *run, const struct ladder *l, struct rung_result *results, struct error *err) {
+static bool climb(const struct ladder_run *run, const struct ladder *l, struct rung_result *results,
+                  struct error *err) {
     struct progress bar;
     char path[4096];
     bool ok = folder_create(run->models, err);
@@ -143,8 +153,9 @@ static bool run_given(const struct ladder_run *run, const char *path, const stru
     struct model_notes notes;
     if (!model_read(path, &model, &notes, err)) return false;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", path);
-    ok = ok && split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], run->source, err) &&
-         run_network(run, data, &model.mlp, &notes, t, sums, err);
+    ok = ok &&
+        split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], run->source, err) &&
+        run_network(run, data, &model.mlp, &notes, t, sums, err);
     model_free(&model);
     return ok;
 }
@@ -181,7 +192,8 @@ static const struct rung *rtn_of(const struct rung *r) {
     return NULL;
 }
 
-/* Whether GPTQ and AWQ do what their papers claim: a lower output error in every layer, and with it a higher accuracy. */
+/* Whether GPTQ and AWQ do what their papers claim: a lower output error in every layer, and with it a higher accuracy.
+ */
 static void note_claims(struct table *t, const struct ladder_run *run, const struct rung_sums *sums) {
     for (int i = 0; i < rung_count; i++) {
         const struct rung *rtn = rtn_of(&rungs[i]);
@@ -193,17 +205,21 @@ static void note_claims(struct table *t, const struct ladder_run *run, const str
             better += ours->output_error[layers] < base->output_error[layers];
         char format[64];
         rung_format(&rungs[i], &run->options, format, sizeof format);
-        table_note(t, "%s, %s against round to nearest: output error lower in %d of %d layers; accuracy %+.3f points, where "
-                      "round to nearest had lost %.3f%s.", format, rungs[i].method, better, layers, gain, lost,
-                   gain > 0 ? "" : ": in accuracy the method's claim does not show here");
+        table_note(
+            t,
+            "%s, %s against round to nearest: output error lower in %d of %d layers; accuracy %+.3f points, where "
+            "round to nearest had lost %.3f%s.",
+            format, rungs[i].method, better, layers, gain, lost,
+            gain > 0 ? "" : ": in accuracy the method's claim does not show here");
     }
 }
 
 /* Mean and spread over the seeds, and the layers' output errors, which tell methods apart where accuracy cannot. */
 static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sums, const struct provenance *p,
                        struct error *err) {
-    static const char *const columns[] = {"format", "method", "bits_per_weight", "weight_sqnr_db", "mean_accuracy", "sd",
-                                          "mean_change", "fc1_output_error", "fc2_output_error", "fc3_output_error"};
+    static const char *const columns[] = {
+        "format", "method",      "bits_per_weight",  "weight_sqnr_db",   "mean_accuracy",
+        "sd",     "mean_change", "fc1_output_error", "fc2_output_error", "fc3_output_error"};
     struct table t;
     char format[64], title[128];
     snprintf(title, sizeof title, "The ladder over %d seeds", sums[0].n);
@@ -221,8 +237,9 @@ static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sum
         table_signed(&t, s->change / n, 3);
         for (int layer = 0; layer < 3; layer++) table_number(&t, s->output_error[layer] / n, 7);
     }
-    table_note(&t, "output error: sum of squares of (W - W_hat) x over the test images and outputs of a layer, relative to "
-                   "that of W x, with x from the fp32 network; what GPTQ and AWQ set out to lower. Mean over the seeds.");
+    table_note(&t,
+               "output error: sum of squares of (W - W_hat) x over the test images and outputs of a layer, relative to "
+               "that of W x, with x from the fp32 network; what GPTQ and AWQ set out to lower. Mean over the seeds.");
     note_claims(&t, run, sums);
     char name[128];
     snprintf(name, sizeof name, "%.100s-seeds", run->name);
@@ -261,7 +278,8 @@ static void choose_defaults(struct ladder_run *run, const struct split *train) {
     struct ladder_options *o = &run->options;
     int inputs = train->rows * train->cols;
     if (!o->group) o->group = inputs % 56 == 0 ? 56 : largest_divisor(inputs, 8, 64);
-    if (!o->group) o->group = largest_divisor(run->training.hidden.values[0], 1, 64); /* such as a prime number of pixels */
+    if (!o->group)
+        o->group = largest_divisor(run->training.hidden.values[0], 1, 64); /* such as a prime number of pixels */
     if (!o->images) o->images = train->count < 4096 ? (int)train->count : 4096;
 }
 
@@ -274,30 +292,46 @@ static bool run(struct ladder_run *run, const char *model, struct table *t, stru
         return false;
     }
     choose_defaults(run, &data.train);
-    if (model)
-        provenance_add(p, "model", "%s", model);
+    if (model) provenance_add(p, "model", "%s", model);
     else
         provenance_add(p, "seeds", "%llu to %llu (the table: the first)", (unsigned long long)run->training.seed,
                        (unsigned long long)run->training.seed + (uint64_t)run->seeds - 1);
     provenance_dataset(p, &data);
     provenance_machine(p);
     bool ok = model ? run_given(run, model, &data, t, sums, err) : run_seeds(run, &data, t, sums, err);
-    ok = ok && table_save(t, p, run->results, run->name, err) && save_seeds(run, sums, p, err) && save_plot(run, sums, err);
+    ok = ok && table_save(t, p, run->results, run->name, err) && save_seeds(run, sums, p, err) &&
+        save_plot(run, sums, err);
     free(sums);
     dataset_free(&data);
     return ok;
 }
 
 int command_ladder(int argc, char **argv) {
-    static const char *const columns[] = {"format", "method", "arithmetic", "bits_per_weight", "file_bytes", "ratio",
-                                          "weight_sqnr_db", "weight_error_percent", "accuracy_percent", "standard_error", "change",
-                                          "changed", "fixed", "broken", "seconds", "speed"};
+    static const char *const columns[] = {"format",
+                                          "method",
+                                          "arithmetic",
+                                          "bits_per_weight",
+                                          "file_bytes",
+                                          "ratio",
+                                          "weight_sqnr_db",
+                                          "weight_error_percent",
+                                          "accuracy_percent",
+                                          "standard_error",
+                                          "change",
+                                          "changed",
+                                          "fixed",
+                                          "broken",
+                                          "seconds",
+                                          "speed"};
     struct options o = {
         .command = argv[0],
         .arguments = "[MODEL]",
         .what = "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
                 "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all."};
-    struct ladder_run r = {.source = "data/mnist", .name = "ladder", .seeds = 5, .training = training_defaults(),
+    struct ladder_run r = {.source = "data/mnist",
+                           .name = "ladder",
+                           .seeds = 5,
+                           .training = training_defaults(),
                            .options = {0, 0, 512, 0.01, 6.0, 0.002, 1}}; /* 0: choose_defaults */
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
@@ -305,8 +339,10 @@ int command_ladder(int argc, char **argv) {
     option_text(&o, "name", "NAME", &r.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
     option_int(&o, "seeds", &r.seeds, 1, 1000, "networks to train when no MODEL is given");
     option_int(&o, "group", &r.options.group, 1, MLP_MAX_WIDTH,
-               "weights of a group: 56, or the largest of 8 to 64 that divides the inputs (784: 16, 28, 49, 56, 98, 112, 196)");
-    option_int(&o, "images", &r.options.images, 1, 1000000, "training images that GPTQ, AWQ and LLM.int8() look at: 4096, or all there are");
+               "weights of a group: 56, or the largest of 8 to 64 that divides the inputs (784: 16, 28, 49, 56, 98, "
+               "112, 196)");
+    option_int(&o, "images", &r.options.images, 1, 1000000,
+               "training images that GPTQ, AWQ and LLM.int8() look at: 4096, or all there are");
     option_int(&o, "calibration", &r.options.calibration, 1, 1000000, "training images for the ranges of activations");
     option_real(&o, "damping", &r.options.damping, 1e-6, 10,
                 "GPTQ: share of the Hessian's mean diagonal that is added to it");

@@ -15,9 +15,7 @@ static const double least_error = 1.2; /* percent: the upper edge */
 
 /* Bits on a log axis from 2 to 32; accuracy by the logarithm of the error, so that 97.5 against 97.8 can be seen
  * beside a collapse to 60. */
-static double x_of(double bits) {
-    return LEFT + (WIDTH - LEFT - RIGHT) * log2(fmax(bits, 1.8) / 1.8) / log2(34 / 1.8);
-}
+static double x_of(double bits) { return LEFT + (WIDTH - LEFT - RIGHT) * log2(fmax(bits, 1.8) / 1.8) / log2(34 / 1.8); }
 
 static double y_of(double accuracy) {
     double worst = log10(90.0), best = log10(least_error), error = log10(fmin(fmax(100 - accuracy, least_error), 90));
@@ -32,10 +30,10 @@ static void draw_axes(FILE *f) {
                 "text-anchor='middle'>%g</text>\n",
                 x_of(bits[i]), x_of(bits[i]), TOP, HEIGHT - BOTTOM, x_of(bits[i]), HEIGHT - BOTTOM + 18, bits[i]);
     for (size_t i = 0; i < sizeof ticks / sizeof ticks[0]; i++)
-        fprintf(
-            f,
-            "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n",
-            LEFT, WIDTH - RIGHT, y_of(ticks[i]), y_of(ticks[i]), LEFT - 8, y_of(ticks[i]) + 4, ticks[i]);
+        fprintf(f,
+                "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/><text x='%d' y='%.1f' "
+                "text-anchor='end'>%g</text>\n",
+                LEFT, WIDTH - RIGHT, y_of(ticks[i]), y_of(ticks[i]), LEFT - 8, y_of(ticks[i]) + 4, ticks[i]);
     fprintf(f, "<text x='%d' y='%d' text-anchor='middle'>bits per weight, all overhead counted (log scale)</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
     fprintf(f, "<text x='%d' y='%d'>test accuracy in percent (by the logarithm of the error)</text>\n", LEFT, TOP - 16);
@@ -55,8 +53,8 @@ static bool draw_method(FILE *f, const struct plot_point *points, int count, int
         if (strcmp(points[i].method, points[first].method) == 0) return false;
     const char *colour = colours[line % COLOURS];
     double last = -1;
-    fprintf(f, "<g stroke='%s' fill='%s'><polyline fill='none' stroke-width='1.5' stroke-dasharray='%s' points='", colour,
-            colour, line >= COLOURS ? "4 3" : "none");
+    fprintf(f, "<g stroke='%s' fill='%s'><polyline fill='none' stroke-width='1.5' stroke-dasharray='%s' points='",
+            colour, colour, line >= COLOURS ? "4 3" : "none");
     for (;;) { /* always the next larger number of bits: few points, no sorting needed */
         int next = -1;
         for (int i = 0; i < count; i++)

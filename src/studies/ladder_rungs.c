@@ -97,7 +97,8 @@ bool ladder_create(const struct dataset *data, const struct mlp *fp32, const str
     bool divides = false; /* before the files of an earlier run are written over */
     for (int i = 0; i < fp32->shape.layers; i++) divides = divides || fp32->shape.widths[i] % options->group == 0;
     if (!divides)
-        return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group, options->group);
+        return fail(err, "--group %d: a group of %d weights divides the inputs of no layer", options->group,
+                    options->group);
     if ((size_t)options->images > data->train.count)
         return fail(err, "--images %d: there are only %zu training images", options->images, data->train.count);
     if ((size_t)training->validation >= data->train.count)
@@ -121,14 +122,17 @@ void ladder_free(struct ladder *l) {
 
 static struct train_config longer_training(const struct ladder *l) {
     const struct training_recipe *r = l->training;
-    return (struct train_config){l->options->qat_epochs, r->batch, (enum optimizer_kind)r->optimizer,
-                                 (float)l->options->qat_rate, r->warmup, (float)r->smoothing, r->seed + 1000003};
+    return (struct train_config){l->options->qat_epochs,
+                                 r->batch,
+                                 (enum optimizer_kind)r->optimizer,
+                                 (float)l->options->qat_rate,
+                                 r->warmup,
+                                 (float)r->smoothing,
+                                 r->seed + 1000003};
 }
 
 /* The training images, less those kept for validation. */
-static size_t learn_from(const struct ladder *l) {
-    return l->data->train.count - (size_t)l->training->validation;
-}
+static size_t learn_from(const struct ladder *l) { return l->data->train.count - (size_t)l->training->validation; }
 
 static bool make_longer(const struct ladder *l, const char *path, const struct model_notes *notes, struct error *err) {
     struct mlp mlp;
@@ -138,8 +142,9 @@ static bool make_longer(const struct ladder *l, const char *path, const struct m
     if (!mlp_copy(l->fp32, &mlp, err)) return false;
     struct progress bar;
     progress_begin(&bar, "one more epoch", "images");
-    bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, progress_update, &bar, &report, err) &&
-              model_write_mlp(path, &mlp, notes, err);
+    bool ok = mlp_train(&mlp, train->images, train->labels, learn_from(l), &config, progress_update, &bar, &report,
+                        err) &&
+        model_write_mlp(path, &mlp, notes, err);
     progress_end(&bar);
     mlp_free(&mlp);
     return ok;
@@ -169,12 +174,13 @@ static enum grid_rule grid_rule_of(const struct rung *rung) {
 
 static struct coding_config coding_of(const struct ladder *l, const struct rung *rung) {
     struct codec codec = rung_codec(rung, l->options);
-    return (struct coding_config){codec.format, rung->last ? format_find(rung->last) : NULL, codec.block, rung->how,
+    return (struct coding_config){codec.format,       rung->last ? format_find(rung->last) : NULL,
+                                  codec.block,        rung->how,
                                   grid_rule_of(rung), l->options->damping};
 }
 
-static bool make_coded(const struct ladder *l, const struct rung *rung, const char *path, const struct model_notes *notes,
-                       struct rung_result *out, struct error *err) {
+static bool make_coded(const struct ladder *l, const struct rung *rung, const char *path,
+                       const struct model_notes *notes, struct rung_result *out, struct error *err) {
     struct coding_config config = coding_of(l, rung);
     struct weight_only coded;
     struct mlp effective;
@@ -199,8 +205,8 @@ static bool measure_qmlp(const struct ladder *l, const struct qmlp *q, struct ru
     return true;
 }
 
-static bool make_static(const struct ladder *l, const struct rung *rung, const char *path, const struct model_notes *notes,
-                        struct rung_result *out, struct error *err) {
+static bool make_static(const struct ladder *l, const struct rung *rung, const char *path,
+                        const struct model_notes *notes, struct rung_result *out, struct error *err) {
     struct convert_config config = {rung->block == CODEC_ROW, false, OBSERVER_MINMAX};
     struct qmlp q;
     size_t saturated;
@@ -210,11 +216,11 @@ static bool make_static(const struct ladder *l, const struct rung *rung, const c
     return ok;
 }
 
-static bool make_dynamic(const struct ladder *l, const struct rung *rung, const char *path, const struct model_notes *notes,
-                         struct error *err) {
+static bool make_dynamic(const struct ladder *l, const struct rung *rung, const char *path,
+                         const struct model_notes *notes, struct error *err) {
     struct dynamic_mlp q;
     if (!dynamic_convert(l->fp32, rung->kind == RUNG_VECTOR, (float)l->options->threshold, l->images,
-                          (size_t)l->options->images, &q, err))
+                         (size_t)l->options->images, &q, err))
         return false;
     bool ok = model_write_dynamic(path, &q, notes, err);
     dynamic_free(&q);
@@ -222,14 +228,14 @@ static bool make_dynamic(const struct ladder *l, const struct rung *rung, const 
 }
 
 /* Codes of few bits, one grid a row, chosen by the coded rungs' methods, in the integer engine. */
-static bool make_w4a8(const struct ladder *l, const struct rung *rung, const char *path, const struct model_notes *notes,
-                      struct rung_result *out, struct error *err) {
+static bool make_w4a8(const struct ladder *l, const struct rung *rung, const char *path,
+                      const struct model_notes *notes, struct rung_result *out, struct error *err) {
     struct coding_config config = coding_of(l, rung);
     struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
     struct qmlp q;
     size_t saturated;
     bool ok = weight_only_codes(l->fp32, l->images, (size_t)l->options->images, &config, codes, err) &&
-              convert_codes(l->fp32, codes, l->ranges, false, &q, &saturated, err);
+        convert_codes(l->fp32, codes, l->ranges, false, &q, &saturated, err);
     for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&codes[i]);
     if (!ok) return false;
     ok = measure_qmlp(l, &q, out, err) && model_write_qmlp(path, &q, notes, err);
@@ -252,7 +258,7 @@ static bool make_qat(const struct ladder *l, const struct rung *rung, const char
     progress_begin(&bar, "quantization-aware training", "images");
     bool ok = qat_train(&mlp, train->images, train->labels, learn_from(l), &config, ranges, progress_update, &bar,
                         &report, err) &&
-              qat_convert(&mlp, rung->bits, ranges, &q, &saturated, err);
+        qat_convert(&mlp, rung->bits, ranges, &q, &saturated, err);
     progress_end(&bar);
     mlp_free(&mlp);
     if (!ok) return false;
@@ -288,7 +294,7 @@ bool rung_run(const struct ladder *l, const struct rung *rung, const char *path,
     bool ok = make_rung(l, rung, path, out, err);
     out->seconds = seconds_now() - started;
     ok = ok && model_read(path, &out->model, NULL, err) && file_size(path, &out->bytes, err) &&
-         evaluate(&out->model, &l->data->test, false, &out->evaluation, err);
+        evaluate(&out->model, &l->data->test, false, &out->evaluation, err);
     if (!ok) rung_result_free(out);
     return ok;
 }

@@ -18,13 +18,13 @@ struct loop {
 /* In assembly, and the same for every width: twelve sums in registers, counted down in a register. Only the
  * instruction and the registers' prefix differ. */
 #define LOOP(instruction, r)                                                                                           \
-    __asm__ volatile("mov %0, %%ecx\n1:\n" instruction " %%" r "14, %%" r "15, %%" r "0\n" instruction                 \
-                     " %%" r "14, %%" r "15, %%" r "1\n" instruction " %%" r "14, %%" r "15, %%" r "2\n" instruction   \
-                     " %%" r "14, %%" r "15, %%" r "3\n" instruction " %%" r "14, %%" r "15, %%" r "4\n" instruction   \
-                     " %%" r "14, %%" r "15, %%" r "5\n" instruction " %%" r "14, %%" r "15, %%" r "6\n" instruction   \
-                     " %%" r "14, %%" r "15, %%" r "7\n" instruction " %%" r "14, %%" r "15, %%" r "8\n" instruction   \
-                     " %%" r "14, %%" r "15, %%" r "9\n" instruction " %%" r "14, %%" r "15, %%" r "10\n" instruction  \
-                     " %%" r "14, %%" r "15, %%" r "11\n"                                                              \
+    __asm__ volatile("mov %0, %%ecx\n1:\n" instruction " %%" r "14, %%" r "15, %%" r "0\n" instruction " %%" r         \
+                     "14, %%" r "15, %%" r "1\n" instruction " %%" r "14, %%" r "15, %%" r "2\n" instruction " %%" r   \
+                     "14, %%" r "15, %%" r "3\n" instruction " %%" r "14, %%" r "15, %%" r "4\n" instruction " %%" r   \
+                     "14, %%" r "15, %%" r "5\n" instruction " %%" r "14, %%" r "15, %%" r "6\n" instruction " %%" r   \
+                     "14, %%" r "15, %%" r "7\n" instruction " %%" r "14, %%" r "15, %%" r "8\n" instruction " %%" r   \
+                     "14, %%" r "15, %%" r "9\n" instruction " %%" r "14, %%" r "15, %%" r "10\n" instruction " %%" r  \
+                     "14, %%" r "15, %%" r "11\n"                                                                      \
                      "dec %%ecx\njnz 1b\n"                                                                             \
                      :                                                                                                 \
                      : "i"(ROUNDS)                                                                                     \
@@ -33,8 +33,9 @@ struct loop {
 
 /* The whole registers are cleared first: sums of denormals or NaNs could be slow. */
 static void clear_registers(void) {
-    __asm__ volatile("vzeroall" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                     "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    __asm__ volatile("vzeroall" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
 static void fma_512(void) {
@@ -99,17 +100,11 @@ static struct loop bf16_loop(void) {
     return (struct loop){0};
 }
 #else
-static struct loop bf16_loop(void) {
-    return (struct loop){0};
-}
+static struct loop bf16_loop(void) { return (struct loop){0}; }
 
-static struct loop fp32_loop(void) {
-    return (struct loop){0};
-}
+static struct loop fp32_loop(void) { return (struct loop){0}; }
 
-static struct loop int8_loop(void) {
-    return (struct loop){0};
-}
+static struct loop int8_loop(void) { return (struct loop){0}; }
 #endif
 
 /* Operations a second of a loop on all threads at once, the best of the runs that fit the time. */
@@ -128,7 +123,10 @@ static double measure(struct loop loop, int threads, double seconds) {
 
 struct peak measure_peak(int threads, double seconds) {
     struct loop fp32 = fp32_loop(), int8 = int8_loop(), bf16 = bf16_loop();
-    return (struct peak){fp32.name ? fp32.name : "unknown", int8.name ? int8.name : "unknown",
-                         measure(fp32, threads, seconds), measure(int8, threads, seconds),
-                         bf16.name, measure(bf16, threads, seconds)};
+    return (struct peak){fp32.name ? fp32.name : "unknown",
+                         int8.name ? int8.name : "unknown",
+                         measure(fp32, threads, seconds),
+                         measure(int8, threads, seconds),
+                         bf16.name,
+                         measure(bf16, threads, seconds)};
 }

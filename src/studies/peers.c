@@ -42,8 +42,7 @@ static int drop_missing(struct peer *peers, int count) {
     int kept = 0;
     for (int i = 0; i < count; i++) {
         bool again = false;
-        for (int j = 0; j < kept; j++)
-            again |= peers[j].engine == peers[i].engine && peers[j].outcome == PEER_MISSING;
+        for (int j = 0; j < kept; j++) again |= peers[j].engine == peers[i].engine && peers[j].outcome == PEER_MISSING;
         if (!again) peers[kept++] = peers[i];
     }
     return kept;
@@ -56,18 +55,16 @@ static bool make_cases(struct peer_run *run, int training_batch, struct error *e
     for (int task = TASK_FP32; task <= TASK_INT8; task++)
         for (int b = 0; b < run->batches.count; b++)
             for (int i = 0; i < run->threads.count; i++)
-                run->cases[run->case_count++] =
-                    (struct peer_case){(enum peer_task)task, run->batches.values[b], run->threads.values[i]};
+                run->cases[run->case_count++] = (struct peer_case){(enum peer_task)task, run->batches.values[b],
+                                                                   run->threads.values[i]};
     for (int i = 0; run->training && i < run->threads.count; i++)
-        run->cases[run->case_count++] =
-            (struct peer_case){TASK_EPOCH, training_batch, run->threads.values[i]};
+        run->cases[run->case_count++] = (struct peer_case){TASK_EPOCH, training_batch, run->threads.values[i]};
     return true;
 }
 
 /* All engines take turns, round after round: what slows the machine for a while slows them alike. */
 static bool run_rounds(const struct peer_run *run, const struct model models[2], const struct dataset *data,
-                       struct peer peers[PEERS], int *peer_count, struct samples *samples,
-                       struct error *err) {
+                       struct peer peers[PEERS], int *peer_count, struct samples *samples, struct error *err) {
     struct progress bar;
     bool ok = true;
     progress_begin(&bar, "peers", "turns");
@@ -93,22 +90,19 @@ static void note_method(struct table *t, const struct peer_run *run) {
                "the accuracies. ours_over_peer is the quotient of the two; the columns after it its extremes "
                "in one round.",
                run->rounds, run->seconds);
-    table_note(
-        t, "Ours starts from the bytes of the images. Peers are given float pixels made before the clock "
-           "starts, ONNX "
-           "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.");
-    table_note(
-        t,
-        "ours_of_peak is against the larger of two peaks, measured just before and just after the timing.");
+    table_note(t,
+               "Ours starts from the bytes of the images. Peers are given float pixels made before the clock "
+               "starts, ONNX "
+               "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.");
+    table_note(t, "ours_of_peak is against the larger of two peaks, measured just before and just after the timing.");
 }
 
 static void note_peak(struct table *t, const struct peer_run *run) {
     for (int i = 0; i < run->threads.count; i++) {
         int threads = run->threads.values[i];
         struct peak p = measure_peak(threads, 0.3);
-        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s.",
-                   threads, threads == 1 ? "" : "s", p.fp32_name, p.fp32_flops / 1e9, p.int8_name,
-                   p.int8_ops / 1e9);
+        table_note(t, "Peak of this machine in this run on %d thread%s: %s %.0f GFLOP/s, %s %.0f GOP/s.", threads,
+                   threads == 1 ? "" : "s", p.fp32_name, p.fp32_flops / 1e9, p.int8_name, p.int8_ops / 1e9);
     }
 }
 
@@ -128,8 +122,7 @@ static bool read_models(const struct peer_run *run, const struct dataset *data, 
 static bool batches_fit(const struct peer_run *run, struct error *err) {
     for (int i = 0; i < run->batches.count; i++)
         if ((size_t)run->batches.values[i] > run->test_count)
-            return fail(err, "--batch %d: there are only %zu test images", run->batches.values[i],
-                        run->test_count);
+            return fail(err, "--batch %d: there are only %zu test images", run->batches.values[i], run->test_count);
     return true;
 }
 
@@ -145,8 +138,8 @@ static bool run_on(struct peer_run *run, const struct dataset *data, struct tabl
     provenance_machine(p);
     note_method(t, run);
     bool ok = read_models(run, data, models, err) && batches_fit(run, err) &&
-              make_cases(run, training_defaults().batch, err) &&
-              run_rounds(run, models, data, peers, &peer_count, &samples, err);
+        make_cases(run, training_defaults().batch, err) &&
+        run_rounds(run, models, data, peers, &peer_count, &samples, err);
     if (ok) {
         peers_fill(t, run, &samples, peers, peer_count);
         note_peak(t, run);
@@ -179,8 +172,7 @@ int command_peers(int argc, char **argv) {
     option_flag(&o, "json", &json, "print the table as JSON");
     int status = options_parse(&o, argc, argv, 2, 2);
     if (status != OPTIONS_GO_ON) return status;
-    if (strcmp(run.source, "digits") == 0)
-        return usage_error(&o, "--data digits: the peers need files to read");
+    if (strcmp(run.source, "digits") == 0) return usage_error(&o, "--data digits: the peers need files to read");
     struct error err;
     struct dataset data;
     struct table t;

@@ -80,8 +80,7 @@ struct peer_run {
 
 /* Starts the peer once and adds what it measured to samples: all of it, or nothing when the run failed; what
  * was wrong with it goes to its outcome and reason. Error: out of memory. */
-bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples,
-                  struct error *err);
+bool peer_measure(struct peer *peer, const struct peer_run *run, int round, struct samples *samples, struct error *err);
 
 /* Runs a program whose standard output is read line by line, and everything it started is killed when limit
  * seconds have passed. argv[0] is its path. Returns whether it exited with 0 and on_line accepted every line;
@@ -90,13 +89,13 @@ bool process_read(char *const *argv, int limit, bool (*on_line)(void *context, c
                   bool *missing, char reason[PEER_TEXT]);
 
 /* Our own side of a round. models: fp32 and int8, in the order of their tasks. */
-bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run,
-                  int round, struct samples *samples, struct error *err);
+bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run, int round,
+                  struct samples *samples, struct error *err);
 
 /* Rows, remarks and targets of the table from all samples. */
 extern const char *const peer_columns[];
 extern const size_t peer_column_count;
-void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples,
-                const struct peer *peers, int peer_count);
+void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples, const struct peer *peers,
+                int peer_count);
 
 #endif

@@ -23,8 +23,7 @@ static double share_of_peak(double rate, double before, double after) {
 /* Of one image: forward alone, or with the gradients of weights and, but for the first layer, of inputs. */
 static double operations(const struct mlp_shape *s, bool training) {
     double sum = 0;
-    for (int i = 0; i < s->layers; i++)
-        sum += (training ? (i ? 6.0 : 4.0) : 2.0) * s->widths[i] * s->widths[i + 1];
+    for (int i = 0; i < s->layers; i++) sum += (training ? (i ? 6.0 : 4.0) : 2.0) * s->widths[i] * s->widths[i + 1];
     return sum;
 }
 
@@ -35,13 +34,13 @@ static struct sample our_sample(int round, struct peer_case what) {
 }
 
 /* Runs of one batch after another for some seconds: their times in us [MOST_RUNS]; returns how many. */
-static int time_batches(struct runner *r, const struct split *test, int batch, double seconds,
-                        uint8_t *predicted, double *us) {
+static int time_batches(struct runner *r, const struct split *test, int batch, double seconds, uint8_t *predicted,
+                        double *us) {
     size_t pixels = (size_t)test->rows * (size_t)test->cols, places = test->count / (size_t)batch;
     int runs = 0;
     runner_predict(r, test->images, (size_t)batch, predicted); /* not counted */
-    for (double until = seconds_now() + seconds;
-         runs < MOST_RUNS && (runs < LEAST_RUNS || seconds_now() < until); runs++) {
+    for (double until = seconds_now() + seconds; runs < MOST_RUNS && (runs < LEAST_RUNS || seconds_now() < until);
+         runs++) {
         const uint8_t *images = test->images + (size_t)runs % places * (size_t)batch * pixels;
         double started = seconds_now();
         runner_predict(r, images, (size_t)batch, predicted);
@@ -50,8 +49,8 @@ static int time_batches(struct runner *r, const struct split *test, int batch, d
     return runs;
 }
 
-static bool measure_inference(const struct model *model, const struct split *test, double seconds,
-                              size_t correct, struct sample *s, struct error *err) {
+static bool measure_inference(const struct model *model, const struct split *test, double seconds, size_t correct,
+                              struct sample *s, struct error *err) {
     struct runner r;
     struct peak before = measure_peak(s->what.threads, PEAK_SECONDS);
     double *us = aligned_array(MOST_RUNS, sizeof *us, err);
@@ -97,8 +96,7 @@ static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *d
     ok = evaluate(&trained, &data->test, false, &e, err);
     s->p50_us = 1e6 * report.seconds;
     s->images_per_second = (double)data->train.count / report.seconds;
-    s->of_peak =
-        share_of_peak(s->images_per_second * operations(shape, true), before.fp32_flops, after.fp32_flops);
+    s->of_peak = share_of_peak(s->images_per_second * operations(shape, true), before.fp32_flops, after.fp32_flops);
     s->correct = (long long)e.correct;
     s->n = (long long)e.count;
     evaluation_free(&e);
@@ -106,8 +104,8 @@ static bool measure_epoch(const struct mlp_shape *shape, const struct dataset *d
     return ok;
 }
 
-bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run,
-                  int round, struct samples *samples, struct error *err) {
+bool ours_measure(const struct model models[2], const struct dataset *data, const struct peer_run *run, int round,
+                  struct samples *samples, struct error *err) {
     size_t correct[2];
     for (int i = 0; i < 2; i++) {
         struct evaluation e;

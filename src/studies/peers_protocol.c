@@ -64,7 +64,7 @@ static bool read_times(const cJSON *object, const struct peer_run *run, struct s
     double seconds;
     if (s->what.task != TASK_EPOCH)
         return number(object, "images_per_second", 1e-9, &s->images_per_second) &&
-               number(object, "p50_us", 0, &s->p50_us) && number(object, "p99_us", 0, &s->p99_us);
+            number(object, "p50_us", 0, &s->p50_us) && number(object, "p99_us", 0, &s->p99_us);
     if (!number(object, "seconds", 1e-9, &seconds)) return false;
     s->images_per_second = (double)run->training_count / seconds;
     s->p50_us = 1e6 * seconds;
@@ -79,8 +79,8 @@ static bool read_sample(const cJSON *object, const struct peer_run *run, struct 
     text(object, "variant", s->variant, sizeof s->variant);
     text(object, "task", task, sizeof task);
     if (!*s->name || !number(object, "batch", 1, &batch) || !number(object, "threads", 1, &threads) ||
-        !number(object, "correct", 0, &correct) || !number(object, "n", 1, &n) ||
-        n != (double)run->test_count || correct > n || batch > 1e6 || threads > 1e6)
+        !number(object, "correct", 0, &correct) || !number(object, "n", 1, &n) || n != (double)run->test_count ||
+        correct > n || batch > 1e6 || threads > 1e6)
         return false;
     int found = 0;
     while (found < PEER_TASKS && strcmp(task, peer_task_names[found]) != 0) found++;
@@ -155,8 +155,7 @@ static void make_call(const struct peer *peer, const struct peer_run *run, int r
 
 /* Takes OPENBLAS_CORETYPE out of the environment for a while; returns what to put back, NULL for nothing. */
 static char *hide_core(void) {
-    char *core =
-        blas_core_replaced() && getenv("OPENBLAS_CORETYPE") ? strdup(getenv("OPENBLAS_CORETYPE")) : NULL;
+    char *core = blas_core_replaced() && getenv("OPENBLAS_CORETYPE") ? strdup(getenv("OPENBLAS_CORETYPE")) : NULL;
     if (core) unsetenv("OPENBLAS_CORETYPE");
     return core;
 }

@@ -49,8 +49,7 @@ static double median_accuracy(const struct samples *all, const struct sample *li
     int count = 0;
     for (size_t i = 0; i < all->count; i++) {
         const struct sample *s = &all->items[i];
-        if (same_variant(s, like) && count < MOST_SAMPLES)
-            values[count++] = 100.0 * (double)s->correct / (double)s->n;
+        if (same_variant(s, like) && count < MOST_SAMPLES) values[count++] = 100.0 * (double)s->correct / (double)s->n;
     }
     return percentile_of(values, count, 0.5);
 }
@@ -64,8 +63,7 @@ static const struct sample *middle_sample(const struct samples *all, const struc
             rates[count++] = all->items[i].images_per_second;
     double median = percentile_of(rates, count, 0.5);
     for (size_t i = 0; i < all->count; i++)
-        if (same_variant(&all->items[i], like) && all->items[i].images_per_second == median)
-            return &all->items[i];
+        if (same_variant(&all->items[i], like) && all->items[i].images_per_second == median) return &all->items[i];
     return like; /* not reached */
 }
 
@@ -89,8 +87,8 @@ static struct summary summarise(const struct samples *all, int engine, struct pe
 }
 
 /* The lowest and the highest ratio of ours to the peer in one round. */
-static void ratio_range(const struct samples *all, const struct sample *ours, const struct sample *peer,
-                        double *low, double *high) {
+static void ratio_range(const struct samples *all, const struct sample *ours, const struct sample *peer, double *low,
+                        double *high) {
     *low = INFINITY;
     *high = -INFINITY;
     for (size_t i = 0; i < all->count; i++)
@@ -137,8 +135,7 @@ static void add_peer(struct table *t, const struct samples *all, const struct su
     if (peer->variants > 1)
         table_text(t, "%s%sfastest of %d ways", peer->middle->variant, *peer->middle->variant ? ": " : "",
                    peer->variants);
-    else
-        table_text(t, "%s", peer->middle->variant);
+    else table_text(t, "%s", peer->middle->variant);
 }
 
 /* A row for each peer that measured the case; one with ours alone where there is none. */
@@ -186,23 +183,19 @@ static struct summary fastest(const struct peer_run *run, const struct samples *
     struct summary best = {0};
     for (size_t i = 0; i < run->case_count; i++) {
         struct peer_case c = run->cases[i];
-        if (c.task != what.task || (what.batch && c.batch != what.batch) ||
-            (what.threads && c.threads != what.threads))
+        if (c.task != what.task || (what.batch && c.batch != what.batch) || (what.threads && c.threads != what.threads))
             continue;
         struct summary s = summarise(all, engine, c);
-        if (s.middle && (!best.middle || s.middle->images_per_second > best.middle->images_per_second))
-            best = s;
+        if (s.middle && (!best.middle || s.middle->images_per_second > best.middle->images_per_second)) best = s;
     }
     return best;
 }
 
 static void describe(const struct target *target, char *text, size_t size) {
     if (target->what.batch)
-        snprintf(text, size, "%s, batch %d, %d thread%s", peer_task_names[target->what.task],
-                 target->what.batch, target->what.threads, target->what.threads == 1 ? "" : "s");
-    else
-        snprintf(text, size, "training %s, each on its best number of threads",
-                 peer_task_names[target->what.task]);
+        snprintf(text, size, "%s, batch %d, %d thread%s", peer_task_names[target->what.task], target->what.batch,
+                 target->what.threads, target->what.threads == 1 ? "" : "s");
+    else snprintf(text, size, "training %s, each on its best number of threads", peer_task_names[target->what.task]);
 }
 
 static void note_target(struct table *t, const struct target *target, const struct peer_run *run,
@@ -216,8 +209,7 @@ static void note_target(struct table *t, const struct target *target, const stru
                    target->engine == NO_ENGINE ? "" : peer_engines[target->engine]);
     } else if (target->engine == NO_ENGINE) {
         table_note(t, "Target %s: %s: %.2f us, wanted at most %.2f.",
-                   ours.middle->p50_us <= target->us ? "met" : "MISSED", what, ours.middle->p50_us,
-                   target->us);
+                   ours.middle->p50_us <= target->us ? "met" : "MISSED", what, ours.middle->p50_us, target->us);
     } else {
         double ratio = ours.middle->images_per_second / peer.middle->images_per_second;
         table_note(t, "Target %s: %s: %.2f times %s (%.4g s a run against %.4g s), wanted at least %.2f.",
@@ -226,8 +218,8 @@ static void note_target(struct table *t, const struct target *target, const stru
     }
 }
 
-void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples,
-                const struct peer *peers, int peer_count) {
+void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples, const struct peer *peers,
+                int peer_count) {
     for (size_t i = 0; i < run->case_count; i++) add_rows(t, samples, run->cases[i]);
     for (int i = 0; i < peer_count; i++)
         if (peers[i].outcome != PEER_WORKS) add_absent(t, &peers[i]);

@@ -13,8 +13,10 @@ static const struct part {
     const char *name; /* of its table */
     bool (*fill)(struct pitfalls *p, struct table *t, struct error *err);
 } parts[] = {
-    {"pitfalls-outlier", pitfall_outlier},         {"pitfalls-calibration", pitfall_calibration},
-    {"pitfalls-accumulator", pitfall_accumulator}, {"pitfalls-symmetric", pitfall_symmetric},
+    {"pitfalls-outlier", pitfall_outlier},
+    {"pitfalls-calibration", pitfall_calibration},
+    {"pitfalls-accumulator", pitfall_accumulator},
+    {"pitfalls-symmetric", pitfall_symmetric},
     {"pitfalls-quiet", pitfall_quiet},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
@@ -28,15 +30,23 @@ struct request {
 };
 
 static void init_summary(struct table *t) {
-    static const char *const columns[] = {"pitfall", "provoked_by", "repaired_by", "accuracy_before", "accuracy_provoked",
-                                          "accuracy_repaired", "logit_sqnr_db_before", "logit_sqnr_db_provoked",
+    static const char *const columns[] = {"pitfall",
+                                          "provoked_by",
+                                          "repaired_by",
+                                          "accuracy_before",
+                                          "accuracy_provoked",
+                                          "accuracy_repaired",
+                                          "logit_sqnr_db_before",
+                                          "logit_sqnr_db_provoked",
                                           "logit_sqnr_db_repaired"};
     table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
-    table_note(t, "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum "
-                  "(x - x_hat)^2); 0 is as much noise as signal. The tables pitfalls-outlier, -calibration, -accumulator, "
-                  "-symmetric and -quiet show each in full.");
-    table_note(t, "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
-                  "trace.");
+    table_note(t,
+               "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum "
+               "(x - x_hat)^2); 0 is as much noise as signal. The tables pitfalls-outlier, -calibration, -accumulator, "
+               "-symmetric and -quiet show each in full.");
+    table_note(t,
+               "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
+               "trace.");
 }
 
 /* The network that everything is tried on: a given model of any kind, its codes read back, or a trained one. */
@@ -51,7 +61,7 @@ static bool take_network(const struct request *r, const struct dataset *data, st
     if (!model_read(r->model, &model, NULL, err)) return false;
     provenance_add(p, "model", "%s%s", r->model, model.kind == MODEL_FP32 ? "" : ", read back to fp32");
     bool ok = split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-              probe_mlp(&model, out, err);
+        probe_mlp(&model, out, err);
     model_free(&model);
     return ok;
 }
@@ -61,9 +71,9 @@ static bool prepare(struct pitfalls *p, struct error *err) {
     struct trial trial = {&p->healthy, &faults[0], FAULTS_ALL_LAYERS, p->fp32};
     uint8_t *images = calibration_images(&p->data->train, p->calibration, err);
     bool ok = images && evaluate(&fp32, &p->data->test, false, &p->evaluation, err) &&
-              ranges_over(p->fp32, images, (size_t)p->calibration, p->ranges, err) &&
-              quantize_with(p->fp32, p->ranges, true, false, &p->healthy, err) &&
-              measure(&trial, &p->data->test, &p->measured, err);
+        ranges_over(p->fp32, images, (size_t)p->calibration, p->ranges, err) &&
+        quantize_with(p->fp32, p->ranges, true, false, &p->healthy, err) &&
+        measure(&trial, &p->data->test, &p->measured, err);
     free(images);
     return ok;
 }
@@ -71,7 +81,8 @@ static bool prepare(struct pitfalls *p, struct error *err) {
 static void add_network_note(const struct pitfalls *p, struct table *t) {
     char shape[128];
     mlp_shape_print(&p->fp32->shape, shape, sizeof shape);
-    table_note(t, "%s: %s, fp32 %.2f%%; int8 per-channel, asymmetric, calibrated on %d images %.2f%% of %zu test images.",
+    table_note(t,
+               "%s: %s, fp32 %.2f%%; int8 per-channel, asymmetric, calibrated on %d images %.2f%% of %zu test images.",
                p->data->name, shape, accuracy_percent(&p->evaluation), p->calibration,
                accuracy_percent(&p->measured.evaluation), p->data->test.count);
 }
@@ -128,8 +139,8 @@ static bool print_json(const struct pitfalls *p, const struct table *tables, con
     return ok;
 }
 
-static int report(const struct request *r, struct pitfalls *p, struct table *tables, const struct provenance *provenance,
-                  bool ok, struct error *err) {
+static int report(const struct request *r, struct pitfalls *p, struct table *tables,
+                  const struct provenance *provenance, bool ok, struct error *err) {
     if (ok && r->json) ok = print_json(p, tables, provenance, err);
     for (int i = 0; i < PARTS; i++) table_free(&tables[i]);
     if (r->json) { /* printed already */
@@ -138,16 +149,20 @@ static int report(const struct request *r, struct pitfalls *p, struct table *tab
     }
     int status = report_table(&p->summary, provenance, false, ok, err);
     if (ok)
-        printf("\nWritten to %s: pitfalls, pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet as .md and "
-               ".csv\n", r->results);
+        printf(
+            "\nWritten to %s: pitfalls, pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet as .md and "
+            ".csv\n",
+            r->results);
     return status;
 }
 
 int command_pitfalls(int argc, char **argv) {
-    struct options o = {.command = argv[0], .arguments = "[MODEL]",
-                        .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
-                                "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
-                                "Without MODEL, trains a network first."};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "[MODEL]",
+        .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
+                "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
+                "Without MODEL, trains a network first."};
     struct request r = {.source = "data/mnist", .training = training_defaults(), .calibration = 512};
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_results(&o, &r.results, "folder for the tables");

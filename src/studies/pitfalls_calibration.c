@@ -10,10 +10,10 @@
 /* What is done to the calibration images, or to the ranges that they gave. */
 enum change {
     CHANGE_NONE,
-    CHANGE_INVERT,  /* ink and paper change places */
-    CHANGE_BYTES,   /* the network is shown bytes, 0 to 255, where production shows bytes / 255 */
-    CHANGE_DIM,     /* pixels times 6/20 */
-    CHANGE_NARROW   /* ranges of the hidden layers times 6/20 */
+    CHANGE_INVERT, /* ink and paper change places */
+    CHANGE_BYTES,  /* the network is shown bytes, 0 to 255, where production shows bytes / 255 */
+    CHANGE_DIM,    /* pixels times 6/20 */
+    CHANGE_NARROW  /* ranges of the hidden layers times 6/20 */
 };
 
 /* What activation ranges are calibrated on. */
@@ -64,7 +64,8 @@ static bool calibrate_on(const struct pitfalls *p, struct calibration *c, struct
                                             : images_of_class(train, c->label, &c->images, err);
     if (!images) return false;
     change_images(c->change, images, (size_t)c->images * (size_t)train->rows * (size_t)train->cols);
-    bool ok = (c->change == CHANGE_BYTES ? ranges_over_bytes : ranges_over)(p->fp32, images, (size_t)c->images, ranges, err);
+    bool ok = (c->change == CHANGE_BYTES ? ranges_over_bytes : ranges_over)(p->fp32, images, (size_t)c->images, ranges,
+                                                                            err);
     for (int l = 1; c->change == CHANGE_NARROW && l < p->fp32->shape.layers; l++) ranges[l].hi *= (float)seen_share;
     free(images);
     return ok;
@@ -101,7 +102,8 @@ static bool run_calibration(const struct pitfalls *p, struct table *t, struct ca
 }
 
 /* A line of the table, and perhaps of the summary. */
-static bool show_calibration(struct pitfalls *p, struct table *t, struct calibration c, bool summary, struct error *err) {
+static bool show_calibration(struct pitfalls *p, struct table *t, struct calibration c, bool summary,
+                             struct error *err) {
     struct measurement m;
     if (!run_calibration(p, t, c, &m, err)) return false;
     if (summary) add_to_summary(p, c.images == 1 ? "1 image" : c.name, &m);
@@ -111,8 +113,8 @@ static bool show_calibration(struct pitfalls *p, struct table *t, struct calibra
 
 static bool run_sizes(struct pitfalls *p, struct table *t, struct error *err) {
     static const int sizes[] = {1, 8, 64, 512};
-    bool ok = show_calibration(p, t, (struct calibration){"representative", p->calibration, ANY_LABEL, CHANGE_NONE}, false,
-                               err);
+    bool ok = show_calibration(p, t, (struct calibration){"representative", p->calibration, ANY_LABEL, CHANGE_NONE},
+                               false, err);
     for (int i = 3; ok && i >= 0; i--)
         if (sizes[i] != p->calibration && (size_t)sizes[i] <= p->data->train.count)
             ok = show_calibration(p, t, (struct calibration){"representative", sizes[i], ANY_LABEL, CHANGE_NONE},
@@ -155,7 +157,8 @@ static bool run_changes(struct pitfalls *p, struct table *t, struct error *err) 
         {"[0, 6], run on [0, 20]: hidden ranges x 6/20", p->calibration, ANY_LABEL, CHANGE_NARROW},
     };
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof changed / sizeof changed[0]; i++) ok = show_calibration(p, t, changed[i], true, err);
+    for (size_t i = 0; ok && i < sizeof changed / sizeof changed[0]; i++)
+        ok = show_calibration(p, t, changed[i], true, err);
     return ok;
 }
 
@@ -177,23 +180,28 @@ static size_t name_columns(int layers, char names[][NAME_SIZE], const char **col
 }
 
 static void add_notes(struct table *t) {
-    table_note(t, "See: where a range seen is too narrow, codes saturate (saturated_percent); where it is too wide (highest "
-                  "beyond that of the first row), few codes are left for what really comes. The repair is the first row: "
-                  "images that look like production. Accuracy alone hardly tells, since the highest logit often stays the "
-                  "highest: read it beside logit_sqnr_db.");
-    table_note(t, "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output "
-                  "of that layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test "
-                  "images that the clamp cut; ReLU's zeros are not counted.");
+    table_note(
+        t,
+        "See: where a range seen is too narrow, codes saturate (saturated_percent); where it is too wide (highest "
+        "beyond that of the first row), few codes are left for what really comes. The repair is the first row: "
+        "images that look like production. Accuracy alone hardly tells, since the highest logit often stays the "
+        "highest: read it beside logit_sqnr_db.");
+    table_note(t,
+               "highest: the largest real value that the codes of that tensor hold; input: the pixels, fcN: the output "
+               "of that layer, after ReLU, on the integer engine. saturated_percent: share of its codes over the test "
+               "images that the clamp cut; ReLU's zeros are not counted.");
     note_paired(t, "fp32");
-    table_note(t, "representative: evenly spaced training images. only class N: the first images of that class, at most as "
-                  "many. images dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels "
-                  "that saturate, which keeps all that follows in its range. hidden ranges x 6/20: every hidden layer's "
-                  "range is cut to what an observer that saw [0, 6] knows of activations in [0, 20]; pixels and logits keep "
-                  "theirs.");
+    table_note(
+        t,
+        "representative: evenly spaced training images. only class N: the first images of that class, at most as "
+        "many. images dimmed to 6/20: the calibration images' pixels times 6/20; it is then production's pixels "
+        "that saturate, which keeps all that follows in its range. hidden ranges x 6/20: every hidden layer's "
+        "range is cut to what an observer that saw [0, 6] knows of activations in [0, 20]; pixels and logits keep "
+        "theirs.");
 }
 
 bool pitfall_calibration(struct pitfalls *p, struct table *t, struct error *err) {
-    static char names[2 * (MLP_MAX_LAYERS + 1)][NAME_SIZE];                                /* the table keeps references */
+    static char names[2 * (MLP_MAX_LAYERS + 1)][NAME_SIZE]; /* the table keeps references */
     static const char *columns[2 + 2 * (MLP_MAX_LAYERS + 1) + NETWORK_COLUMN_COUNT];
     table_init(t, "Pitfall: calibration that does not look like production", columns,
                name_columns(p->fp32->shape.layers, names, columns));

@@ -12,7 +12,7 @@ static const int narrow_bits[WIDTHS] = {8, 16};
 
 /* What the right sums of one layer would do to narrow accumulators, over all test images and outputs. */
 struct sum_statistics {
-    int32_t largest;         /* |partial sum| */
+    int32_t largest; /* |partial sum| */
     size_t sums;
     size_t overflowing[WIDTHS];
     double k[WIDTHS], products[WIDTHS]; /* sums over those that overflow */
@@ -55,7 +55,8 @@ static void look_at_layer(const struct qlinear *layer, const uint8_t *x, int cou
     }
 }
 
-static bool look_at_sums(const struct qmlp *q, const struct split *test, struct sum_statistics *layers, struct error *err) {
+static bool look_at_sums(const struct qmlp *q, const struct split *test, struct sum_statistics *layers,
+                         struct error *err) {
     struct faults_workspace ws;
     if (!faults_workspace_create(&q->shape, STATISTICS_BATCH, &ws, err)) return false;
     for (size_t first = 0; first < test->count; first += STATISTICS_BATCH) {
@@ -104,10 +105,8 @@ static int classes_answered(const struct evaluation *e) {
 static void add_accumulator_row(const struct pitfalls *p, struct table *t, const char *name, int layer, int bits,
                                 const struct sum_statistics *s, const struct measurement *m) {
     table_text(t, "%s", name);
-    if (layer == FAULTS_ALL_LAYERS)
-        table_text(t, "all");
-    else
-        table_text(t, "fc%d", layer + 1);
+    if (layer == FAULTS_ALL_LAYERS) table_text(t, "all");
+    else table_text(t, "fc%d", layer + 1);
     add_sum_cells(t, s, bits);
     table_integer(t, classes_answered(&m->evaluation));
     add_network_cells(t, m, &p->measured.evaluation, p->data->test.labels);
@@ -126,23 +125,34 @@ static bool run_accumulator(struct pitfalls *p, struct table *t, const struct fa
 }
 
 static void add_accumulator_notes(struct table *t) {
-    table_note(t, "See: in int8 the first products that are not 0 are already too much, since a product of two codes may "
-                  "need 16 bits; int16 holds more of them (first_overflow_products), and int32 all, with bits to spare. A "
-                  "wrapped sum lands anywhere, a saturated one stops at the end it ran into: compare the two in int16. A "
-                  "sum in int8 is next to nothing beside the bias, which stays in int32: where classes_answered is 1, a "
-                  "layer gave its bias to every image, and all got the same answer.");
-    table_note(t, "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial "
-                  "sum| of (x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. The bias "
-                  "is added in int32 after.");
-    table_note(t, "overflowing_percent: of all sums. first_overflow_k: index of the input at which the sum first leaves the "
-                  "accumulator, and first_overflow_products: the products that are not 0 up to there; means over the sums "
-                  "that overflow. classes_answered: how many classes are the answer for any image at all.");
+    table_note(t,
+               "See: in int8 the first products that are not 0 are already too much, since a product of two codes may "
+               "need 16 bits; int16 holds more of them (first_overflow_products), and int32 all, with bits to spare. A "
+               "wrapped sum lands anywhere, a saturated one stops at the end it ran into: compare the two in int16. A "
+               "sum in int8 is next to nothing beside the bias, which stays in int32: where classes_answered is 1, a "
+               "layer gave its bias to every image, and all got the same answer.");
+    table_note(
+        t,
+        "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial "
+        "sum| of (x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. The bias "
+        "is added in int32 after.");
+    table_note(
+        t,
+        "overflowing_percent: of all sums. first_overflow_k: index of the input at which the sum first leaves the "
+        "accumulator, and first_overflow_products: the products that are not 0 up to there; means over the sums "
+        "that overflow. classes_answered: how many classes are the answer for any image at all.");
     note_paired(t, "the same int8 network with int32 accumulators");
 }
 
 bool pitfall_accumulator(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"accumulator", "layer", "largest_sum", "bits_needed", "overflowing_percent",
-                                          "first_overflow_k", "first_overflow_products", "classes_answered",
+    static const char *const columns[] = {"accumulator",
+                                          "layer",
+                                          "largest_sum",
+                                          "bits_needed",
+                                          "overflowing_percent",
+                                          "first_overflow_k",
+                                          "first_overflow_products",
+                                          "classes_answered",
                                           NETWORK_COLUMNS};
     struct sum_statistics layers[MLP_MAX_LAYERS] = {{0}};
     int count = p->healthy.shape.layers;
@@ -163,9 +173,7 @@ bool pitfall_accumulator(struct pitfalls *p, struct table *t, struct error *err)
 enum { ASYMMETRIC, SYMMETRIC, POWERS_OF_TWO, NETWORKS };
 static const char *const network_names[NETWORKS] = {"asymmetric", "symmetric", "powers of two"};
 
-static float power_of_two_above(float scale) {
-    return (float)exp2(ceil(log2((double)scale)));
-}
+static float power_of_two_above(float scale) { return (float)exp2(ceil(log2((double)scale))); }
 
 /* Scales as on a processor that can only shift: exact ties, of which other networks have none, are common here. */
 static bool use_powers_of_two(const struct pitfalls *p, struct qmlp *q, struct error *err) {
@@ -197,8 +205,8 @@ static bool networks_create(const struct pitfalls *p, struct network *networks, 
     for (int i = 0; ok && i < NETWORKS; i++) {
         struct trial trial = {&networks[i].q, &faults[0], FAULTS_ALL_LAYERS, p->fp32};
         ok = quantize_with(p->fp32, p->ranges, true, i == SYMMETRIC, &networks[i].q, err) &&
-             (i != POWERS_OF_TWO || use_powers_of_two(p, &networks[i].q, err)) &&
-             measure(&trial, &p->data->test, &networks[i].healthy, err);
+            (i != POWERS_OF_TWO || use_powers_of_two(p, &networks[i].q, err)) &&
+            measure(&trial, &p->data->test, &networks[i].healthy, err);
     }
     return ok;
 }
@@ -255,24 +263,32 @@ static bool run_quiet(struct pitfalls *p, struct table *t, const struct fault *f
 }
 
 static void add_quiet_notes(struct table *t, const struct quiet_counts *counts) {
-    table_note(t, "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison of "
-                  "codes with a reference shows them; and many faults need the right network to show at all: where z_x = 0 "
-                  "nobody misses the zero point.", counts->kept, counts->rows);
-    table_note(t, "asymmetric: per-channel, as the exercise makes it; its pixels and hidden activations have zero point 0. "
-                  "symmetric: the same with symmetric activations, whose zero point is 128. powers of two: asymmetric with "
-                  "every scale raised to a power of two, so that requantization meets exact ties; M of any other network "
-                  "hardly ever gives one.");
-    table_note(t, "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many "
-                  "codes at most. To be told by: how the codes of one layer differ whose inputs are right; through several "
-                  "layers the differences add up. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and "
-                  "writes the codes.");
+    table_note(
+        t,
+        "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison of "
+        "codes with a reference shows them; and many faults need the right network to show at all: where z_x = 0 "
+        "nobody misses the zero point.",
+        counts->kept, counts->rows);
+    table_note(
+        t,
+        "asymmetric: per-channel, as the exercise makes it; its pixels and hidden activations have zero point 0. "
+        "symmetric: the same with symmetric activations, whose zero point is 128. powers of two: asymmetric with "
+        "every scale raised to a power of two, so that requantization meets exact ties; M of any other network "
+        "hardly ever gives one.");
+    table_note(
+        t,
+        "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many "
+        "codes at most. To be told by: how the codes of one layer differ whose inputs are right; through several "
+        "layers the differences add up. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and "
+        "writes the codes.");
     note_paired(t, "the same network unbroken");
     for (const struct fault *f = faults; f->name; f++)
         if (f->kind == FAULT_QUIET) table_note(t, "%s: %s. To be told by: %s.", f->name, f->what, f->signature);
 }
 
 bool pitfall_quiet(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"fault", "network", "different_percent", "largest_difference", NETWORK_COLUMNS};
+    static const char *const columns[] = {"fault", "network", "different_percent", "largest_difference",
+                                          NETWORK_COLUMNS};
     struct network *networks = aligned_array(NETWORKS, sizeof *networks, err);
     table_init(t, "Pitfalls that pass unnoticed", columns, 4 + NETWORK_COLUMN_COUNT);
     struct quiet_counts counts = {0};

@@ -27,7 +27,7 @@ struct meter {
     struct mlp_workspace fp32;
     struct energy energy[MLP_MAX_LAYERS + 1];
     uint64_t codes[MLP_MAX_LAYERS + 1], cut[MLP_MAX_LAYERS + 1], different; /* different: logits */
-    bool pixel_cut[256]; /* bytes whose code the clamp cut */
+    bool pixel_cut[256];                                                    /* bytes whose code the clamp cut */
 };
 
 static void meter_free(struct meter *m) {
@@ -52,13 +52,14 @@ static bool meter_create(const struct trial *trial, struct meter *m, struct erro
         m->pixel_cut[byte] = code < x.qmin || code > x.qmax;
     }
     return faults_workspace_create(&trial->q->shape, m->batch, &m->broken, err) &&
-           (trial->fault->kind == FAULT_NONE ||
-            ((m->right = aligned_array((size_t)m->batch, (size_t)trial->q->shape.widths[trial->q->shape.layers], err)) &&
-             qmlp_workspace_create(&trial->q->shape, 1, &m->right_ws, err))) &&
-           (!trial->fp32 || mlp_workspace_create(&trial->fp32->shape, m->batch, false, &m->fp32, err));
+        (trial->fault->kind == FAULT_NONE ||
+         ((m->right = aligned_array((size_t)m->batch, (size_t)trial->q->shape.widths[trial->q->shape.layers], err)) &&
+          qmlp_workspace_create(&trial->q->shape, 1, &m->right_ws, err))) &&
+        (!trial->fp32 || mlp_workspace_create(&trial->fp32->shape, m->batch, false, &m->fp32, err));
 }
 
-static void count_codes(const struct trial *trial, const uint8_t *images, int n, struct meter *m, struct measurement *out) {
+static void count_codes(const struct trial *trial, const uint8_t *images, int n, struct meter *m,
+                        struct measurement *out) {
     const struct mlp_shape *shape = &trial->q->shape;
     for (size_t i = 0; i < (size_t)n * (size_t)shape->widths[0]; i++) m->cut[0] += m->pixel_cut[images[i]];
     for (int l = 0; l <= shape->layers; l++) {
@@ -91,7 +92,8 @@ static void compare_with_fp32(const struct trial *trial, const uint8_t *images, 
     }
 }
 
-static void finish(const struct trial *trial, const struct meter *m, const struct split *test, struct measurement *out) {
+static void finish(const struct trial *trial, const struct meter *m, const struct split *test,
+                   struct measurement *out) {
     int last = trial->q->shape.layers;
     for (int l = 0; l <= last; l++) {
         out->histogram[l].levels = 256;
@@ -125,15 +127,15 @@ bool measure(const struct trial *trial, const struct split *test, struct measure
     return ok;
 }
 
-bool measure_dynamic(const struct dynamic_mlp *q, const struct mlp *fp32, const struct split *test, struct measurement *out,
-                     struct error *err) {
+bool measure_dynamic(const struct dynamic_mlp *q, const struct mlp *fp32, const struct split *test,
+                     struct measurement *out, struct error *err) {
     struct dynamic_mlp_workspace ws = {0};
     struct mlp_workspace fp32_ws = {0};
     struct energy energy = {0};
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
     *out = (struct measurement){.evaluation = {.count = test->count, .predicted = aligned_array(test->count, 1, err)}};
     bool ok = out->evaluation.predicted && dynamic_workspace_create(&q->shape, DYNAMIC_BATCH, &ws, err) &&
-              mlp_workspace_create(&fp32->shape, DYNAMIC_BATCH, false, &fp32_ws, err);
+        mlp_workspace_create(&fp32->shape, DYNAMIC_BATCH, false, &fp32_ws, err);
     for (size_t first = 0; ok && first < test->count; first += DYNAMIC_BATCH) {
         int n = test->count - first < DYNAMIC_BATCH ? (int)(test->count - first) : DYNAMIC_BATCH;
         const float *logits = dynamic_forward(q, test->images + first * inputs, n, &ws);
@@ -154,13 +156,12 @@ bool measure_dynamic(const struct dynamic_mlp *q, const struct mlp *fp32, const 
     return ok;
 }
 
-void measurement_free(struct measurement *m) {
-    evaluation_free(&m->evaluation);
-}
+void measurement_free(struct measurement *m) { evaluation_free(&m->evaluation); }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
-void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base, const uint8_t *labels) {
+void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base,
+                       const uint8_t *labels) {
     table_number(t, m->logit_sqnr_db, 2);
     add_accuracy(t, &m->evaluation);
     add_paired(t, base, &m->evaluation, labels);
@@ -191,8 +192,8 @@ bool ranges_over(const struct mlp *mlp, const uint8_t *images, size_t count, str
     return ok;
 }
 
-bool quantize_with(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric, struct qmlp *out,
-                   struct error *err) {
+bool quantize_with(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
+                   struct qmlp *out, struct error *err) {
     struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
     size_t saturated;
     if (!convert(mlp, ranges, &config, out, &saturated, err)) return false;
@@ -209,11 +210,11 @@ bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err
             struct qparams p = {qmlp_weight_scale(q, l, c), 0, -127, 127};
             double step = (double)q->activation[l].scale * (double)p.scale;
             double bias = rint((double)mlp->layer[l].bias[c] / step);
-            for (size_t k = 0; k < in; k++) q->layer[l].weight[row + k] = (int8_t)quantize(mlp->layer[l].weight[row + k], p);
+            for (size_t k = 0; k < in; k++)
+                q->layer[l].weight[row + k] = (int8_t)quantize(mlp->layer[l].weight[row + k], p);
             if (!(fabs(bias) <= QLINEAR_MAX_BIAS))
                 return fail(err, "fc%d: bias %d is beyond the 2^30 steps that the engine takes", l + 1, c);
             q->layer[l].bias[c] = (int32_t)bias;
         }
     return qmlp_finish(q, err);
 }
-

@@ -17,7 +17,7 @@ enum { FACTORS = sizeof factors / sizeof factors[0], LESSON_ROWS = 64, LESSON_CO
 struct victim {
     struct dense weights; /* with the outlier */
     int row, col;
-    float *scale;    /* [out] */
+    float *scale;     /* [out] */
     float *read_back; /* [out][in] the codes as real numbers */
 };
 
@@ -69,10 +69,10 @@ static float choose_scale(const struct victim *v, int first, int rows, enum repa
         for (int k = 0; k < v->weights.in; k++)
             if (repair != REPAIR_APART || k != v->col)
                 sizes[n++] = fabsf(v->weights.weight[(size_t)c * (size_t)v->weights.in + (size_t)k]);
-    float clip = n == 0                        ? 0
-                 : repair == REPAIR_PERCENTILE ? percentile(sizes, n)
-                 : repair == REPAIR_MSE        ? least_error_clip(sizes, n)
-                                               : absolute_maximum(sizes, n);
+    float clip = n == 0               ? 0
+        : repair == REPAIR_PERCENTILE ? percentile(sizes, n)
+        : repair == REPAIR_MSE        ? least_error_clip(sizes, n)
+                                      : absolute_maximum(sizes, n);
     return qparams_symmetric(clip, 127).scale;
 }
 
@@ -104,7 +104,8 @@ static struct errors errors_of(const struct victim *v) {
             if (c != v->row) others += e * e;
             if (c == v->row && k != v->col) own += e * e;
         }
-    return (struct errors){sqrt((own + others) / (in * out - 1)), sqrt(own / (in - 1)), sqrt(others / (in * (out - 1)))};
+    return (struct errors){sqrt((own + others) / (in * out - 1)), sqrt(own / (in - 1)),
+                           sqrt(others / (in * (out - 1)))};
 }
 
 static void victim_free(struct victim *v) {
@@ -131,8 +132,8 @@ struct way {
     float scale;
 };
 
-static void add_weight_cells(struct table *t, const char *weights, double k, const struct way *way, const char *arithmetic,
-                             const struct victim *v) {
+static void add_weight_cells(struct table *t, const char *weights, double k, const struct way *way,
+                             const char *arithmetic, const struct victim *v) {
     struct errors e = errors_of(v);
     table_text(t, "%s", weights);
     table_number(t, k, 0);
@@ -161,7 +162,8 @@ static bool add_lesson_rows(struct table *t, struct error *err) {
     struct rng rng = rng_seeded(1);
     size_t n = (size_t)LESSON_ROWS * LESSON_COLS;
     float *w = aligned_array(n, sizeof *w, err);
-    if (!w || !victim_create((struct dense){LESSON_COLS, LESSON_ROWS, w, NULL}, LESSON_ROWS / 2, LESSON_COLS / 2, &v, err)) {
+    if (!w ||
+        !victim_create((struct dense){LESSON_COLS, LESSON_ROWS, w, NULL}, LESSON_ROWS / 2, LESSON_COLS / 2, &v, err)) {
         free(w);
         return false;
     }
@@ -196,9 +198,7 @@ struct case_k {
 };
 
 /* The second layer where there is one: its inputs are activations, and all of them are in use. */
-static int outlier_layer(const struct mlp *mlp) {
-    return mlp->shape.layers > 1 ? 1 : 0;
-}
+static int outlier_layer(const struct mlp *mlp) { return mlp->shape.layers > 1 ? 1 : 0; }
 
 /* sign < 0: the most negative weight. Made more negative it switches its neuron off, so that the fp32 network loses one
  * neuron and no activation grows: what the int8 network loses beyond that, the weight's scale has cost. sign > 0: the
@@ -228,17 +228,18 @@ static bool case_create(const struct pitfalls *p, int sign, double k, struct cas
     c->fp32.layer[c->layer].weight[c->at] *= (float)k;
     uint8_t *images = calibration_images(&p->data->train, p->calibration, err);
     bool ok = images && ranges_over(&c->fp32, images, (size_t)p->calibration, c->ranges, err) &&
-              evaluate_fp32(&c->fp32, &p->data->test, &c->evaluation, err);
+        evaluate_fp32(&c->fp32, &p->data->test, &c->evaluation, err);
     free(images);
     if (!ok) case_free(c);
     return ok;
 }
 
-static bool measure_static(const struct case_k *c, const struct way *way, const struct victim *v, const struct split *test,
-                           struct measurement *m, struct error *err) {
+static bool measure_static(const struct case_k *c, const struct way *way, const struct victim *v,
+                           const struct split *test, struct measurement *m, struct error *err) {
     struct qmlp q;
     if (!quantize_with(&c->fp32, c->ranges, way->per_channel, false, &q, err)) return false;
-    for (int row = 0; row < (way->per_channel ? v->weights.out : 1); row++) q.weight_scale[c->layer][row] = v->scale[row];
+    for (int row = 0; row < (way->per_channel ? v->weights.out : 1); row++)
+        q.weight_scale[c->layer][row] = v->scale[row];
     struct trial trial = {&q, &faults[0], FAULTS_ALL_LAYERS, &c->fp32};
     bool ok = requantize_network(&c->fp32, &q, err) && measure(&trial, test, m, err);
     qmlp_free(&q);
@@ -260,8 +261,8 @@ static void fill_dynamic(const struct dense *d, const float *scale, int col, str
 }
 
 /* LLM.int8(): int8 products with a scale for each image, and the outlier's column as a product in floating point. */
-static bool measure_apart(const struct case_k *c, const struct way *way, const struct victim *v, const struct split *test,
-                          struct measurement *m, struct error *err) {
+static bool measure_apart(const struct case_k *c, const struct way *way, const struct victim *v,
+                          const struct split *test, struct measurement *m, struct error *err) {
     struct dynamic_mlp q;
     int outliers[MLP_MAX_LAYERS] = {0};
     outliers[c->layer] = 1;
@@ -293,7 +294,7 @@ static bool add_network_row(const struct pitfalls *p, struct table *t, const str
     if (!victim_create(*d, (int)(c->at / (size_t)d->in), (int)(c->at % (size_t)d->in), &v, err)) return false;
     bool apart = way->repair == REPAIR_APART;
     bool ok = (c->k != 1 || set_baseline(&v, way, err)) && encode(&v, way->per_channel, way->repair, err) &&
-              (apart ? measure_apart : measure_static)(c, way, &v, &p->data->test, m, err);
+        (apart ? measure_apart : measure_static)(c, way, &v, &p->data->test, m, err);
     if (ok) {
         add_weight_cells(t, name, c->k, way, apart ? "int8 products, fp32 between" : "integer", &v);
         table_number(t, accuracy_percent(&c->evaluation), 2);
@@ -309,12 +310,9 @@ static bool add_way(const struct pitfalls *p, struct table *t, const struct case
     for (int i = 0; i < FACTORS; i++) {
         struct measurement m;
         if (!add_network_row(p, t, &cases[i], &way, &m, err)) return false;
-        if (i == 0)
-            *first = m;
-        else if (i == FACTORS - 1)
-            *last = m;
-        else
-            measurement_free(&m);
+        if (i == 0) *first = m;
+        else if (i == FACTORS - 1) *last = m;
+        else measurement_free(&m);
     }
     return true;
 }
@@ -330,17 +328,18 @@ static bool add_ways(struct pitfalls *p, struct table *t, const struct case_k *c
                      &ends[2 * i + 1], err);
     for (int i = 1; ok && i < WAYS; i++) {
         char how[96];
-        snprintf(how, sizeof how, "%s%s%s", scheme_names[i % 2 ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR], i / 2 ? ", " : "",
-                 i / 2 ? repair_names[i / 2] : "");
+        snprintf(how, sizeof how, "%s%s%s", scheme_names[i % 2 ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR],
+                 i / 2 ? ", " : "", i / 2 ? repair_names[i / 2] : "");
         if (i == 1 || i % 2 == 0)
             summarise(p, "outlier",
-                      negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor", how,
-                      &ends[0], &ends[1], &ends[2 * i + 1]);
+                      negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor",
+                      how, &ends[0], &ends[1], &ends[2 * i + 1]);
     }
     if (ok)
-        table_note(&p->summary, "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what "
-                                "int8 is repaired for; clipping that ends above it has taken the outlier out of the "
-                                "network.",
+        table_note(&p->summary,
+                   "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what "
+                   "int8 is repaired for; clipping that ends above it has taken the outlier out of the "
+                   "network.",
                    negative ? "negative" : "positive", accuracy_percent(&cases[FACTORS - 1].evaluation));
     for (int i = 0; ends && i < 2 * WAYS; i++) measurement_free(&ends[i]);
     free(ends);
@@ -361,34 +360,51 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
     int l = outlier_layer(p->fp32);
     const struct dense *d = &p->fp32->layer[l];
     size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
-    table_note(t, "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
-                  "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
-    table_note(t, "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most "
-                  "negative weight of that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and "
-                  "makes no activation larger, so what is lost beyond the fp32 network with the same outlier is what the "
-                  "scale costs, and clipping the weight takes little away.",
+    table_note(t,
+               "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
+               "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
+    table_note(t,
+               "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most "
+               "negative weight of that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and "
+               "makes no activation larger, so what is lost beyond the fp32 network with the same outlier is what the "
+               "scale costs, and clipping the weight takes little away.",
                LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
-    table_note(t, "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its "
-                  "size: the fp32 network changes, its neuron's activation grows with k and stretches the activation scale "
-                  "of that layer for all neurons (per-channel weights do not help against that), and clipping it is another "
-                  "network.",
-               l + 1, (double)d->weight[highest], highest / in, highest % in);
-    table_note(t, "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with "
-                  "k = 1 of the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same "
-                  "outlier; activations are calibrated anew for each.");
+    table_note(
+        t,
+        "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its "
+        "size: the fp32 network changes, its neuron's activation grows with k and stretches the activation scale "
+        "of that layer for all neurons (per-channel weights do not help against that), and clipping it is another "
+        "network.",
+        l + 1, (double)d->weight[highest], highest / in, highest % in);
+    table_note(
+        t,
+        "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with "
+        "k = 1 of the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same "
+        "outlier; activations are calibrated anew for each.");
     note_paired(t, "the fp32 network with the same outlier");
-    table_note(t, "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
-                  "happens. The least squared error does not clip a large outlier to the size of the others either: losing "
-                  "it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest "
-                  "in int8 with a scale for each image.",
-               d->in);
+    table_note(
+        t,
+        "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
+        "happens. The least squared error does not clip a large outlier to the size of the others either: losing "
+        "it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest "
+        "in int8 with a scale for each image.",
+        d->in);
 }
 
 bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"weights", "k", "granularity", "repair", "arithmetic", "weight_scale",
+    static const char *const columns[] = {"weights",
+                                          "k",
+                                          "granularity",
+                                          "repair",
+                                          "arithmetic",
+                                          "weight_scale",
                                           "scale_ratio",
-                                          "error_rms", "error_ratio", "own_row_error_ratio", "other_rows_error_ratio",
-                                          "fp32_accuracy_percent", NETWORK_COLUMNS};
+                                          "error_rms",
+                                          "error_ratio",
+                                          "own_row_error_ratio",
+                                          "other_rows_error_ratio",
+                                          "fp32_accuracy_percent",
+                                          NETWORK_COLUMNS};
     table_init(t, "Pitfall: an outlier weight", columns, 12 + NETWORK_COLUMN_COUNT);
     add_notes(p, t);
     return add_lesson_rows(t, err) && add_network_rows(p, t, -1, err) && add_network_rows(p, t, 1, err);

@@ -37,7 +37,8 @@ static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double
         mlp_forward(p->fp32, n, &ws);
         for (int l = 1; l < q->shape.layers; l++)
             for (size_t i = 0; i < (size_t)n * (size_t)q->shape.widths[l]; i++) {
-                double x = (double)ws.activation[l][i], e = x - (double)fake_quantize(ws.activation[l][i], q->activation[l]);
+                double x = (double)ws.activation[l][i],
+                       e = x - (double)fake_quantize(ws.activation[l][i], q->activation[l]);
                 signal[l] += x * x;
                 noise[l] += e * e;
             }
@@ -100,21 +101,28 @@ static bool add_width(struct pitfalls *p, struct table *t, int bits, struct erro
 }
 
 bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"bits", "activations", "layer", "scale", "zero_point", "codes", "never_used",
-                                          "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db",
-                                          "output_sqnr_db", NETWORK_COLUMNS};
+    static const char *const columns[] = {
+        "bits",         "activations",        "layer",          "scale",        "zero_point",       "codes",
+        "never_used",   "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db", "output_sqnr_db",
+        NETWORK_COLUMNS};
     table_init(t, "Pitfall: symmetric activations after ReLU", columns, 12 + NETWORK_COLUMN_COUNT);
-    table_note(t, "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or "
-                  "6 dB of rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits "
-                  "give the very network of asymmetric codes of n - 1.");
-    table_note(t, "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden "
-                  "layers change. never_used: codes that no test image gives. effective_bits: log2 of the codes that are "
-                  "used. entropy_bits: information in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less "
-                  "than the bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: "
-                  "the integer engine's codes, with the error of all layers up to there.");
+    table_note(
+        t,
+        "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or "
+        "6 dB of rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits "
+        "give the very network of asymmetric codes of n - 1.");
+    table_note(
+        t,
+        "Weights are 8-bit per-channel throughout, pixels and logits 8-bit asymmetric; only the outputs of hidden "
+        "layers change. never_used: codes that no test image gives. effective_bits: log2 of the codes that are "
+        "used. entropy_bits: information in a code, -sum p log2 p; ReLU's zeros keep it low, so it falls by less "
+        "than the bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: "
+        "the integer engine's codes, with the error of all layers up to there.");
     note_paired(t, "fp32");
-    if (p->fp32->shape.layers == 1) table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to "
-                                                  "lose.");
+    if (p->fp32->shape.layers == 1)
+        table_note(t,
+                   "This network has no hidden layer, so there is no ReLU and nothing to "
+                   "lose.");
     for (int i = 0; i < BIT_WIDTHS; i++)
         if (!add_width(p, t, bit_widths[i], err)) return false;
     return true;

@@ -21,9 +21,7 @@ static void sums_add(struct column_sums *s, double value) {
     s->n++;
 }
 
-static double sums_mean(const struct column_sums *s) {
-    return s->sum / (double)s->n;
-}
+static double sums_mean(const struct column_sums *s) { return s->sum / (double)s->n; }
 
 static double sums_deviation(const struct column_sums *s) {
     double mean = sums_mean(s);
@@ -58,10 +56,8 @@ static void add_summary_row(struct table *t, const char *name, double (*of)(cons
                             const struct column_sums *sums) {
     table_text(t, "%s", name);
     for (int i = 0; i < SUMS; i++) {
-        if (i > 0 && (i - 1) % PER_SCHEME == CHANGE && of == sums_mean)
-            table_signed(t, of(&sums[i]), 3);
-        else
-            table_number(t, of(&sums[i]), 3);
+        if (i > 0 && (i - 1) % PER_SCHEME == CHANGE && of == sums_mean) table_signed(t, of(&sums[i]), 3);
+        else table_number(t, of(&sums[i]), 3);
     }
 }
 
@@ -102,15 +98,16 @@ static bool run(const char *source, const char *results, const struct training_r
                    (unsigned long long)training->seed + (uint64_t)seeds - 1);
     provenance_dataset(p, &data);
     provenance_machine(p);
-    bool ok = run_seeds(&data, *training, quantization, seeds, models, t, err) && table_save(t, p, results, "sweep", err);
+    bool ok = run_seeds(&data, *training, quantization, seeds, models, t, err) &&
+        table_save(t, p, results, "sweep", err);
     dataset_free(&data);
     return ok;
 }
 
 int command_sweep(int argc, char **argv) {
-    static const char *const columns[] = {"seed", "fp32_percent", "channel_percent", "channel_change",
-                                          "channel_changed", "channel_fixed", "channel_broken", "tensor_percent",
-                                          "tensor_change", "tensor_changed", "tensor_fixed", "tensor_broken"};
+    static const char *const columns[] = {
+        "seed",           "fp32_percent",   "channel_percent", "channel_change", "channel_changed", "channel_fixed",
+        "channel_broken", "tensor_percent", "tensor_change",   "tensor_changed", "tensor_fixed",    "tensor_broken"};
     struct options o = {
         .command = argv[0],
         .arguments = "",

@@ -36,14 +36,15 @@ static int check(const struct trace_options *given, const struct model *model, c
     if (given->fp32 && memcmp(&model->shape, &fp32->shape, sizeof model->shape) != 0)
         return usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, path);
     if ((size_t)given->image >= test->count)
-        return usage_error(&given->o, "--image %d: expected 0 to %zu, the test images of %s", given->image, test->count - 1,
-                           given->source);
+        return usage_error(&given->o, "--image %d: expected 0 to %zu, the test images of %s", given->image,
+                           test->count - 1, given->source);
     if (given->row >= test->rows)
         return usage_error(&given->o, "--row %d: expected 0 to %d, the rows of an image", given->row, test->rows - 1);
     if (given->neuron && !parse_neuron(given->neuron, &model->shape, layer, neuron)) {
         char shape[128];
         mlp_shape_print(&model->shape, shape, sizeof shape);
-        return usage_error(&given->o, "--neuron %s: expected LAYER:NEURON of %s, layers from 1, neurons from 0, such as 1:0",
+        return usage_error(&given->o,
+                           "--neuron %s: expected LAYER:NEURON of %s, layers from 1, neurons from 0, such as 1:0",
                            given->neuron, shape);
     }
     return EXIT_DONE;
@@ -69,7 +70,8 @@ static bool save_page(const struct trace *t, const struct trace_page *page, bool
 }
 
 /* The worksheet on the terminal; its key in a file, or below where it can be cut off. */
-static bool print_worksheet(const struct trace *t, const struct trace_page *page, const char *key_path, struct error *err) {
+static bool print_worksheet(const struct trace *t, const struct trace_page *page, const char *key_path,
+                            struct error *err) {
     char *key = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&key, &size);
@@ -82,7 +84,8 @@ static bool print_worksheet(const struct trace *t, const struct trace_page *page
         if (ok) fputs(key, out.stream);
         ok = ok && out_file_commit(&out, err);
     } else if (ok) {
-        printf("\n8< - - - - - - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - - - - - - -\n\n%s",
+        printf("\n8< - - - - - - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - - - - - - "
+               "-\n\n%s",
                key);
     }
     free(key);
@@ -99,7 +102,7 @@ static bool report(const struct trace *t, const struct trace_options *given, con
     bool ok = true;
     if (given->results)
         ok = save_page(t, &page, given->worksheet, given->results, err) &&
-             (given->worksheet || table_save(&table, p, given->results, "trace", err));
+            (given->worksheet || table_save(&table, p, given->results, "trace", err));
     if (ok && given->json) ok = table_print_json(&table, p, stdout, err);
     else if (ok && given->worksheet) ok = print_worksheet(t, &page, given->key, err);
     else if (ok) trace_print(t, &page, stdout, NULL);
@@ -115,15 +118,14 @@ static int run(const struct trace_options *given, struct provenance *p) {
     const struct mlp_shape *shape = &model.shape;
     int layer = -1, neuron = 0, status = EXIT_FAILED;
     bool ok = model_read(given->o.files[0], &model, NULL, &err) &&
-              (!given->fp32 || model_read(given->fp32, &fp32, NULL, &err)) &&
-              dataset_load(given->source, &data, &err);
+        (!given->fp32 || model_read(given->fp32, &fp32, NULL, &err)) && dataset_load(given->source, &data, &err);
     if (ok) {
         status = check(given, &model, &fp32, &data.test, &layer, &neuron);
         if (status == EXIT_DONE)
             ok = split_fits(&data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err) &&
-                 trace_make(&model.qmlp, given->fp32 ? &fp32.mlp : NULL, &data.test, (size_t)given->image, layer, neuron,
-                            &t, &err) &&
-                 report(&t, given, &data, p, &err);
+                trace_make(&model.qmlp, given->fp32 ? &fp32.mlp : NULL, &data.test, (size_t)given->image, layer, neuron,
+                           &t, &err) &&
+                report(&t, given, &data, p, &err);
     }
     if (!ok) status = report_error(&err);
     trace_free(&t);
@@ -135,11 +137,13 @@ static int run(const struct trace_options *given, struct provenance *p) {
 
 int command_trace(int argc, char **argv) {
     struct trace_options given = {
-        .o = {.command = argv[0], .arguments = "QMODEL",
+        .o = {.command = argv[0],
+              .arguments = "QMODEL",
               .what = "Follows one test image through the integer engine, along one neuron of each layer: byte, code,\n"
                       "product, sum, bias, multiplier, rounding, code, down to the logit. Without\n"
                       "--neuron, the path of the winning logit."},
-        .source = "data/mnist", .row = -1};
+        .source = "data/mnist",
+        .row = -1};
     option_int(&given.o, "image", &given.image, 0, 10000000, "which test image, from 0");
     option_text(&given.o, "neuron", "L:J", &given.neuron,
                 "lead the path through neuron J of layer L; layers from 1, neurons from 0");

@@ -94,9 +94,13 @@ static bool check(const struct trace *t, struct error *err) {
     return true;
 }
 
-bool trace_make(const struct qmlp *q, const struct mlp *fp32, const struct split *split, size_t image, int layer, int neuron,
-                struct trace *t, struct error *err) {
-    *t = (struct trace){.q = q, .fp32 = fp32, .image = image, .rows = split->rows, .cols = split->cols,
+bool trace_make(const struct qmlp *q, const struct mlp *fp32, const struct split *split, size_t image, int layer,
+                int neuron, struct trace *t, struct error *err) {
+    *t = (struct trace){.q = q,
+                        .fp32 = fp32,
+                        .image = image,
+                        .rows = split->rows,
+                        .cols = split->cols,
                         .label = split->labels[image],
                         .pixels = split->images + image * (size_t)split->rows * (size_t)split->cols};
     carve(t);

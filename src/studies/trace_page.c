@@ -43,7 +43,8 @@ static int32_t group_sum(const struct trace_layer *n, int first, int count, int 
     return sum;
 }
 
-/* Where the group begins that is shown in full: with the input that the path comes from, or the pixel row that adds most. */
+/* Where the group begins that is shown in full: with the input that the path comes from, or the pixel row that adds
+ * most. */
 static int chosen_group(const struct trace *t, int l, int row) {
     const struct trace_layer *n = &t->layer[l];
     int group = trace_group(t, l), best = 0, active, most = -1;
@@ -75,9 +76,11 @@ static void print_terms(struct page *p, int l, int first) {
     const struct trace_layer *n = &p->t->layer[l];
     int group = trace_group(p->t, l), active;
     int32_t running = group_sum(n, 0, first, &active), before = running;
-    if (l == 0) fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n", first / group);
-    else fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %d) adds nothing.\n", first,
-                 (first + group < n->in ? first + group : n->in) - 1, n->z_x);
+    if (l == 0)
+        fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n", first / group);
+    else
+        fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %d) adds nothing.\n", first,
+                (first + group < n->in ? first + group : n->in) - 1, n->z_x);
     fprintf(p->out, "  %5s %5s %9s %5s %11s %11s   %10s%s\n", l ? "input" : "col", l ? "" : "byte", "x_q", "w_q",
             n->z_x ? "(x_q-z_x)w_q" : "x_q w_q", "running sum", "real x w", n->fp32_x ? "   fp32 x w" : "");
     if (before) fprintf(p->out, "  %-39s %11d\n", l ? "the inputs before" : "the rows above", before);
@@ -115,11 +118,14 @@ static void print_groups(struct page *p, int l, int chosen) {
     const struct trace_layer *n = &p->t->layer[l];
     int group = trace_group(p->t, l);
     int32_t running = 0;
-    if (l == 0) fprintf(p->out, "\n  b. Every pixel row with ink: how many pixels, what they add together.\n"
-                                "  %5s %*s %4s %11s %11s\n",
-                        "row", p->t->cols > 64 ? 0 : p->t->cols + 3, "", "ink", "sum", "running sum");
-    else fprintf(p->out, "\n  b. All %d inputs: how many are not 0, what they add together.\n  %14s %4s %11s %11s\n", n->in,
-                 "inputs", "on", "sum", "running sum");
+    if (l == 0)
+        fprintf(p->out,
+                "\n  b. Every pixel row with ink: how many pixels, what they add together.\n"
+                "  %5s %*s %4s %11s %11s\n",
+                "row", p->t->cols > 64 ? 0 : p->t->cols + 3, "", "ink", "sum", "running sum");
+    else
+        fprintf(p->out, "\n  b. All %d inputs: how many are not 0, what they add together.\n  %14s %4s %11s %11s\n",
+                n->in, "inputs", "on", "sum", "running sum");
     for (int first = 0; first < n->in; first += group)
         print_group(p, l, first, first == chosen, first > chosen, &running);
 }
@@ -147,12 +153,14 @@ static const char *real_of(struct page *p, const struct trace_layer *n, int32_t 
 static void print_folding(struct page *p, const struct trace_layer *n) {
     char text[64];
     if (n->z_x == 0) {
-        fprintf(p->out, "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
-                        "itself.)\n");
+        fprintf(p->out,
+                "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
+                "itself.)\n");
         return;
     }
-    fprintf(p->out, "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
-                    "same acc.\n");
+    fprintf(p->out,
+            "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
+            "same acc.\n");
     snprintf(text, sizeof text, "= %d - %d * %d", n->bias, n->z_x, n->weight_sum);
     print_step(p, "folded bias b_q - z_x sum w_q", answer(p, true, "%d", n->folded), "", NAN, text);
     print_step(p, "+ sum of x_q w_q", answer(p, false, "%d", n->raw), "", NAN, "");
@@ -195,8 +203,8 @@ static void print_layer(struct page *p, int l, int row) {
     const struct trace_layer *n = &p->t->layer[l];
     int chosen = chosen_group(p->t, l, row);
     bool last = l + 1 == p->t->q->shape.layers;
-    fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1,
-            last ? "logit" : "neuron", n->neuron, n->in);
+    fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1, last ? "logit" : "neuron", n->neuron,
+            n->in);
     fprintf(p->out, "  x = s_x (x_q - z_x)   s_x = %.9g, z_x = %d%s\n", (double)n->s_x, n->z_x,
             l == 0 && n->s_x == 1.0f / 255 && n->z_x == 0 ? "   (1/255: the code of a pixel is its byte)" : "");
     fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", (double)n->s_w);
@@ -240,7 +248,8 @@ void trace_print(const struct trace *t, const struct trace_page *page, FILE *out
     fprintf(out, "\n");
     if (page->fp32) fprintf(out, "fp32: the same quantities in %s\n", page->fp32);
     if (key)
-        fprintf(out, "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
+        fprintf(out,
+                "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
     if (key) fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);

@@ -3,8 +3,8 @@
 
 #include "studies/trace.h"
 
-const char *const trace_columns[] = {"layer", "neuron", "step", "k", "byte", "x_q", "w_q", "integer", "running_sum", "real",
-                                     "fp32"};
+const char *const trace_columns[] = {"layer", "neuron",  "step",        "k",    "byte", "x_q",
+                                     "w_q",   "integer", "running_sum", "real", "fp32"};
 
 static void begin_row(struct table *table, int l, int neuron, const char *step) {
     table_text(table, "fc%d", l + 1);
@@ -78,9 +78,10 @@ void fill_trace(struct table *table, const struct trace *t) {
         table_number(table, (double)dequantize(t->codes[last][j], t->q->activation[last]), 8);
         table_number(table, t->fp32 ? (double)t->fp32_ws.activation[last][j] : NAN, 8);
     }
-    table_note(table, "Image %zu, a %d, predicted %d. term: the inputs whose product is not 0; integer: (x_q - z_x) w_q, "
-                      "its running sum is int32 (eq. 5). M = s_x s_w / s_y = m / 2^right, shift = 31 - right; rounded = "
-                      "(acc m + half) >> right in 64 bits; y_q = clamp(z_y + rounded) to [y_min, y_max] (eq. 6). real: the "
-                      "integer times its scale (of acc m: before rounding). fp32: the same quantity in the fp32 network.",
+    table_note(table,
+               "Image %zu, a %d, predicted %d. term: the inputs whose product is not 0; integer: (x_q - z_x) w_q, "
+               "its running sum is int32 (eq. 5). M = s_x s_w / s_y = m / 2^right, shift = 31 - right; rounded = "
+               "(acc m + half) >> right in 64 bits; y_q = clamp(z_y + rounded) to [y_min, y_max] (eq. 6). real: the "
+               "integer times its scale (of acc m: before rounding). fp32: the same quantity in the fp32 network.",
                t->image, t->label, t->predicted);
 }

@@ -5,8 +5,8 @@
 
 #include "quant/dot.h"
 
-const char *const waterfall_names[WATERFALL_STEPS] = {"fp32", "+ weights", "+ activations", "+ logits", "+ bias",
-                                                      "+ requantize"};
+const char *const waterfall_names[WATERFALL_STEPS] = {"fp32",     "+ weights", "+ activations",
+                                                      "+ logits", "+ bias",    "+ requantize"};
 
 static void carve(struct waterfall *w) {
     for (int step = WATERFALL_ACTIVATIONS; step < WATERFALL_STEPS; step++)
@@ -14,7 +14,8 @@ static void carve(struct waterfall *w) {
             w->code[step][i] = block_take(&w->block, (size_t)w->capacity * (size_t)w->q->shape.widths[i], 1);
 }
 
-bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err) {
+bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w,
+                      struct error *err) {
     *w = (struct waterfall){.fp32 = fp32, .q = q, .capacity = capacity};
     carve(w);
     if (!block_reserve(&w->block, err) || !mlp_copy(fp32, &w->weights, err) ||
@@ -32,7 +33,8 @@ void waterfall_free(struct waterfall *w) {
 }
 
 /* Output c of layer l for one image x: its code, and its real value in *real where the step leaves it one. */
-static uint8_t neuron(const struct waterfall *w, enum waterfall_step step, int l, int c, const uint8_t *x, double *real) {
+static uint8_t neuron(const struct waterfall *w, enum waterfall_step step, int l, int c, const uint8_t *x,
+                      double *real) {
     const struct qlinear *layer = &w->q->layer[l];
     const struct qparams *y = &w->q->activation[l + 1];
     int32_t acc = dot_codes(x, layer->x_zero_point, layer->weight + (size_t)c * (size_t)layer->in, layer->in);
@@ -70,6 +72,5 @@ void waterfall_run(struct waterfall *w, enum waterfall_step step, const uint8_t 
         return;
     }
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i++)
-        run_image(w, step, images + (size_t)i * inputs, i, logits + (size_t)i * classes);
+    for (int i = 0; i < count; i++) run_image(w, step, images + (size_t)i * inputs, i, logits + (size_t)i * classes);
 }

@@ -28,15 +28,16 @@ struct waterfall {
     const struct mlp *fp32;
     const struct qmlp *q;
     int capacity;
-    struct mlp weights;         /* fp32 with the weights read back */
-    struct mlp_workspace ws;    /* of the first two steps */
+    struct mlp weights;                                 /* fp32 with the weights read back */
+    struct mlp_workspace ws;                            /* of the first two steps */
     uint8_t *code[WATERFALL_STEPS][MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]] from WATERFALL_ACTIVATIONS on */
     struct block block;
 };
 
 /* The steps between two networks of one shape, for batches of up to capacity images. Both are kept by reference.
  * Error: out of memory. Release with waterfall_free, also after an error. */
-bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w, struct error *err);
+bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w,
+                      struct error *err);
 void waterfall_free(struct waterfall *w);
 
 /* One step on images [count][inputs], count <= capacity -> logits [count][classes] in real numbers; where a step has

@@ -27,11 +27,10 @@ static inline void golden_close(struct st_file *file) {
 }
 
 /* Copies a tensor of exactly this type and number of elements. */
-static inline void golden_copy(const struct st_file *file, const char *name, enum st_dtype dtype,
-                               size_t elements, void *to) {
+static inline void golden_copy(const struct st_file *file, const char *name, enum st_dtype dtype, size_t elements,
+                               void *to) {
     const struct st_tensor *t = st_find(file, name);
-    if (!t || t->dtype != dtype || t->elements != elements)
-        golden_broken(name, "missing, or of another type or size");
+    if (!t || t->dtype != dtype || t->elements != elements) golden_broken(name, "missing, or of another type or size");
     memcpy(to, t->data, t->bytes);
 }
 

@@ -13,23 +13,15 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
-enum {
-    TILE = 32,
-    LANES = 16,
-    HALF_TILES = 1,
-    GROUP_BYTES = TILE * 4,
-    NIBBLES = 1,
-    ROWS = 12,
-    MAX_GROUPS = 16384 / 4
-};
+enum { TILE = 32, LANES = 16, HALF_TILES = 1, GROUP_BYTES = TILE * 4, NIBBLES = 1, ROWS = 12, MAX_GROUPS = 16384 / 4 };
 #include "quant/kernels/tiles.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
 static int supported(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni");
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni");
 }
 
 /* acc + x . w by fours: x unsigned, w signed */
@@ -42,9 +34,7 @@ TARGET INLINE __m512i low_halves(__m512i w) {
     return _mm512_and_si512(_mm512_slli_epi16(w, 4), _mm512_set1_epi8((char)0xf0));
 }
 
-TARGET INLINE __m512i high_halves(__m512i w) {
-    return _mm512_and_si512(w, _mm512_set1_epi8((char)0xf0));
-}
+TARGET INLINE __m512i high_halves(__m512i w) { return _mm512_and_si512(w, _mm512_set1_epi8((char)0xf0)); }
 
 TARGET INLINE __m512i broadcast4(const uint8_t *x) {
     int32_t four;
@@ -61,9 +51,8 @@ struct constants {
 };
 
 TARGET INLINE struct constants load_constants(const struct tile *t, int reg) {
-    return (struct constants){
-        _mm512_load_si512(t->m + reg * LANES), _mm512_load_si512(t->m_odd + reg * LANES),
-        _mm512_load_si512(t->add + reg * LANES), _mm512_load_si512(t->shift + reg * LANES)};
+    return (struct constants){_mm512_load_si512(t->m + reg * LANES), _mm512_load_si512(t->m_odd + reg * LANES),
+                              _mm512_load_si512(t->add + reg * LANES), _mm512_load_si512(t->shift + reg * LANES)};
 }
 
 /* odd holds the odd lanes of acc in its even ones */
@@ -115,9 +104,7 @@ TARGET INLINE void store_four(__m512i bytes, uint8_t *y, size_t stride) {
 }
 
 /* The factor that weights of a layer carry. */
-INLINE int log2_scale(const struct qlinear *layer) {
-    return layer->four_bit ? 4 : 0;
-}
+INLINE int log2_scale(const struct qlinear *layer) { return layer->four_bit ? 4 : 0; }
 
 /* ---- many rows: the tile ---- */
 
@@ -134,13 +121,13 @@ struct pending {
 /* One step of 4 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
  * addressing mode (0, 1 or 2 strides away) and the loop needs few registers. With a
  * plain loop over the rows clang 14 reached 24% of the peak: see EACH_OF_12. */
-#define ROW(r)                                                                                               \
-    do                                                                                                       \
-        if (r < height) {                                                                                    \
-            __m512i four = broadcast4(x[r / 3] + r % 3 * stride + k);                                        \
-            acc[r][0] = dot4(acc[r][0], four, w[0]);                                                         \
-            if (registers == 2) acc[r][1] = dot4(acc[r][1], four, w[1]);                                     \
-        }                                                                                                    \
+#define ROW(r)                                                                                                         \
+    do                                                                                                                 \
+        if (r < height) {                                                                                              \
+            __m512i four = broadcast4(x[r / 3] + r % 3 * stride + k);                                                  \
+            acc[r][0] = dot4(acc[r][0], four, w[0]);                                                                   \
+            if (registers == 2) acc[r][1] = dot4(acc[r][1], four, w[1]);                                               \
+        }                                                                                                              \
     while (0)
 
 TARGET INLINE void step(const int height, const int registers, __m512i acc[][2], const uint8_t *const x[],
@@ -154,10 +141,11 @@ TARGET INLINE void load_weights(const int registers, const uint8_t *weights, __m
 }
 
 /* acc [height][registers] of height rows and all inputs. On the way the rows of the next tile are fetched, a cache line
- * a step: rows of 784 bytes are too short for the CPU to see the streams, and images that come from another core's cache
- * or from memory cost 6% of a batch. (Rows of later layers are in the cache, and their stride is not what is assumed.) */
-TARGET INLINE void dot_tile(const int height, const int registers, const int four_bit, const uint8_t *weights,
-                            int in, const uint8_t *x0, size_t stride, __m512i acc[][2]) {
+ * a step: rows of 784 bytes are too short for the CPU to see the streams, and images that come from another core's
+ * cache or from memory cost 6% of a batch. (Rows of later layers are in the cache, and their stride is not what is
+ * assumed.) */
+TARGET INLINE void dot_tile(const int height, const int registers, const int four_bit, const uint8_t *weights, int in,
+                            const uint8_t *x0, size_t stride, __m512i acc[][2]) {
     const uint8_t *x[ROWS / 3] = {x0, x0 + 3 * stride, x0 + 6 * stride, x0 + 9 * stride};
     size_t groups = (size_t)groups_of_4(in), step_bytes = (size_t)registers * 64;
     const uint8_t *ahead = x0 + (size_t)height * stride; /* fetching never faults, past the last row neither */
@@ -187,9 +175,8 @@ TARGET INLINE void dot_tile(const int height, const int registers, const int fou
 }
 
 /* acc [height][registers * LANES]: the sums of a tile */
-TARGET INLINE void dot_rows(const int height, const int registers, const int four_bit,
-                            const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride,
-                            int32_t *sums) {
+TARGET INLINE void dot_rows(const int height, const int registers, const int four_bit, const struct qlinear *layer,
+                            int tile, const uint8_t *x, size_t x_stride, int32_t *sums) {
     const struct tile *t = tile_constants(layer, tile);
     __m512i acc[ROWS][2];
     UNROLL
@@ -205,27 +192,26 @@ TARGET INLINE void dot_rows(const int height, const int registers, const int fou
     }
 }
 
-typedef void dot_function(const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride,
-                          int32_t *sums);
+typedef void dot_function(const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride, int32_t *sums);
 
 /* One function for each height, number of registers and weight format, so that all loops over rows unroll. */
-#define DOT_FUNCTION(height, registers, four_bit)                                                            \
-    TARGET static void dot_##height##_##registers##_##four_bit(                                              \
-        const struct qlinear *layer, int tile, const uint8_t *x, size_t x_stride, int32_t *sums) {           \
-        dot_rows(height, registers, four_bit, layer, tile, x, x_stride, sums);                               \
+#define DOT_FUNCTION(height, registers, four_bit)                                                                      \
+    TARGET static void dot_##height##_##registers##_##four_bit(const struct qlinear *layer, int tile,                  \
+                                                               const uint8_t *x, size_t x_stride, int32_t *sums) {     \
+        dot_rows(height, registers, four_bit, layer, tile, x, x_stride, sums);                                         \
     }
-#define DOT_FUNCTIONS(height)                                                                                \
-    DOT_FUNCTION(height, 1, 0)                                                                               \
+#define DOT_FUNCTIONS(height)                                                                                          \
+    DOT_FUNCTION(height, 1, 0)                                                                                         \
     DOT_FUNCTION(height, 2, 0) DOT_FUNCTION(height, 1, 1) DOT_FUNCTION(height, 2, 1)
-#define DOT_NAMES(height)                                                                                    \
+#define DOT_NAMES(height)                                                                                              \
     { {dot_##height##_1_0, dot_##height##_2_0}, {dot_##height##_1_1, dot_##height##_2_1}, }
 DOT_FUNCTIONS(4)
 DOT_FUNCTIONS(8)
 DOT_FUNCTIONS(12)
 static dot_function *const dot_functions[3][2][2] = {DOT_NAMES(4), DOT_NAMES(8), DOT_NAMES(12)};
 
-TARGET INLINE void finish_two_registers(const struct tile *t, const struct clamp *clamp, const int32_t *acc,
-                                        int height, uint8_t *y, size_t y_stride) {
+TARGET INLINE void finish_two_registers(const struct tile *t, const struct clamp *clamp, const int32_t *acc, int height,
+                                        uint8_t *y, size_t y_stride) {
     struct constants left = load_constants(t, 0), right = load_constants(t, 1);
     for (int r = 0; r < height; r += 2, acc += 2 * TILE, y += 2 * y_stride) {
         __m512i a = requantize_stored(acc, &left), b = requantize_stored(acc + LANES, &right);
@@ -234,8 +220,8 @@ TARGET INLINE void finish_two_registers(const struct tile *t, const struct clamp
     }
 }
 
-TARGET INLINE void finish_one_register(const struct tile *t, const struct clamp *clamp, const int32_t *acc,
-                                       int height, uint8_t *y, size_t y_stride) {
+TARGET INLINE void finish_one_register(const struct tile *t, const struct clamp *clamp, const int32_t *acc, int height,
+                                       uint8_t *y, size_t y_stride) {
     struct constants by = load_constants(t, 0);
     for (int r = 0; r < height; r += 4, acc += 4 * LANES, y += 4 * y_stride) {
         __m512i a = requantize_stored(acc, &by), b = requantize_stored(acc + LANES, &by);
@@ -252,20 +238,16 @@ TARGET INLINE void finish_tile(const struct qlinear *layer, int tile, const stru
         for (int r = 0; r < p->height; r++)
             store_one_by_one(p->acc + r * registers * LANES, log2_scale(layer), layer, tile,
                              p->y + (size_t)r * y_stride);
-    else if (registers == 2)
-        finish_two_registers(t, clamp, p->acc, p->height, p->y, y_stride);
-    else
-        finish_one_register(t, clamp, p->acc, p->height, p->y, y_stride);
+    else if (registers == 2) finish_two_registers(t, clamp, p->acc, p->height, p->y, y_stride);
+    else finish_one_register(t, clamp, p->acc, p->height, p->y, y_stride);
 }
 
 /* Tiles of 12 rows, and of 8 or 4 at the end: 16 are twice 8, since 4 rows keep few accumulators busy. */
-static int tile_height(size_t left) {
-    return left == 16 || left == 8 ? 8 : left >= 12 ? 12 : 4;
-}
+static int tile_height(size_t left) { return left == 16 || left == 8 ? 8 : left >= 12 ? 12 : 4; }
 
 /* rows, a multiple of 4, of one tile of outputs */
-TARGET static void run_tile(const struct qlinear *layer, int tile, const struct clamp *clamp,
-                            const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y, size_t y_stride) {
+TARGET static void run_tile(const struct qlinear *layer, int tile, const struct clamp *clamp, const uint8_t *x,
+                            size_t x_stride, size_t rows, uint8_t *y, size_t y_stride) {
     struct pending pending[2];
     int registers = tile_registers(layer->out, tile), turn = 0;
     pending[1].height = 0; /* the first round has nothing to finish */
@@ -273,8 +255,8 @@ TARGET static void run_tile(const struct qlinear *layer, int tile, const struct 
         struct pending *p = &pending[turn];
         p->height = tile_height(rows - row);
         p->y = y + row * y_stride + (size_t)tile * TILE;
-        dot_functions[p->height / 4 - 1][layer->four_bit != 0][registers - 1](layer, tile, x + row * x_stride,
-                                                                              x_stride, p->acc);
+        dot_functions[p->height / 4 - 1][layer->four_bit != 0][registers - 1](layer, tile, x + row * x_stride, x_stride,
+                                                                              p->acc);
         finish_tile(layer, tile, clamp, &pending[!turn], y_stride);
         row += (size_t)p->height;
     }
@@ -316,17 +298,15 @@ TARGET static void find_nonzero_pairs(const uint8_t *x, int groups, struct spars
         _mm256_storeu_si256((void *)(found->group + n),
                             _mm512_cvtepi64_epi32(_mm512_maskz_compress_epi64(some, index)));
         _mm256_storeu_si256((void *)(found->four + n), _mm512_cvtepi64_epi32(pairs));
-        _mm256_storeu_si256((void *)(found->next_four + n),
-                            _mm512_cvtepi64_epi32(_mm512_srli_epi64(pairs, 32)));
+        _mm256_storeu_si256((void *)(found->next_four + n), _mm512_cvtepi64_epi32(_mm512_srli_epi64(pairs, 32)));
         n += __builtin_popcount(some);
     }
     found->count = n;
 }
 
 /* acc [tiles][registers] += row . weights, for tiles that lie tile_stride bytes apart */
-TARGET INLINE void sparse_step(const int tiles, const int registers, const int four_bit,
-                               const struct sparse *x, int i, const uint8_t *weights, size_t tile_stride,
-                               __m512i acc[][2]) {
+TARGET INLINE void sparse_step(const int tiles, const int registers, const int four_bit, const struct sparse *x, int i,
+                               const uint8_t *weights, size_t tile_stride, __m512i acc[][2]) {
     weights += (size_t)x->group[i] * (size_t)registers * 64;
     __m512i four = _mm512_set1_epi32((int)x->four[i]), next = _mm512_setzero_si512();
     if (four_bit) next = _mm512_set1_epi32((int)x->next_four[i]);
@@ -343,8 +323,8 @@ TARGET INLINE __m512i requantize_register(__m512i acc, const struct constants *b
     return requantize16(acc, _mm512_srli_epi64(acc, 32), by);
 }
 
-TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, int tile,
-                              const struct clamp *clamp, const __m512i acc[2], uint8_t *y) {
+TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, int tile, const struct clamp *clamp,
+                              const __m512i acc[2], uint8_t *y) {
     const struct tile *t = tile_constants(layer, tile);
     if (!t->exact32) {
         int32_t lanes[TILE];
@@ -353,13 +333,10 @@ TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, 
         return;
     }
     struct constants left = load_constants(t, 0), right = load_constants(t, 1);
-    __m512i a = requantize_register(acc[0], &left),
-            b = registers == 2 ? requantize_register(acc[1], &right) : a;
+    __m512i a = requantize_register(acc[0], &left), b = registers == 2 ? requantize_register(acc[1], &right) : a;
     __m512i bytes = narrow(a, b, a, b, clamp);
-    if (registers == 2)
-        store_two(bytes, y, y);
-    else
-        store_four(bytes, y, 0);
+    if (registers == 2) store_two(bytes, y, y);
+    else store_four(bytes, y, 0);
 }
 
 /* tiles tiles from the first on; ways sums side by side, where few accumulators would wait for one another */
@@ -377,8 +354,7 @@ TARGET INLINE void run_row_tiles(const int tiles, const int registers, const int
                          : _mm512_load_si512(tile_constants(layer, first + t)->start + z * LANES);
     int i = 0;
     for (; i + ways <= x->count; i += ways) UNROLL
-    for (int u = 0; u < ways; u++)
-        sparse_step(tiles, registers, four_bit, x, i + u, weights, tile_stride, acc[u]);
+    for (int u = 0; u < ways; u++) sparse_step(tiles, registers, four_bit, x, i + u, weights, tile_stride, acc[u]);
     for (; i < x->count; i++) sparse_step(tiles, registers, four_bit, x, i, weights, tile_stride, acc[0]);
     UNROLL
     for (int t = 0; t < tiles; t++) {
@@ -389,42 +365,37 @@ TARGET INLINE void run_row_tiles(const int tiles, const int registers, const int
     }
 }
 
-TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, const struct clamp *clamp,
-                           const uint8_t *x, uint8_t *y) {
+TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, const struct clamp *clamp, const uint8_t *x,
+                           uint8_t *y) {
     struct sparse found;
-    if (four_bit)
-        find_nonzero_pairs(x, groups_of_4(layer->in), &found);
-    else
-        find_nonzero(x, groups_of_4(layer->in), &found);
+    if (four_bit) find_nonzero_pairs(x, groups_of_4(layer->in), &found);
+    else find_nonzero(x, groups_of_4(layer->in), &found);
     int tile = 0, last = tiles_of(layer->out) - 1, whole = last + (tile_registers(layer->out, last) == 2);
     for (; tile + 4 <= whole; tile += 4) run_row_tiles(4, 2, four_bit, 1, layer, tile, clamp, &found, y);
     for (; tile < whole; tile++) run_row_tiles(1, 2, four_bit, 4, layer, tile, clamp, &found, y);
     for (; tile <= last; tile++) run_row_tiles(1, 1, four_bit, 4, layer, tile, clamp, &found, y);
 }
 
-TARGET __attribute__((noinline)) static void run_row_int8(const struct qlinear *layer,
-                                                          const struct clamp *clamp, const uint8_t *x,
-                                                          uint8_t *y) {
+TARGET __attribute__((noinline)) static void run_row_int8(const struct qlinear *layer, const struct clamp *clamp,
+                                                          const uint8_t *x, uint8_t *y) {
     run_row(0, layer, clamp, x, y);
 }
 
-TARGET __attribute__((noinline)) static void run_row_int4(const struct qlinear *layer,
-                                                          const struct clamp *clamp, const uint8_t *x,
-                                                          uint8_t *y) {
+TARGET __attribute__((noinline)) static void run_row_int4(const struct qlinear *layer, const struct clamp *clamp,
+                                                          const uint8_t *x, uint8_t *y) {
     run_row(1, layer, clamp, x, y);
 }
 
 /* ---- the kernel ---- */
 
-TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows,
-                       uint8_t *y, size_t y_stride) {
+TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
+                       size_t y_stride) {
     struct clamp clamp = clamp_of(layer);
     size_t tiled = rows / 4 * 4;
     for (int tile = 0; tile < tiles_of(layer->out) && tiled; tile++)
         run_tile(layer, tile, &clamp, x, x_stride, tiled, y, y_stride);
     for (size_t row = tiled; row < rows; row++)
-        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride,
-                                                        y + row * y_stride);
+        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride, y + row * y_stride);
 }
 
 /* [in / 8][lanes][4], a byte is | code of the second group : 4 | code of the first group : 4 | */
@@ -437,13 +408,8 @@ static void pack_layer(const struct qlinear *layer) {
     pack_tiles(layer, (struct form){.log2_scale = log2_scale(layer)}, layer->four_bit ? put_int4 : put_int8);
 }
 
-const struct qkernel qkernel_avx512vnni = {"avx512vnni",
-                                           "AVX-512 VNNI, 64 bytes a vpdpbusd",
-                                           supported,
-                                           run,
-                                           layer_bytes,
-                                           pack_layer,
-                                           4};
+const struct qkernel qkernel_avx512vnni = {
+    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4};
 #else
 typedef int avx512vnni_is_for_x86_64;
 #endif

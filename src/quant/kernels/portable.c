@@ -11,17 +11,11 @@
 
 enum { ROWS = 2, BLOCK_ROWS = 4, OUTPUTS = 4, LANES = 32, MAX_IN = 16384 };
 
-static int padded_in(int in) {
-    return (in + LANES - 1) / LANES * LANES;
-}
+static int padded_in(int in) { return (in + LANES - 1) / LANES * LANES; }
 
-static int padded_out(int out) {
-    return (out + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
-}
+static int padded_out(int out) { return (out + OUTPUTS - 1) / OUTPUTS * OUTPUTS; }
 
-static int always(void) {
-    return 1;
-}
+static int always(void) { return 1; }
 
 static size_t layer_bytes(const struct qlinear *layer) {
     size_t weights = (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in);
@@ -66,8 +60,7 @@ static const int16_t *tile_weights(const struct qlinear *layer, int c, int n, in
 
 /* acc [ROWS][OUTPUTS] = x [ROWS][n] * w [OUTPUTS][n]^T; eight sums in one loop, so that each load is used
  * often */
-static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n,
-                     int32_t acc[ROWS][OUTPUTS]) {
+static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n, int32_t acc[ROWS][OUTPUTS]) {
     const int16_t *x0 = x, *x1 = x + n, *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
     int32_t a00 = 0, a01 = 0, a02 = 0, a03 = 0, a10 = 0, a11 = 0, a12 = 0, a13 = 0;
     for (int k = 0; k < n; k++) {
@@ -79,8 +72,8 @@ static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n
 }
 
 /* rows <= BLOCK_ROWS; wide [BLOCK_ROWS][n], where rows that are not there hold anything */
-static void run_block(const struct qlinear *layer, const int16_t *wide, int n, int rows, int16_t *room,
-                      uint8_t *y, size_t y_stride) {
+static void run_block(const struct qlinear *layer, const int16_t *wide, int n, int rows, int16_t *room, uint8_t *y,
+                      size_t y_stride) {
     for (int c = 0; c < layer->out; c += OUTPUTS) {
         const int16_t *w = tile_weights(layer, c, n, room);
         for (int row = 0; row < rows; row += ROWS) {
@@ -88,9 +81,9 @@ static void run_block(const struct qlinear *layer, const int16_t *wide, int n, i
             dot_tile(wide + row * n, w, n, acc);
             for (int r = row; r < row + ROWS && r < rows; r++)
                 for (int j = c; j < c + OUTPUTS && j < layer->out; j++)
-                    y[(size_t)r * y_stride + (size_t)j] =
-                        requantize(acc[r - row][j - c] + layer->folded_bias[j], layer->multiplier[j],
-                                   layer->y_zero_point, layer->y_min, layer->y_max);
+                    y[(size_t)r * y_stride + (size_t)j] = requantize(acc[r - row][j - c] + layer->folded_bias[j],
+                                                                     layer->multiplier[j], layer->y_zero_point,
+                                                                     layer->y_min, layer->y_max);
         }
     }
 }
@@ -100,8 +93,7 @@ static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, 
     int16_t wide[BLOCK_ROWS * MAX_IN], room[OUTPUTS * MAX_IN]; /* [BLOCK_ROWS][n], [OUTPUTS][n] */
     int n = padded_in(layer->in);
     memset(wide, 0, (size_t)(BLOCK_ROWS * n) * sizeof *wide);
-    for (size_t row = 0; row < rows;
-         row += BLOCK_ROWS, x += BLOCK_ROWS * x_stride, y += BLOCK_ROWS * y_stride) {
+    for (size_t row = 0; row < rows; row += BLOCK_ROWS, x += BLOCK_ROWS * x_stride, y += BLOCK_ROWS * y_stride) {
         int height = rows - row < BLOCK_ROWS ? (int)(rows - row) : BLOCK_ROWS;
         for (int r = 0; r < height; r++)
             for (int k = 0; k < layer->in; k++) wide[r * n + k] = x[(size_t)r * x_stride + (size_t)k];
@@ -110,5 +102,4 @@ static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, 
 }
 
 const struct qkernel qkernel_portable = {
-    "portable", "plain C, 16-bit multiply and add", always, run, layer_bytes, pack_layer,
-    1};
+    "portable", "plain C, 16-bit multiply and add", always, run, layer_bytes, pack_layer, 1};

@@ -30,13 +30,9 @@ struct tile {
     int32_t unused[15];  /* a cache line */
 };
 
-INLINE int groups_of_4(int in) {
-    return (in + 3) / 4;
-}
+INLINE int groups_of_4(int in) { return (in + 3) / 4; }
 
-INLINE int tiles_of(int out) {
-    return (out + TILE - 1) / TILE;
-}
+INLINE int tiles_of(int out) { return (out + TILE - 1) / TILE; }
 
 /* Registers of outputs in use in a tile: a layer of 10 classes needs one of 16 lanes, not two. */
 INLINE int tile_registers(int out, int tile) {
@@ -57,9 +53,7 @@ INLINE const struct tile *tile_constants(const struct qlinear *layer, int tile) 
 }
 
 /* Whether the weights are packed two to a byte: two groups then take the place of one. */
-INLINE int nibbles(const struct qlinear *layer) {
-    return NIBBLES && layer->four_bit;
-}
+INLINE int nibbles(const struct qlinear *layer) { return NIBBLES && layer->four_bit; }
 
 INLINE size_t tile_bytes(int in, int nibbles) {
     int groups = groups_of_4(in);
@@ -67,8 +61,7 @@ INLINE size_t tile_bytes(int in, int nibbles) {
 }
 
 INLINE const uint8_t *tile_weights(const struct qlinear *layer, int nibbles, int tile) {
-    return (const uint8_t *)tile_constants(layer, tiles_of(layer->out)) +
-           (size_t)tile * tile_bytes(layer->in, nibbles);
+    return (const uint8_t *)tile_constants(layer, tiles_of(layer->out)) + (size_t)tile * tile_bytes(layer->in, nibbles);
 }
 
 /* How a kernel holds its operands. */
@@ -84,8 +77,7 @@ static inline int32_t weight_sum(const struct qlinear *layer, int c) {
 }
 
 /* The constants of one lane; false where 32 bits are not enough. */
-static inline int lane_constants(const struct qlinear *layer, int c, struct form form, struct tile *t,
-                                 int lane) {
+static inline int lane_constants(const struct qlinear *layer, int c, struct form form, struct tile *t, int lane) {
     struct multiplier by = layer->multiplier[c];
     int right = by.m ? by.right + form.log2_scale : 33; /* 0 * acc shifted by anything is 0 */
     int64_t scale = (int64_t)1 << form.log2_scale, bias = layer->folded_bias[c] * scale;
@@ -142,8 +134,8 @@ static size_t layer_bytes(const struct qlinear *layer) {
 }
 
 /* One row of a tile without exact32, one output at a time: acc [TILE], without the bias. */
-static __attribute__((noinline)) void store_one_by_one(const int32_t *acc, int log2_scale,
-                                                       const struct qlinear *layer, int tile, uint8_t *y) {
+static __attribute__((noinline)) void store_one_by_one(const int32_t *acc, int log2_scale, const struct qlinear *layer,
+                                                       int tile, uint8_t *y) {
     int registers = tile_registers(layer->out, tile);
     for (int lane = 0; lane < registers * LANES; lane++) {
         int j = lane_output(registers, lane), c = tile * TILE + j;

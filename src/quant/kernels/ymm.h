@@ -19,9 +19,7 @@ TARGET INLINE void step(const int height, __m256i acc[][2], struct inputs x, siz
 
 /* ---- requantizing: eq. 6 in the form of tiles.h ---- */
 
-TARGET INLINE __m256i load_lanes(const int32_t *from) {
-    return _mm256_load_si256((const __m256i *)from);
-}
+TARGET INLINE __m256i load_lanes(const int32_t *from) { return _mm256_load_si256((const __m256i *)from); }
 
 /* Eight sums from memory, where the odd lanes cost no more than a load. */
 TARGET INLINE __m256i requantize8(const int32_t *acc, const struct tile *t, int reg) {
@@ -34,16 +32,15 @@ TARGET INLINE __m256i requantize8(const int32_t *acc, const struct tile *t, int 
 }
 
 /* acc [2][TILE], two rows -> 16 codes each, in order thanks to lane_output */
-TARGET INLINE void store_two_rows(const int32_t *acc, const struct tile *t, const struct qlinear *layer,
-                                  uint8_t *ya, uint8_t *yb) {
+TARGET INLINE void store_two_rows(const int32_t *acc, const struct tile *t, const struct qlinear *layer, uint8_t *ya,
+                                  uint8_t *yb) {
     __m256i a = _mm256_packs_epi32(requantize8(acc, t, 0), requantize8(acc + LANES, t, 1));
     __m256i b = _mm256_packs_epi32(requantize8(acc + TILE, t, 0), requantize8(acc + TILE + LANES, t, 1));
     __m256i bytes = _mm256_max_epu8(_mm256_packus_epi16(a, b), _mm256_set1_epi8((char)layer->y_min));
     bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8((char)layer->y_max));
     bytes = _mm256_permute4x64_epi64(bytes, 0xd8); /* [2][8 of a][8 of b] -> [16 of a][16 of b] */
     _mm_storeu_si128((__m128i *)yb, _mm256_extracti128_si256(bytes, 1));
-    _mm_storeu_si128((__m128i *)ya,
-                     _mm256_castsi256_si128(bytes)); /* last, so that it stays where yb is ya */
+    _mm_storeu_si128((__m128i *)ya, _mm256_castsi256_si128(bytes)); /* last, so that it stays where yb is ya */
 }
 
 /* A tile between its dot products and its requantizing, as in avx512vnni.c. acc [height][TILE] */
@@ -52,16 +49,13 @@ struct pending {
     int height, tile;
 };
 
-TARGET INLINE void finish_tile(const struct qlinear *layer, const struct pending *p, uint8_t *y,
-                               size_t y_stride) {
+TARGET INLINE void finish_tile(const struct qlinear *layer, const struct pending *p, uint8_t *y, size_t y_stride) {
     const struct tile *t = tile_constants(layer, p->tile);
     y += p->tile * TILE;
     if (!t->exact32)
-        for (int r = 0; r < p->height; r++, y += y_stride)
-            store_one_by_one(p->acc + r * TILE, 0, layer, p->tile, y);
+        for (int r = 0; r < p->height; r++, y += y_stride) store_one_by_one(p->acc + r * TILE, 0, layer, p->tile, y);
     else
-        for (int r = 0; r < p->height;
-             r += 2, y += 2 * y_stride) /* one row alone comes with an idle second one */
+        for (int r = 0; r < p->height; r += 2, y += 2 * y_stride) /* one row alone comes with an idle second one */
             store_two_rows(p->acc + r * TILE, t, layer, y, r + 1 < p->height ? y + y_stride : y);
 }
 
@@ -73,8 +67,7 @@ TARGET INLINE void store_acc(const int height, __m256i acc[][2], int32_t *sums) 
 
 /* ---- many rows ---- */
 
-TARGET INLINE void dot_tile(const int height, const struct qlinear *layer, int tile, struct inputs x,
-                            int32_t *sums) {
+TARGET INLINE void dot_tile(const int height, const struct qlinear *layer, int tile, struct inputs x, int32_t *sums) {
     const struct tile *t = tile_constants(layer, tile);
     const uint8_t *w = tile_weights(layer, 0, tile);
     __m256i acc[ROWS][2];
@@ -97,8 +90,8 @@ TARGET static __attribute__((noinline)) void dot_2(const struct qlinear *layer, 
 }
 
 /* height rows, 6 or 2, through all tiles */
-TARGET static void run_rows(const struct qlinear *layer, const uint8_t *x, size_t x_stride, int height,
-                            uint8_t *y, size_t y_stride) {
+TARGET static void run_rows(const struct qlinear *layer, const uint8_t *x, size_t x_stride, int height, uint8_t *y,
+                            size_t y_stride) {
     struct pending pending[2];
     struct inputs inputs = {{x, x + 3 * x_stride}, x_stride};
     for (int tile = 0; tile < tiles_of(layer->out); tile++) {
@@ -141,14 +134,12 @@ TARGET static __attribute__((noinline)) void dot_row(const struct qlinear *layer
     for (; i < count; i++) step(1, acc, x, (size_t)group[i] * X_BYTES, w + (size_t)group[i] * GROUP_BYTES);
     UNROLL
     for (int z = 0; z < 2; z++)
-        acc[0][z] =
-            _mm256_add_epi32(_mm256_add_epi32(acc[0][z], acc[1][z]), _mm256_add_epi32(acc[2][z], acc[3][z]));
+        acc[0][z] = _mm256_add_epi32(_mm256_add_epi32(acc[0][z], acc[1][z]), _mm256_add_epi32(acc[2][z], acc[3][z]));
     store_acc(1, acc, sums);
 }
 
 /* x as it came, to find the zeros in; prepared as the dot products read it. */
-TARGET static void run_one_row(const struct qlinear *layer, const uint8_t *x, const uint8_t *prepared,
-                               uint8_t *y) {
+TARGET static void run_one_row(const struct qlinear *layer, const uint8_t *x, const uint8_t *prepared, uint8_t *y) {
     uint16_t group[MAX_GROUPS];
     int count = find_nonzero(x, groups_of_4(layer->in), group);
     struct pending p = {.height = 1};
