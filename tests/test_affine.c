@@ -1,4 +1,5 @@
 /* The affine map, eq. 1 to 4: the lesson's numbers, ties, degenerate input, bounds, and PyTorch's codes. */
+#include "base/stats.h"
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "quant/affine.h"

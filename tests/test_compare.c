@@ -1,8 +1,7 @@
 /* What `mnistq compare` rests on: McNemar's test, similarity, and the steps from fp32 to the integer engine. */
-#include "base/mcnemar.h"
+#include "base/stats.h"
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "base/similarity.h"
 #include "studies/waterfall.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* The engine with faults: bit for bit the reference while nothing is broken; and every fault shows, in its own way. */
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "studies/faults.h"
+#include "model/faults.h"
 
 #include "support.h"
 
@@ -51,13 +51,25 @@ static void make_kind(int kind, struct qmlp *q) {
             q->layer[l].multiplier[c] = (struct multiplier){1 << 30, l == 0 ? 40 : 37};
 }
 
+/* The codes of a batch, tensor by tensor. */
+struct faults_workspace {
+    uint8_t *codes[MLP_MAX_LAYERS + 1];
+    size_t cut[MLP_MAX_LAYERS + 1];
+};
+
+static void faults_workspace_free(struct faults_workspace *ws) {
+    for (int i = 0; i <= MLP_MAX_LAYERS; i++) free(ws->codes[i]);
+}
+
 static struct faults_workspace run(const struct qmlp *q, const char *fault, int layer, const uint8_t *images,
                                    int count) {
     struct error err;
     struct faults_workspace ws;
     assert_non_null(fault_find(fault));
-    assert_true(faults_workspace_create(&q->shape, count, &ws, &err));
-    faults_forward(q, fault_find(fault), layer, images, count, &ws);
+    memset(&ws, 0, sizeof ws);
+    for (int i = 0; i <= q->shape.layers; i++)
+        assert_non_null(ws.codes[i] = aligned_array((size_t)count * (size_t)q->shape.widths[i], 1, &err));
+    faults_forward(q, fault_find(fault), layer, images, count, ws.codes, ws.cut);
     return ws;
 }
 

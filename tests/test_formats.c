@@ -1,5 +1,6 @@
 /* Every row of the table of formats: sizes, error bounds, stability, zeros, degenerate input; then what is
  * special to bits, integers, NF4 and ggml's blocks. */
+#include "base/stats.h"
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "quant/affine.h"

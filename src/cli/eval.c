@@ -28,28 +28,29 @@ struct request {
 enum { CODES_IMAGES = 100 };
 
 /* A line an image, the codes of every layer in a row: what a broken run is told by, beside the same of a sound one. */
-static void print_codes(const struct qmlp *q, const struct split *test, int count, const struct faults_workspace *ws,
-                        FILE *out) {
+static void print_codes(const struct qmlp *q, const struct split *test, int count, uint8_t *const *codes, FILE *out) {
     fprintf(out, "index,label");
     for (int l = 1; l <= q->shape.layers; l++)
         for (int c = 0; c < q->shape.widths[l]; c++) fprintf(out, ",fc%d_%d", l, c);
     for (int i = 0; i < count; i++) {
         fprintf(out, "\n%d,%d", i, test->labels[i]);
         for (int l = 1; l <= q->shape.layers; l++)
-            for (int c = 0; c < q->shape.widths[l]; c++) fprintf(out, ",%d", ws->codes[l][i * q->shape.widths[l] + c]);
+            for (int c = 0; c < q->shape.widths[l]; c++) fprintf(out, ",%d", codes[l][i * q->shape.widths[l] + c]);
     }
     fprintf(out, "\n");
 }
 
-static bool write_codes(const struct request *r, const struct qmlp *q, const struct split *test, struct error *err) {
+static bool write_codes(const struct request *r, const struct model *model, const struct split *test,
+                        struct error *err) {
     int count = test->count < CODES_IMAGES ? (int)test->count : CODES_IMAGES;
-    struct faults_workspace ws;
+    struct model_run run;
     struct out_file out;
-    if (!faults_workspace_create(&q->shape, count, &ws, err)) return false;
-    faults_forward(q, r->fault ? r->fault : &faults[0], FAULTS_ALL_LAYERS, test->images, count, &ws);
+    if (!model_run_create(model, count, 1, RUN_LAYERS, &run, err)) return false;
+    run.fault = r->fault;
+    model_run(&run, test->images, count, NULL);
     bool ok = out_file_open(&out, r->codes, err);
-    if (ok) print_codes(q, test, count, &ws, out.stream);
-    faults_workspace_free(&ws);
+    if (ok) print_codes(&model->qmlp, test, count, run.codes, out.stream);
+    model_run_free(&run);
     return ok && out_file_commit(&out, err);
 }
 
@@ -93,7 +94,7 @@ static bool run(const struct request *r, const struct model *model, struct table
         (r->fault ? evaluate_broken(model, &test, r->fault, &e, &different, err)
                   : evaluate(model, &test, r->reference, &e, err)) &&
         (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
-        (!r->codes || write_codes(r, &model->qmlp, &test, err));
+        (!r->codes || write_codes(r, model, &test, err));
     if (ok) fill(r, model, &e, t);
     if (ok && r->fault)
         table_note(t,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/stats.h"
 #include "cli/exercise.h"
 
 /* The fp32 and the integer activations of a layer on the calibration images. */

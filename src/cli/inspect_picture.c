@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/canvas.h"
-#include "studies/compare_probe.h"
+#include "model/model_run.h"
 #include "cli/inspect.h"
 #include "data/picture.h"
 
@@ -66,8 +66,8 @@ static bool page_create(const struct model *fp32, const struct model *model, int
     for (int i = 0; i < 4; i++) {
         struct version *v = &p->versions[i];
         if (!(v->weights = aligned_array((size_t)p->in * (size_t)p->out, sizeof(float), err))) return false;
-        if (i == 0) probe_weights(fp32, 0, v->weights);
-        else if (i == 1 && model->kind != MODEL_FP32) probe_weights(model, 0, v->weights);
+        if (i == 0) model_weights(fp32, 0, v->weights);
+        else if (i == 1 && model->kind != MODEL_FP32) model_weights(model, 0, v->weights);
         else if (!round_to_format(p->versions[0].weights, p->out, p->in, rounded[i], v->weights, err)) return false;
         if (i == 1 && model->kind != MODEL_FP32)
             snprintf(v->name, sizeof v->name, "file: %.2f bits", model->bits_per_weight);

@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/report.h"
-#include "cli/runner.h"
+#include "model/model_run.h"
 #include "data/picture.h"
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE };
@@ -48,7 +48,7 @@ static void add_row(struct table *t, const char *path, int predicted, const floa
 }
 
 /* A picture that cannot be read is reported, and the others are still looked at. */
-static int run(struct runner *r, const struct options *o, bool show, bool json, struct table *t) {
+static int run(struct model_run *r, const struct options *o, bool show, bool json, struct table *t) {
     int status = EXIT_DONE, classes = r->model->shape.widths[r->model->shape.layers];
     for (int i = 1; i < o->file_count; i++) {
         uint8_t digit[PIXELS];
@@ -58,7 +58,9 @@ static int run(struct runner *r, const struct options *o, bool show, bool json, 
             status = report_error(&err);
             continue;
         }
-        int predicted = runner_logits(r, digit, probabilities);
+        uint8_t predicted;
+        model_run(r, digit, 1, &predicted);
+        model_run_logits(r, 0, probabilities);
         if (!all_finite(probabilities, (size_t)classes)) {
             fail(&err, "%s: its logits for %s are beyond fp32", o->files[0], o->files[i]);
             status = report_error(&err);
@@ -87,9 +89,9 @@ int command_predict(int argc, char **argv) {
     if (status != OPTIONS_GO_ON) return status;
     struct error err;
     struct model model;
-    struct runner r = {0};
+    struct model_run r = {0};
     struct table t;
-    bool ok = load_model(o.files[0], &model, &err) && runner_create(&model, 1, 1, &r, &err);
+    bool ok = load_model(o.files[0], &model, &err) && model_run_create(&model, 1, 1, RUN_FAST, &r, &err);
     int classes = ok ? model.shape.widths[model.shape.layers] : 0;
     for (int j = 0; j < classes; j++) {
         snprintf(names[j], sizeof names[j], "p%d", j);
@@ -100,7 +102,7 @@ int command_predict(int argc, char **argv) {
     if (ok && json) ok = table_print_json(&t, NULL, stdout, &err);
     if (!ok) status = report_error(&err);
     table_free(&t);
-    runner_free(&r);
+    model_run_free(&r);
     model_free(&model);
     return status;
 }

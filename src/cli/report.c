@@ -8,99 +8,27 @@
 
 #include "cli/restart.h"
 #include "cli/options.h"
-#include "cli/runner.h"
+#include "base/stats.h"
 #include "base/progress.h"
 #include "nn/gemm.h"
 
-enum { EVALUATION_BATCH = 2000, SPEED_BATCH = 1000, SPEED_RUNS = 21, DYNAMIC_BATCH = 64 };
+enum { SPEED_BATCH = 1000, SPEED_RUNS = 21 };
 
 static int machine_threads(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 64 ? 64 : (int)n;
 }
 
-void evaluation_free(struct evaluation *e) {
-    free(e->predicted);
-    *e = (struct evaluation){0};
-}
-
-/* The specification instead of the fast kernel. */
-static bool predict_by_reference(const struct model *model, const struct split *split, struct evaluation *out,
-                                 struct error *err) {
-    int classes = model->shape.widths[model->shape.layers];
-    size_t size = runs_bf16(model) ? sizeof(float) : sizeof(uint8_t);
-    void *outputs = aligned_array(split->count * (size_t)classes, size, err);
-    if (!outputs) return false;
-    if (runs_bf16(model)) {
-        bf16_mlp_forward_ref(&model->bf16, split->images, split->count, outputs);
-        out->ties = highest_classes(outputs, split->count, classes, out->predicted);
-    } else {
-        qmlp_forward_ref(&model->qmlp, split->images, split->count, outputs);
-        out->ties = qmlp_classify(outputs, split->count, classes, out->predicted);
-    }
-    free(outputs);
-    return true;
-}
-
-/* A batch at a time; the batch matters to dynamic models, whose ranges are those of a batch. */
-static bool predict_all(const struct model *model, const struct split *split, struct evaluation *out,
-                        struct error *err) {
-    size_t batch = model->kind == MODEL_DYNAMIC ? DYNAMIC_BATCH : EVALUATION_BATCH;
-    size_t pixels = (size_t)split->rows * (size_t)split->cols;
-    struct runner r;
-    bool ok = runner_create(model, (int)batch, gemm_threads(0), &r, err);
-    for (size_t first = 0; ok && first < split->count; first += batch) {
-        size_t n = split->count - first < batch ? split->count - first : batch;
-        out->ties += runner_predict(&r, split->images + first * pixels, n, out->predicted + first);
-    }
-    runner_free(&r);
-    return ok;
-}
-
-bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
-              struct error *err) {
-    *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
-    bool by_reference = reference && (model->kind == MODEL_INT8 || runs_bf16(model));
-    bool ok = out->predicted &&
-        (by_reference ? predict_by_reference(model, split, out, err) : predict_all(model, split, out, err));
-    for (size_t i = 0; ok && i < split->count; i++) out->correct += out->predicted[i] == split->labels[i];
-    if (!ok) evaluation_free(out);
-    return ok;
-}
-
-double accuracy_percent(const struct evaluation *e) { return 100.0 * (double)e->correct / (double)e->count; }
-
-double standard_error_percent(const struct evaluation *e) {
-    double p = (double)e->correct / (double)e->count;
-    return 100.0 * sqrt(p * (1 - p) / (double)e->count);
-}
-
-struct paired compare(const struct evaluation *a, const struct evaluation *b, const uint8_t *labels) {
-    struct paired paired = {0};
-    for (size_t i = 0; i < a->count; i++) {
-        bool a_right = a->predicted[i] == labels[i], b_right = b->predicted[i] == labels[i];
-        paired.changed += a->predicted[i] != b->predicted[i];
-        paired.fixed += !a_right && b_right;
-        paired.broken += a_right && !b_right;
-    }
-    return paired;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* One model being timed; its scratch is made before the clock starts. */
 struct timed_model {
-    struct runner runner;
+    struct model_run run;
     double seconds[SPEED_RUNS];
 };
 
-static double timed_run(struct runner *r, const uint8_t *images, size_t n) {
+static double timed_run(struct model_run *r, const uint8_t *images, size_t n) {
     uint8_t predicted[SPEED_BATCH];
     double started = seconds_now();
-    runner_predict(r, images, n, predicted);
+    model_run(r, images, (int)n, predicted);
     return seconds_now() - started;
 }
 
@@ -109,16 +37,16 @@ bool measure_speeds(const struct model *const *models, int count, const struct s
     struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
     size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
     bool ok = timed != NULL;
-    for (int i = 0; ok && i < count; i++) ok = runner_create(models[i], SPEED_BATCH, 1, &timed[i].runner, err);
+    for (int i = 0; ok && i < count; i++)
+        ok = model_run_create(models[i], SPEED_BATCH, 1, RUN_FAST, &timed[i].run, err);
     for (int run = -1; ok && run < SPEED_RUNS; run++) /* the first, -1, only warms the caches */
         for (int i = 0; i < count; i++) {
-            double seconds = timed_run(&timed[i].runner, split->images, n);
+            double seconds = timed_run(&timed[i].run, split->images, n);
             if (run >= 0) timed[i].seconds[run] = seconds;
         }
     for (int i = 0; timed && i < count; i++) {
-        qsort(timed[i].seconds, SPEED_RUNS, sizeof(double), by_value);
-        speeds[i] = (double)n / timed[i].seconds[SPEED_RUNS / 2];
-        runner_free(&timed[i].runner);
+        speeds[i] = (double)n / percentile_of(timed[i].seconds, SPEED_RUNS, 0.5);
+        model_run_free(&timed[i].run);
     }
     free(timed);
     return ok;

@@ -1,34 +1,9 @@
-/* What the tables are made of: evaluation of a model, paired comparison, provenance. */
+/* What the tables are made of: speeds, names, provenance. */
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
 #include "base/table.h"
-#include "data/dataset.h"
-#include "model/model_file.h"
-
-/* A model's answers on a split. */
-struct evaluation {
-    size_t count, correct, ties; /* ties: images whose highest logit two classes share */
-    uint8_t *predicted;          /* [count] */
-};
-
-/* Two models on the same images: b's answers against a's. */
-struct paired {
-    size_t changed; /* other answers, right or wrong */
-    size_t fixed;   /* a wrong, b right */
-    size_t broken;  /* a right, b wrong */
-};
-
-/* Runs a model over a split: fp32 and decoded weights through BLAS, int8 and bf16 through their kernels on all threads,
- * or, with reference, through qmlp_forward_ref and bf16_mlp_forward_ref; ranges taken at run time are those of 64
- * images. Release with evaluation_free. Error: out of memory. */
-bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
-              struct error *err);
-void evaluation_free(struct evaluation *e);
-
-double accuracy_percent(const struct evaluation *e);
-double standard_error_percent(const struct evaluation *e); /* sqrt(p (1 - p) / n) */
-struct paired compare(const struct evaluation *a, const struct evaluation *b, const uint8_t *labels);
+#include "model/evaluation.h"
 
 /* Images a second of each model on batches of 1000 of the split, on one thread: the median over repeated runs
  * that take turns, so that a busy machine slows all alike. speeds [count]. */

@@ -39,15 +39,3 @@ float absolute_maximum(const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) highest = fabsf(x[i]) > highest ? fabsf(x[i]) : highest;
     return highest;
 }
-
-double decibels(double signal, double noise) { return 10 * log10(signal / noise); }
-
-double sqnr_db(const float *x, const float *x_hat, size_t count) {
-    double signal = 0, noise = 0;
-    for (size_t i = 0; i < count; i++) {
-        double e = (double)x[i] - x_hat[i];
-        signal += (double)x[i] * x[i];
-        noise += e * e;
-    }
-    return decibels(signal, noise);
-}

@@ -34,11 +34,4 @@ float fake_quantize(float x, struct qparams p);
 /* The largest |x| of count values; NaNs are passed over. */
 float absolute_maximum(const float *x, size_t count);
 
-/* A ratio of two sums of squares in dB. Infinite when noise is 0, NaN when both are. */
-double decibels(double signal, double noise);
-
-/* Signal to quantization noise in dB over count values: 10 log10(sum x^2 / sum (x - x_hat)^2).
- * Infinite when nothing was lost, NaN when x is all zero. */
-double sqnr_db(const float *x, const float *x_hat, size_t count);
-
 #endif

@@ -5,8 +5,8 @@
 
 #include "studies/audit.h"
 #include "studies/peak.h"
-#include "cli/runner.h"
-#include "studies/faults.h"
+#include "model/model_run.h"
+#include "model/faults.h"
 
 static double points(const struct evaluation *a, const struct evaluation *b) {
     return accuracy_percent(a) - accuracy_percent(b);
@@ -166,18 +166,20 @@ static size_t at_most(size_t count, size_t limit) { return count < limit ? count
 
 static bool largest_drift(const struct model *x, const struct model *y, const struct split *test, double *drift,
                           struct error *err) {
-    struct runner rx = {0}, ry = {0};
+    struct model_run rx = {0}, ry = {0};
     int inputs = x->shape.widths[0], classes = x->shape.widths[x->shape.layers];
-    bool ok = runner_create(x, 1, 1, &rx, err) && runner_create(y, 1, 1, &ry, err);
+    bool ok = model_run_create(x, 1, 1, RUN_FAST, &rx, err) && model_run_create(y, 1, 1, RUN_FAST, &ry, err);
     *drift = 0;
     for (size_t i = 0; ok && i < at_most(test->count, DRIFT_IMAGES); i++) {
         float lx[256], ly[256];
-        runner_logits(&rx, test->images + i * (size_t)inputs, lx);
-        runner_logits(&ry, test->images + i * (size_t)inputs, ly);
+        model_run(&rx, test->images + i * (size_t)inputs, 1, NULL);
+        model_run_logits(&rx, 0, lx);
+        model_run(&ry, test->images + i * (size_t)inputs, 1, NULL);
+        model_run_logits(&ry, 0, ly);
         for (int j = 0; j < classes; j++) *drift = fmax(*drift, fabs((double)lx[j] - (double)ly[j]));
     }
-    runner_free(&rx);
-    runner_free(&ry);
+    model_run_free(&rx);
+    model_run_free(&ry);
     return ok;
 }
 

@@ -4,26 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stats.h"
 #include "studies/bench.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "studies/peak.h"
 #include "cli/recipe.h"
 #include "cli/report.h"
-#include "cli/runner.h"
+#include "model/model_run.h"
 #include "base/file.h"
 #include "nn/gemm.h"
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double percentile_of(double *values, int count, double share) {
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    int at = (int)(share * (count - 1) + 0.5);
-    return values[at];
-}
 
 /* ---- inference ----------------------------------------------------------------------------------------------- */
 
@@ -32,7 +22,7 @@ struct bench_case {
     const char *path;
     const struct model *model;
     int batch, threads, runs, used;
-    struct runner runner;
+    struct model_run run;
     double *seconds; /* [runs] */
     double *of_peak; /* [runs] against the peak measured just before */
 };
@@ -44,13 +34,13 @@ static double case_operations(const struct model *m) {
 }
 
 static bool case_create(struct bench_case *c, struct error *err) {
-    return runner_create(c->model, c->batch, c->threads, &c->runner, err) &&
+    return model_run_create(c->model, c->batch, c->threads, RUN_FAST, &c->run, err) &&
         (c->seconds = aligned_array((size_t)c->runs, sizeof *c->seconds, err)) &&
         (c->of_peak = aligned_array((size_t)c->runs, sizeof *c->of_peak, err));
 }
 
 static void case_free(struct bench_case *c) {
-    runner_free(&c->runner);
+    model_run_free(&c->run);
     free(c->seconds);
     free(c->of_peak);
 }
@@ -65,7 +55,7 @@ static void case_run(struct bench_case *c, const uint8_t *images, size_t total, 
     size_t places = total / (size_t)c->batch, pixels = (size_t)c->model->shape.widths[0];
     const uint8_t *from = images + (size_t)c->used % places * (size_t)c->batch * pixels;
     double started = seconds_now();
-    runner_predict(&c->runner, from, (size_t)c->batch, predicted);
+    model_run(&c->run, from, c->batch, predicted);
     double seconds = seconds_now() - started;
     double limit = peak_of(c->model, peak);
     c->of_peak[c->used] = limit > 0 ? c->batch * case_operations(c->model) / seconds / limit : NAN;

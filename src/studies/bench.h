@@ -2,12 +2,10 @@
 #ifndef STUDIES_BENCH_H
 #define STUDIES_BENCH_H
 
+#include "base/stats.h"
 #include "base/table.h"
 
 enum { BENCH_ROUNDS = 7 }; /* turns that all cases take */
-
-/* The value below which the given share of values [count] lies; sorts them. */
-double percentile_of(double *values, int count, double share);
 
 /* How speed grows: random networks of 64 to 4096 hidden neurons at batches of 1 to 10000, fp32 and int8, on one thread,
  * written to folder as scaling.{md,csv,svg}. */

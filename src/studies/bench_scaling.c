@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stats.h"
 #include "studies/bench.h"
 #include "studies/peak.h"
-#include "cli/runner.h"
+#include "model/model_run.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "data/digits.h"
@@ -55,19 +56,19 @@ static double operations_of(int hidden) { return 2.0 * (784.0 * hidden + (double
 static bool time_batch(const struct model *m, const uint8_t *images, int batch, double *seconds, struct error *err) {
     double samples[50], until = seconds_now() + 0.05;
     uint8_t predicted[MOST];
-    struct runner r;
+    struct model_run r;
     int used = 0;
-    if (!runner_create(m, batch, 1, &r, err)) {
-        runner_free(&r);
+    if (!model_run_create(m, batch, 1, RUN_FAST, &r, err)) {
+        model_run_free(&r);
         return false;
     }
-    runner_predict(&r, images, (size_t)batch, predicted);
+    model_run(&r, images, batch, predicted);
     while (used < 50 && (used < 3 || seconds_now() < until)) {
         double started = seconds_now();
-        runner_predict(&r, images, (size_t)batch, predicted);
+        model_run(&r, images, batch, predicted);
         samples[used++] = seconds_now() - started;
     }
-    runner_free(&r);
+    model_run_free(&r);
     *seconds = percentile_of(samples, used, 0.5);
     return true;
 }

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "base/mcnemar.h"
+#include "base/stats.h"
 
 void add_accuracy(struct table *t, const struct evaluation *e) {
     table_integer(t, (long long)e->correct);

@@ -8,7 +8,8 @@
 
 #include "studies/cells.h"
 #include "cli/commands.h"
-#include "studies/compare_probe.h"
+#include "model/model_run.h"
+#include "nn/gemm.h"
 #include "cli/options.h"
 #include "base/progress.h"
 
@@ -22,30 +23,32 @@ static bool measure_weights(struct comparison *c, struct error *err) {
         size_t n = (size_t)shape->widths[l] * (size_t)shape->widths[l + 1];
         float *weights = aligned_array(2 * n, sizeof *weights, err); /* [2][out][in] */
         if (!weights) return false;
-        probe_weights(&c->models[0], l, weights);
-        probe_weights(&c->models[1], l, weights + n);
+        model_weights(&c->models[0], l, weights);
+        model_weights(&c->models[1], l, weights + n);
         similarity_add(&c->weights[l], weights, weights + n, n);
         free(weights);
     }
     return true;
 }
 
+enum { LAYERS_BATCH = 512 };
+
 /* All test images through both models: similarity of every layer's output, and the logits. */
-static void measure_outputs(struct comparison *c, struct probe *a, struct probe *b) {
+static void measure_outputs(struct comparison *c, struct model_run *a, struct model_run *b) {
     const struct mlp_shape *shape = &c->models[0].shape;
     const struct split *test = &c->data.test;
     size_t inputs = (size_t)shape->widths[0], classes = (size_t)comparison_classes(c);
     struct progress bar;
     progress_begin(&bar, "comparing", "images");
-    size_t batch = probe_batch(a->model) < probe_batch(b->model) ? probe_batch(a->model) : probe_batch(b->model);
+    size_t batch = (size_t)(a->capacity < b->capacity ? a->capacity : b->capacity);
     for (size_t first = 0; first < test->count; first += batch) {
         size_t n = test->count - first < batch ? test->count - first : batch;
-        probe_run(a, test->images + first * inputs, (int)n);
-        probe_run(b, test->images + first * inputs, (int)n);
+        model_run(a, test->images + first * inputs, (int)n, NULL);
+        model_run(b, test->images + first * inputs, (int)n, NULL);
         for (int i = 0; i <= shape->layers; i++)
-            similarity_add(&c->outputs[i], a->activation[i], b->activation[i], n * (size_t)shape->widths[i]);
-        memcpy(c->logits[0] + first * classes, a->activation[shape->layers], n * classes * sizeof(float));
-        memcpy(c->logits[1] + first * classes, b->activation[shape->layers], n * classes * sizeof(float));
+            similarity_add(&c->outputs[i], a->values[i], b->values[i], n * (size_t)shape->widths[i]);
+        memcpy(c->logits[0] + first * classes, a->values[shape->layers], n * classes * sizeof(float));
+        memcpy(c->logits[1] + first * classes, b->values[shape->layers], n * classes * sizeof(float));
         progress_update(&bar, first + n, test->count);
     }
     progress_end(&bar);
@@ -53,13 +56,15 @@ static void measure_outputs(struct comparison *c, struct probe *a, struct probe 
 
 static bool measure(struct comparison *c, struct error *err) {
     size_t logits = c->data.test.count * (size_t)comparison_classes(c);
-    struct probe a = {0}, b = {0};
+    struct model_run a = {0}, b = {0};
     bool ok = measure_weights(c, err) && (c->logits[0] = aligned_array(logits, sizeof(float), err)) &&
-        (c->logits[1] = aligned_array(logits, sizeof(float), err)) && probe_create(&c->models[0], &a, err) &&
-        probe_create(&c->models[1], &b, err);
+        (c->logits[1] = aligned_array(logits, sizeof(float), err)) &&
+        model_run_create(&c->models[0], model_batch(&c->models[0], LAYERS_BATCH), gemm_threads(0), RUN_LAYERS, &a,
+                         err) &&
+        model_run_create(&c->models[1], model_batch(&c->models[1], LAYERS_BATCH), gemm_threads(0), RUN_LAYERS, &b, err);
     if (ok) measure_outputs(c, &a, &b);
-    probe_free(&a);
-    probe_free(&b);
+    model_run_free(&a);
+    model_run_free(&b);
     for (int i = 0; ok && i < 2; i++)
         ok = evaluate_logits(c->logits[i], comparison_classes(c), &c->data.test, &c->evaluations[i], err);
     return ok && find_changes(c, err);

@@ -3,7 +3,7 @@
 #define STUDIES_COMPARE_H
 
 #include "cli/report.h"
-#include "base/similarity.h"
+#include "base/stats.h"
 
 /* An image that b answers differently. */
 struct change {

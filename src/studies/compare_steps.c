@@ -5,7 +5,7 @@
 
 #include "studies/cells.h"
 #include "studies/compare.h"
-#include "studies/compare_probe.h"
+#include "model/model_run.h"
 #include "base/progress.h"
 #include "nn/gemm.h"
 #include "lowbit/formats.h"
@@ -219,7 +219,7 @@ static bool try_layer(struct table *t, const struct comparison *c, int layer, st
     memcpy(mlp_parameters(&copy->mlp), mlp_parameters(a), mlp_padded_count(a) * sizeof(float));
     for (int l = 0; ok && l < a->shape.layers; l++)
         if (layer == ALL_LAYERS || l == layer) ok = round_layer(a, l, codec, &copy->mlp, &weights, err);
-    float *logits = ok ? probe_logits(copy, &c->data.test, err) : NULL;
+    float *logits = ok ? model_logits(copy, &c->data.test, err) : NULL;
     ok = logits && evaluate_logits(logits, comparison_classes(c), &c->data.test, &e, err);
     if (ok) add_sensitivity(t, c, layer, codec, &weights, logits, &e);
     evaluation_free(&e);

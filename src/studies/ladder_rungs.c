@@ -1,3 +1,4 @@
+#include "base/stats.h"
 #include "studies/ladder.h"
 
 #include <math.h>

@@ -2,12 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/stats.h"
 #include "studies/bench.h"
 #include "studies/peak.h"
 #include "studies/peers.h"
 #include "cli/recipe.h"
 #include "cli/report.h"
-#include "cli/runner.h"
+#include "model/model_run.h"
 #include "nn/gemm.h"
 
 enum { MOST_RUNS = 20000, LEAST_RUNS = 3 };
@@ -34,16 +35,16 @@ static struct sample our_sample(int round, struct peer_case what) {
 }
 
 /* Runs of one batch after another for some seconds: their times in us [MOST_RUNS]; returns how many. */
-static int time_batches(struct runner *r, const struct split *test, int batch, double seconds, uint8_t *predicted,
+static int time_batches(struct model_run *r, const struct split *test, int batch, double seconds, uint8_t *predicted,
                         double *us) {
     size_t pixels = (size_t)test->rows * (size_t)test->cols, places = test->count / (size_t)batch;
     int runs = 0;
-    runner_predict(r, test->images, (size_t)batch, predicted); /* not counted */
+    model_run(r, test->images, batch, predicted); /* not counted */
     for (double until = seconds_now() + seconds; runs < MOST_RUNS && (runs < LEAST_RUNS || seconds_now() < until);
          runs++) {
         const uint8_t *images = test->images + (size_t)runs % places * (size_t)batch * pixels;
         double started = seconds_now();
-        runner_predict(r, images, (size_t)batch, predicted);
+        model_run(r, images, batch, predicted);
         us[runs] = 1e6 * (seconds_now() - started);
     }
     return runs;
@@ -51,11 +52,11 @@ static int time_batches(struct runner *r, const struct split *test, int batch, d
 
 static bool measure_inference(const struct model *model, const struct split *test, double seconds, size_t correct,
                               struct sample *s, struct error *err) {
-    struct runner r;
+    struct model_run r;
     struct peak before = measure_peak(s->what.threads, PEAK_SECONDS);
     double *us = aligned_array(MOST_RUNS, sizeof *us, err);
     uint8_t *predicted = aligned_array((size_t)s->what.batch, 1, err);
-    bool ok = runner_create(model, s->what.batch, s->what.threads, &r, err) && us && predicted;
+    bool ok = model_run_create(model, s->what.batch, s->what.threads, RUN_FAST, &r, err) && us && predicted;
     if (ok) {
         int runs = time_batches(&r, test, s->what.batch, seconds, predicted, us);
         s->p50_us = percentile_of(us, runs, 0.5);
@@ -69,7 +70,7 @@ static bool measure_inference(const struct model *model, const struct split *tes
         s->correct = (long long)correct;
         s->n = (long long)test->count;
     }
-    runner_free(&r);
+    model_run_free(&r);
     free(us);
     free(predicted);
     return ok;

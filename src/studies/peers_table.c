@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/stats.h"
 #include "studies/bench.h"
 #include "studies/peers.h"
 

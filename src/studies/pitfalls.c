@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/commands.h"
-#include "studies/compare_probe.h"
+
 #include "cli/recipe.h"
 #include "base/progress.h"
 
@@ -61,7 +61,7 @@ static bool take_network(const struct request *r, const struct dataset *data, st
     if (!model_read(r->model, &model, NULL, err)) return false;
     provenance_add(p, "model", "%s%s", r->model, model.kind == MODEL_FP32 ? "" : ", read back to fp32");
     bool ok = split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-        probe_mlp(&model, out, err);
+        model_as_mlp(&model, out, err);
     model_free(&model);
     return ok;
 }

@@ -3,8 +3,8 @@
 #define STUDIES_PITFALLS_H
 
 #include "studies/cells.h"
-#include "studies/faults.h"
-#include "base/histogram.h"
+#include "model/faults.h"
+#include "base/stats.h"
 
 /* One run of an integer network over the test images. */
 struct trial {

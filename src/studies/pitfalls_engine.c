@@ -57,14 +57,15 @@ static void look_at_layer(const struct qlinear *layer, const uint8_t *x, int cou
 
 static bool look_at_sums(const struct qmlp *q, const struct split *test, struct sum_statistics *layers,
                          struct error *err) {
-    struct faults_workspace ws;
-    if (!faults_workspace_create(&q->shape, STATISTICS_BATCH, &ws, err)) return false;
+    struct model model = {.kind = MODEL_INT8, .shape = q->shape, .qmlp = *q};
+    struct model_run run;
+    if (!model_run_create(&model, STATISTICS_BATCH, 1, RUN_REFERENCE, &run, err)) return false;
     for (size_t first = 0; first < test->count; first += STATISTICS_BATCH) {
         int n = test->count - first < STATISTICS_BATCH ? (int)(test->count - first) : STATISTICS_BATCH;
-        faults_forward(q, &faults[0], FAULTS_ALL_LAYERS, test->images + first * (size_t)q->shape.widths[0], n, &ws);
-        for (int l = 0; l < q->shape.layers; l++) look_at_layer(&q->layer[l], ws.codes[l], n, &layers[l]);
+        model_run(&run, test->images + first * (size_t)q->shape.widths[0], n, NULL);
+        for (int l = 0; l < q->shape.layers; l++) look_at_layer(&q->layer[l], run.codes[l], n, &layers[l]);
     }
-    faults_workspace_free(&ws);
+    model_run_free(&run);
     return true;
 }
 

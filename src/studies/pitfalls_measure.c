@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stats.h"
 #include "studies/pitfalls.h"
 
 enum { BATCH_BYTES = 1 << 22, DYNAMIC_BATCH = 64 };
@@ -20,8 +21,9 @@ static void energy_add(struct energy *e, double x, double x_hat) {
 
 /* The scratch of a run over the test images, and what was counted so far. */
 struct meter {
-    int batch;                      /* images at a time */
-    struct faults_workspace broken; /* their codes with the fault */
+    int batch; /* images at a time */
+    struct model model;
+    struct model_run broken; /* their codes with the fault */
     struct qmlp_workspace right_ws;
     uint8_t *right; /* [batch][classes] their logits without it, by the fast engine */
     struct mlp_workspace fp32;
@@ -31,7 +33,7 @@ struct meter {
 };
 
 static void meter_free(struct meter *m) {
-    faults_workspace_free(&m->broken);
+    model_run_free(&m->broken);
     qmlp_workspace_free(&m->right_ws);
     free(m->right);
     mlp_workspace_free(&m->fp32);
@@ -51,10 +53,14 @@ static bool meter_create(const struct trial *trial, struct meter *m, struct erro
         double code = rint((double)((float)byte / 255.0f / x.scale)) + x.zero_point;
         m->pixel_cut[byte] = code < x.qmin || code > x.qmax;
     }
-    return faults_workspace_create(&trial->q->shape, m->batch, &m->broken, err) &&
-        (trial->fault->kind == FAULT_NONE ||
-         ((m->right = aligned_array((size_t)m->batch, (size_t)trial->q->shape.widths[trial->q->shape.layers], err)) &&
-          qmlp_workspace_create(&trial->q->shape, 1, &m->right_ws, err))) &&
+    m->model = (struct model){.kind = MODEL_INT8, .shape = trial->q->shape, .qmlp = *trial->q};
+    if (!model_run_create(&m->model, m->batch, 1, RUN_LAYERS, &m->broken, err)) return false;
+    m->broken.fault = trial->fault;
+    m->broken.fault_layer = trial->layer;
+    return (trial->fault->kind == FAULT_NONE ||
+            ((m->right = aligned_array((size_t)m->batch, (size_t)trial->q->shape.widths[trial->q->shape.layers],
+                                       err)) &&
+             qmlp_workspace_create(&trial->q->shape, 1, &m->right_ws, err))) &&
         (!trial->fp32 || mlp_workspace_create(&trial->fp32->shape, m->batch, false, &m->fp32, err));
 }
 
@@ -108,15 +114,12 @@ static void finish(const struct trial *trial, const struct meter *m, const struc
 bool measure(const struct trial *trial, const struct split *test, struct measurement *out, struct error *err) {
     struct meter m;
     size_t inputs = (size_t)trial->q->shape.widths[0];
-    int last = trial->q->shape.layers;
     *out = (struct measurement){.evaluation = {.count = test->count, .predicted = aligned_array(test->count, 1, err)}};
     bool ok = out->evaluation.predicted && meter_create(trial, &m, err);
     for (size_t first = 0; ok && first < test->count; first += (size_t)m.batch) {
         int n = test->count - first < (size_t)m.batch ? (int)(test->count - first) : m.batch;
         const uint8_t *images = test->images + first * inputs;
-        faults_forward(trial->q, trial->fault, trial->layer, images, n, &m.broken);
-        out->evaluation.ties += qmlp_classify(m.broken.codes[last], (size_t)n, trial->q->shape.widths[last],
-                                              out->evaluation.predicted + first);
+        out->evaluation.ties += model_run(&m.broken, images, n, out->evaluation.predicted + first);
         count_codes(trial, images, n, &m, out);
         if (trial->fault->kind != FAULT_NONE) count_differences(trial, images, n, &m, out);
         if (trial->fp32) compare_with_fp32(trial, images, n, &m);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/stats.h"
 #include "studies/pitfalls.h"
 
 static const int bit_widths[] = {8, 6, 4, 3, 2};

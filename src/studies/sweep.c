@@ -5,38 +5,19 @@
 #include "cli/commands.h"
 #include "cli/exercise.h"
 #include "base/progress.h"
-
-/* Sums of one column over the seeds. */
-struct column_sums {
-    double sum, squares, lowest;
-    size_t n;
-};
+#include "base/stats.h"
 
 enum { ACCURACY = 0, CHANGE, CHANGED, FIXED, BROKEN, PER_SCHEME = 5, SUMS = 1 + SCHEMES * PER_SCHEME };
 
-static void sums_add(struct column_sums *s, double value) {
-    s->lowest = s->n ? fmin(s->lowest, value) : value;
-    s->sum += value;
-    s->squares += value * value;
-    s->n++;
-}
-
-static double sums_mean(const struct column_sums *s) { return s->sum / (double)s->n; }
-
-static double sums_deviation(const struct column_sums *s) {
-    double mean = sums_mean(s);
-    return s->n < 2 ? NAN : sqrt(fmax(0, s->squares - (double)s->n * mean * mean) / (double)(s->n - 1));
-}
-
 static void add_seed_row(struct table *t, const struct exercise *e, const uint8_t *labels, uint64_t seed,
-                         struct column_sums *sums) {
+                         struct sums *sums) {
     const struct evaluation *fp32 = &e->evaluations[0];
     table_text(t, "%llu", (unsigned long long)seed);
     table_number(t, accuracy_percent(fp32), 2);
     sums_add(&sums[0], accuracy_percent(fp32));
     for (int i = 1; i < e->count; i++) {
         const struct evaluation *ours = &e->evaluations[i];
-        struct column_sums *s = &sums[1 + (i - 1) * PER_SCHEME];
+        struct sums *s = &sums[1 + (i - 1) * PER_SCHEME];
         struct paired paired = compare(fp32, ours, labels);
         double change = accuracy_percent(ours) - accuracy_percent(fp32);
         table_number(t, accuracy_percent(ours), 2);
@@ -52,8 +33,8 @@ static void add_seed_row(struct table *t, const struct exercise *e, const uint8_
     }
 }
 
-static void add_summary_row(struct table *t, const char *name, double (*of)(const struct column_sums *),
-                            const struct column_sums *sums) {
+static void add_summary_row(struct table *t, const char *name, double (*of)(const struct sums *),
+                            const struct sums *sums) {
     table_text(t, "%s", name);
     for (int i = 0; i < SUMS; i++) {
         if (i > 0 && (i - 1) % PER_SCHEME == CHANGE && of == sums_mean) table_signed(t, of(&sums[i]), 3);
@@ -64,7 +45,7 @@ static void add_summary_row(struct table *t, const char *name, double (*of)(cons
 static bool run_seeds(const struct dataset *data, struct training_recipe training,
                       const struct quantization_recipe *quantization, int seeds, const char *models, struct table *t,
                       struct error *err) {
-    struct column_sums sums[SUMS] = {{0}};
+    struct sums sums[SUMS] = {{0}};
     uint64_t first = training.seed;
     struct progress bar;
     bool ok = true;

@@ -1,4 +1,4 @@
-#include "studies/faults.h"
+#include "model/faults.h"
 
 #include <math.h>
 #include <string.h>
@@ -375,28 +375,13 @@ static size_t run_layer(const struct qmlp *q, int l, const struct fault *fault, 
 }
 
 void faults_forward(const struct qmlp *q, const struct fault *fault, int layer, const uint8_t *images, int count,
-                    struct faults_workspace *ws) {
-    for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++) ws->codes[0][i] = q->pixel_code[images[i]];
+                    uint8_t *const *codes, size_t *cut) {
+    cut[0] = 0;
+    for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++) codes[0][i] = q->pixel_code[images[i]];
     for (int l = 0; l < q->shape.layers; l++)
-        ws->cut[l + 1] = run_layer(q, l, layer == FAULTS_ALL_LAYERS || layer == l ? fault : &faults[0], ws->codes[l],
-                                   count, ws->codes[l + 1]);
+        cut[l + 1] = run_layer(q, l, layer == FAULTS_ALL_LAYERS || layer == l ? fault : &faults[0], codes[l], count,
+                               codes[l + 1]);
 }
-
-static void carve(const struct mlp_shape *shape, struct faults_workspace *ws) {
-    for (int i = 0; i <= shape->layers; i++)
-        ws->codes[i] = block_take(&ws->block, (size_t)ws->capacity * (size_t)shape->widths[i], 1);
-}
-
-bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out,
-                             struct error *err) {
-    *out = (struct faults_workspace){.capacity = capacity};
-    carve(shape, out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve(shape, out);
-    return true;
-}
-
-void faults_workspace_free(struct faults_workspace *ws) { block_free(&ws->block); }
 
 /* ---- where an accumulator overflows --------------------------------------------------------------------------- */
 

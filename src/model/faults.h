@@ -7,8 +7,8 @@
  *   bias   b_q[c]                                    eq. 5
  *   scale  round((sum + bias) * M[c])                eq. 6
  *   clamp  clamp(z_y + that)                         eq. 6, with the ReLU */
-#ifndef STUDIES_FAULTS_H
-#define STUDIES_FAULTS_H
+#ifndef MODEL_FAULTS_H
+#define MODEL_FAULTS_H
 
 #include "quant/qmlp.h"
 
@@ -41,23 +41,11 @@ const struct fault *fault_find(const char *name); /* NULL: there is none */
 
 enum { FAULTS_ALL_LAYERS = -1 };
 
-/* The codes of a batch, tensor by tensor. */
-struct faults_workspace {
-    int capacity;                       /* images */
-    uint8_t *codes[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the pixels, layers the logits */
-    size_t cut[MLP_MAX_LAYERS + 1];     /* codes that the clamp cut, in the last run; ReLU's zeros are not counted,
-                                           nor the pixels ([0] stays 0) */
-    struct block block;
-};
-
-bool faults_workspace_create(const struct mlp_shape *shape, int capacity, struct faults_workspace *out,
-                             struct error *err);
-void faults_workspace_free(struct faults_workspace *ws);
-
-/* Images [count][inputs], count <= ws->capacity, through all layers, on all threads; only layer has the fault, or all
- * have with FAULTS_ALL_LAYERS. */
+/* Images [count][inputs] through all layers, on all threads; only layer has the fault, or all have with
+ * FAULTS_ALL_LAYERS. codes [layers + 1]: each [count][widths[i]], 0 the pixels, layers the logits. cut [layers + 1]:
+ * codes that the clamp cut; ReLU's zeros are not counted, nor the pixels ([0] is 0). */
 void faults_forward(const struct qmlp *q, const struct fault *fault, int layer, const uint8_t *images, int count,
-                    struct faults_workspace *ws);
+                    uint8_t *const *codes, size_t *cut);
 
 /* Where the sum of output c, products added one by one from k = 0 on, first leaves a signed accumulator of so many
  * bits: returns that k, or layer->in when it never does. *products: the products that are not 0 up to there. */

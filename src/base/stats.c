@@ -1,0 +1,85 @@
+#include "base/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- one number over several runs ---------------------------------------------------------------------------- */
+
+void sums_add(struct sums *s, double value) {
+    s->lowest = s->n ? fmin(s->lowest, value) : value;
+    s->highest = s->n ? fmax(s->highest, value) : value;
+    s->sum += value;
+    s->squares += value * value;
+    s->n++;
+}
+
+double sums_mean(const struct sums *s) { return s->sum / (double)s->n; }
+
+double sums_deviation(const struct sums *s) {
+    double n = (double)s->n, mean = sums_mean(s);
+    return s->n < 2 ? NAN : sqrt(fmax(0, s->squares - n * mean * mean) / (n - 1));
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double percentile_of(double *values, size_t count, double share) {
+    qsort(values, count, sizeof *values, by_value);
+    return values[(size_t)(share * (double)(count - 1) + 0.5)];
+}
+
+/* ---- how far a tensor moved ---------------------------------------------------------------------------------- */
+
+void similarity_add(struct similarity *s, const float *x, const float *x_hat, size_t count) {
+    s->count += count;
+    for (size_t i = 0; i < count; i++) {
+        double a = (double)x[i], b = (double)x_hat[i], error = fabs(a - b);
+        s->signal += a * a;
+        s->other += b * b;
+        s->product += a * b;
+        s->noise += error * error;
+        s->absolute += error;
+        if (!(error <= s->highest)) s->highest = error; /* a NaN shows */
+    }
+}
+
+double similarity_sqnr_db(const struct similarity *s) { return decibels(s->signal, s->noise); }
+double similarity_cosine(const struct similarity *s) { return s->product / sqrt(s->signal * s->other); }
+double similarity_mean_error(const struct similarity *s) { return s->absolute / (double)s->count; }
+
+double decibels(double signal, double noise) { return 10 * log10(signal / noise); }
+
+double sqnr_db(const float *x, const float *x_hat, size_t count) {
+    struct similarity s = {0};
+    similarity_add(&s, x, x_hat, count);
+    return similarity_sqnr_db(&s);
+}
+
+/* ---- how often each code came -------------------------------------------------------------------------------- */
+
+int histogram_used(const struct histogram *h) {
+    int used = 0;
+    for (int i = 0; i < h->levels; i++) used += h->seen[i] > 0;
+    return used;
+}
+
+double histogram_entropy_bits(const struct histogram *h) {
+    double bits = 0;
+    for (int i = 0; i < h->levels; i++) {
+        double p = (double)h->seen[i] / (double)h->count;
+        if (p > 0) bits -= p * log2(p);
+    }
+    return bits;
+}
+
+/* ---- whether two models differ ------------------------------------------------------------------------------- */
+
+double mcnemar_exact_p(size_t fixed, size_t broken) {
+    size_t few = fixed < broken ? fixed : broken;
+    double n = (double)fixed + (double)broken, sum = 0;
+    for (size_t i = 0; i <= few; i++) /* logarithms: C(n, i) and 2^n alone would overflow from n = 1030 on */
+        sum += exp(lgamma(n + 1) - lgamma((double)i + 1) - lgamma(n - (double)i + 1) - n * log(2));
+    return fmin(1, 2 * sum);
+}

@@ -1,0 +1,38 @@
+/* A model's answers on labelled images, and two models' answers side by side. */
+#ifndef MODEL_EVALUATION_H
+#define MODEL_EVALUATION_H
+
+#include "data/dataset.h"
+#include "model/model_run.h"
+
+struct evaluation {
+    size_t count, correct, ties; /* ties: images whose highest logit two classes share */
+    uint8_t *predicted;          /* [count] */
+};
+
+/* Two models on the same images: b's answers against a's. */
+struct paired {
+    size_t changed; /* other answers, right or wrong */
+    size_t fixed;   /* a wrong, b right */
+    size_t broken;  /* a right, b wrong */
+};
+
+/* Runs a model over a split, on all threads, by the fast engines or, with reference, by the plain ones (RUN_REFERENCE).
+ * Release with evaluation_free. Error: out of memory. */
+bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
+              struct error *err);
+
+/* The same answers out of logits [count][classes] that are there already. Error: out of memory. */
+bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,
+                     struct error *err);
+void evaluation_free(struct evaluation *e);
+
+double accuracy_percent(const struct evaluation *e);
+double standard_error_percent(const struct evaluation *e); /* sqrt(p (1 - p) / n) */
+struct paired compare(const struct evaluation *a, const struct evaluation *b, const uint8_t *labels);
+
+/* The logits of a whole split, [count][classes], every layer in the order of RUN_LAYERS; release with free(). NULL when
+ * out of memory. */
+float *model_logits(const struct model *model, const struct split *split, struct error *err);
+
+#endif

@@ -1,0 +1,186 @@
+#include "model/model_run.h"
+
+#include <string.h>
+
+#include "lowbit/half.h"
+#include "nn/gemm.h"
+
+static int classes_of(const struct model *m) { return m->shape.widths[m->shape.layers]; }
+
+static size_t values_of(const struct model_run *r, int layer, int count) {
+    return (size_t)count * (size_t)r->model->shape.widths[layer];
+}
+
+static void carve(struct model_run *r) {
+    const struct mlp_shape *shape = &r->model->shape;
+    bool integer = r->model->kind == MODEL_INT8, layers = r->how & RUN_LAYERS;
+    bool reference = integer && (r->how & (RUN_LAYERS | RUN_REFERENCE));
+    for (int i = 0; i <= shape->layers; i++) {
+        size_t n = values_of(r, i, r->capacity);
+        bool logits = i == shape->layers && runs_bf16(r->model);
+        if (layers || logits) r->values[i] = block_take(&r->block, n, sizeof(float));
+        if (reference || (integer && i == shape->layers)) r->codes[i] = block_take(&r->block, n, 1);
+    }
+}
+
+bool model_run_create(const struct model *model, int capacity, int threads, int how, struct model_run *out,
+                      struct error *err) {
+    const struct mlp_shape *shape = &model->shape;
+    *out = (struct model_run){.model = model, .capacity = capacity, .threads = threads, .how = how};
+    out->fault_layer = FAULTS_ALL_LAYERS;
+    carve(out);
+    if (!block_reserve(&out->block, err)) return false;
+    carve(out);
+    if (runs_bf16(model)) return bf16_workspace_create(shape, threads, &out->bf16_ws, err);
+    switch (model->kind) {
+    case MODEL_FP32:
+    case MODEL_WEIGHT_ONLY: return mlp_workspace_create(shape, capacity, false, &out->mlp_ws, err);
+    case MODEL_DYNAMIC: return dynamic_workspace_create(shape, capacity, &out->dynamic_ws, err);
+    case MODEL_INT8: return how || qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
+    }
+    return false;
+}
+
+void model_run_free(struct model_run *r) {
+    mlp_workspace_free(&r->mlp_ws);
+    qmlp_workspace_free(&r->qmlp_ws);
+    dynamic_workspace_free(&r->dynamic_ws);
+    bf16_workspace_free(&r->bf16_ws);
+    block_free(&r->block);
+    *r = (struct model_run){0};
+}
+
+int model_batch(const struct model *model, int wanted) { return model->kind == MODEL_DYNAMIC ? 64 : wanted; }
+
+static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
+    const struct mlp *mlp = &r->model->mlp;
+    int before = gemm_threads(0);
+    gemm_threads(r->threads);
+    mlp_load_images(mlp, images, count, &r->mlp_ws);
+    mlp_forward(mlp, count, &r->mlp_ws);
+    gemm_threads(before);
+    r->logits = r->mlp_ws.activation[mlp->shape.layers];
+    for (int i = 0; r->how & RUN_LAYERS && i <= mlp->shape.layers; i++)
+        memcpy(r->values[i], r->mlp_ws.activation[i], values_of(r, i, count) * sizeof(float));
+}
+
+/* Eq. 5 and 6 as they stand, layer by layer, or with the fault. */
+static void run_reference(struct model_run *r, const uint8_t *images, int count) {
+    const struct qmlp *q = &r->model->qmlp;
+    if (r->fault) faults_forward(q, r->fault, r->fault_layer, images, count, r->codes, r->cut);
+    else {
+        for (size_t i = 0; i < values_of(r, 0, count); i++) r->codes[0][i] = q->pixel_code[images[i]];
+        for (int l = 0; l < q->shape.layers; l++) {
+            size_t in = (size_t)q->layer[l].in, out = (size_t)q->layer[l].out;
+#pragma omp parallel for schedule(static)
+            for (int i = 0; i < count; i++)
+                qlinear_ref(&q->layer[l], r->codes[l] + (size_t)i * in, 1, r->codes[l + 1] + (size_t)i * out);
+        }
+    }
+    for (int i = 0; r->how & RUN_LAYERS && i <= q->shape.layers; i++) {
+        float value[256];
+        for (int code = 0; code < 256; code++) value[code] = dequantize(code, q->activation[i]);
+        for (size_t k = 0; k < values_of(r, i, count); k++) r->values[i][k] = value[r->codes[i][k]];
+    }
+}
+
+static void load_pixels(struct model_run *r, const uint8_t *images, int count) {
+    for (size_t i = 0; i < values_of(r, 0, count); i++) r->values[0][i] = (float)images[i] / 255.0f;
+}
+
+/* The engine keeps only the last layer's output, so each layer is run as the last one of a shorter network; it then
+ * lacks its ReLU. */
+static void run_dynamic_layers(struct model_run *r, const uint8_t *images, int count) {
+    int layers = r->model->shape.layers;
+    load_pixels(r, images, count);
+    for (int l = 1; l <= layers; l++) {
+        struct dynamic_mlp shorter = r->model->dynamic;
+        shorter.shape.layers = l;
+        const float *y = dynamic_forward(&shorter, images, count, &r->dynamic_ws);
+        for (size_t i = 0; i < values_of(r, l, count); i++) r->values[l][i] = l < layers && y[i] < 0 ? 0 : y[i];
+    }
+    r->logits = r->values[layers];
+}
+
+/* As run_dynamic_layers; a hidden layer is given its ReLU and its rounding to bf16 here. */
+static void run_bf16_layers(struct model_run *r, const uint8_t *images, int count) {
+    int layers = r->model->shape.layers;
+    load_pixels(r, images, count);
+    for (int l = 1; l <= layers; l++) {
+        struct bf16_mlp shorter = r->model->bf16;
+        float *y = r->values[l];
+        shorter.shape.layers = l;
+        shorter.layer[l - 1].last = true;
+        bf16_mlp_forward(&shorter, images, (size_t)count, &r->bf16_ws, y);
+        for (size_t i = 0; l < layers && i < values_of(r, l, count); i++)
+            y[i] = y[i] < 0 ? 0 : float_from_bfloat(bfloat_from_float(y[i]));
+    }
+}
+
+static void run_bf16(struct model_run *r, const uint8_t *images, int count) {
+    float *logits = r->values[r->model->shape.layers];
+    if (r->how & RUN_REFERENCE) bf16_mlp_forward_ref(&r->model->bf16, images, (size_t)count, logits);
+    else if (r->how & RUN_LAYERS) run_bf16_layers(r, images, count);
+    else bf16_mlp_forward(&r->model->bf16, images, (size_t)count, &r->bf16_ws, logits);
+    r->logits = logits;
+}
+
+size_t model_run(struct model_run *r, const uint8_t *images, int count, uint8_t *predicted) {
+    const struct model *m = r->model;
+    if (runs_bf16(m)) run_bf16(r, images, count);
+    else if (m->kind == MODEL_DYNAMIC && r->how & RUN_LAYERS) run_dynamic_layers(r, images, count);
+    else if (m->kind == MODEL_DYNAMIC) r->logits = dynamic_forward(&m->dynamic, images, count, &r->dynamic_ws);
+    else if (m->kind == MODEL_INT8 && r->how) run_reference(r, images, count);
+    else if (m->kind == MODEL_INT8)
+        qmlp_forward(&m->qmlp, images, (size_t)count, &r->qmlp_ws, r->codes[m->shape.layers]);
+    else run_mlp(r, images, count);
+    if (!predicted) return 0;
+    return m->kind == MODEL_INT8 ? qmlp_classify(r->codes[m->shape.layers], (size_t)count, classes_of(m), predicted)
+                                 : highest_classes(r->logits, (size_t)count, classes_of(m), predicted);
+}
+
+void model_run_logits(const struct model_run *r, int i, float *logits) {
+    const struct model *m = r->model;
+    int classes = classes_of(m), last = m->shape.layers;
+    for (int j = 0; j < classes; j++)
+        logits[j] = m->kind == MODEL_INT8 ? dequantize(r->codes[last][i * classes + j], m->qmlp.activation[last])
+                                          : r->logits[(size_t)i * (size_t)classes + (size_t)j];
+}
+
+static void dynamic_weights(const struct dynamic_mlp_layer *d, float *weights) {
+    for (int c = 0; c < d->out; c++) {
+        float *row = weights + (size_t)c * (size_t)d->in;
+        for (int k = 0; k < d->in; k++)
+            row[k] = d->weight_scale[c] * (float)d->weight[(size_t)c * (size_t)d->in + (size_t)k];
+        for (int j = 0; j < d->outliers; j++)
+            row[d->outlier_columns[j]] = float_from_half(d->outlier_weight[c * d->outliers + j]);
+    }
+}
+
+void model_weights(const struct model *model, int layer, float *weights) {
+    size_t n = (size_t)model->shape.widths[layer] * (size_t)model->shape.widths[layer + 1];
+    switch (model->kind) {
+    case MODEL_FP32:
+    case MODEL_WEIGHT_ONLY: memcpy(weights, model->mlp.layer[layer].weight, n * sizeof *weights); break;
+    case MODEL_INT8: qmlp_read_weights(&model->qmlp, layer, weights); break;
+    case MODEL_DYNAMIC: dynamic_weights(&model->dynamic.layer[layer], weights); break;
+    }
+}
+
+static float bias_of(const struct model *model, int l, int c) {
+    const struct qmlp *q = &model->qmlp;
+    switch (model->kind) {
+    case MODEL_INT8: return q->activation[l].scale * qmlp_weight_scale(q, l, c) * (float)q->layer[l].bias[c];
+    case MODEL_DYNAMIC: return model->dynamic.layer[l].bias[c];
+    default: return model->mlp.layer[l].bias[c];
+    }
+}
+
+bool model_as_mlp(const struct model *model, struct mlp *out, struct error *err) {
+    if (!mlp_create(&model->shape, out, err)) return false;
+    for (int l = 0; l < model->shape.layers; l++) {
+        model_weights(model, l, out->layer[l].weight);
+        for (int c = 0; c < out->layer[l].out; c++) out->layer[l].bias[c] = bias_of(model, l, c);
+    }
+    return true;
+}
