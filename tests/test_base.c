@@ -272,19 +272,16 @@ static void test_rng_shuffle_gives_every_order_alike(void **state) {
 
 /* ---- table ---- */
 
-static const char *const columns[] = {"name", "share_percent", "change", "count"};
+static const char columns[] = "name share_percent change count";
 
 static struct table new_table(void) {
     struct table t;
-    table_init(&t, "Sizes", columns, 4);
+    table_init(&t, "Sizes", columns);
     return t;
 }
 
 static void add_row(struct table *t, const char *name, double share, double change, long long count) {
-    table_text(t, "%s", name);
-    table_number(t, share, 2);
-    table_signed(t, change, 1);
-    table_integer(t, count);
+    table_row(t, "%s | %.2f | %+.1f | %lld", name, share, change, count);
 }
 
 static struct table example_table(void) {
@@ -341,7 +338,7 @@ static char *printed(const struct table *t, const struct provenance *p, bool jso
     FILE *stream = open_memstream(&text, &size);
     assert_non_null(stream);
     if (json) assert_true(table_print_json(t, p, stream, &err));
-    else table_print(t, stream);
+    else table_print(t, stream, 80);
     fclose(stream);
     return text;
 }
@@ -418,7 +415,7 @@ static void test_table_without_rows(void **state) {
     struct provenance p = {0};
     assert_int_equal(table_row_count(&t), 0);
     assert_text(saved(&t, &p, ".csv"), "name,share_percent,change,count\n");
-    table_text(&t, "half a row");
+    table_row(&t, "half a row");
     assert_int_equal(table_row_count(&t), 0);
     assert_text(saved(&t, &p, ".csv"), "name,share_percent,change,count\n");
     table_free(&t);

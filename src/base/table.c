@@ -1,17 +1,9 @@
 #include "base/table.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/file.h"
-
-struct cell {
-    char *text;
-    bool is_number;
-};
 
 void provenance_add(struct provenance *p, const char *name, const char *format, ...) {
     if (p->count == sizeof p->facts / sizeof p->facts[0]) return;
@@ -24,8 +16,37 @@ void provenance_add(struct provenance *p, const char *name, const char *format, 
     mask_control_characters(fact->value);
 }
 
-void table_init(struct table *t, const char *title, const char *const *columns, size_t column_count) {
-    *t = (struct table){.title = title, .columns = columns, .column_count = column_count};
+static void add_columns(struct table *t, const char *columns) {
+    for (const char *word = columns + strspn(columns, " "); *word; word += strspn(word, " ")) {
+        size_t length = strcspn(word, " "), name = strcspn(word, " :-");
+        struct column *grown = realloc(t->columns, (t->column_count + 1) * sizeof *grown);
+        t->out_of_memory |= !grown;
+        if (!grown) return;
+        t->columns = grown;
+        struct column *c = &grown[t->column_count++];
+        bool named = word[name] == ':', hidden = word[name] == '-';
+        const char *heading = named ? word + name + 1 : word;
+        int heading_length = hidden ? 0 : (int)(named ? length - name - 1 : name);
+        snprintf(c->name, sizeof c->name, "%.*s", (int)name, word);
+        snprintf(c->heading, sizeof c->heading, "%.*s", heading_length, heading);
+        for (char *x = c->heading; *x; x++)
+            if (*x == '_') *x = ' ';
+        word += length;
+    }
+}
+
+void table_init(struct table *t, const char *title, const char *columns) {
+    *t = (struct table){.title = title};
+    add_columns(t, columns);
+}
+
+void table_add_columns(struct table *t, const char *format, ...) {
+    char columns[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(columns, sizeof columns, format, args);
+    va_end(args);
+    add_columns(t, columns);
 }
 
 void table_free(struct table *t) {
@@ -33,6 +54,7 @@ void table_free(struct table *t) {
     for (size_t i = 0; i < t->cell_count; i++) free(t->cells[i].text);
     free(t->notes);
     free(t->cells);
+    free(t->columns);
     *t = (struct table){0};
 }
 
@@ -59,42 +81,116 @@ static void add_cell(struct table *t, bool is_number, char *text) {
     t->out_of_memory = true;
 }
 
-void table_text(struct table *t, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    add_cell(t, false, line_from(format, args));
-    va_end(args);
-}
-
 /* A number that is 0 in all the digits shown is not a negative one. */
 static void drop_minus_of_zero(char *text, bool is_signed) {
-    if (!text || text[0] != '-' || text[1 + strspn(text + 1, "0.")]) return;
+    if (text[0] != '-' || text[1 + strspn(text + 1, "0.")]) return;
     if (is_signed) text[0] = '+';
     else memmove(text, text + 1, strlen(text));
 }
 
-static PRINTF_LIKE(2, 3) void number_cell(struct table *t, const char *format, ...) {
+/* ---- one printf conversion at a time -------------------------------------------------------------------------- */
+
+struct conversion {
+    char spec[24]; /* "%+.2f" */
+    char kind;     /* its last letter */
+    bool is_signed;
+};
+
+/* A va_list that functions can hand on by address. */
+struct arguments {
+    va_list list;
+};
+
+static PRINTF_LIKE(1, 2) char *formatted(const char *format, ...) {
     va_list args;
     va_start(args, format);
     char *text = line_from(format, args);
     va_end(args);
-    drop_minus_of_zero(text, format[1] == '+');
-    add_cell(t, true, text);
+    return text;
 }
 
-void table_integer(struct table *t, long long value) { number_cell(t, "%lld", value); }
-
-void table_number(struct table *t, double value, int decimals) {
-    if (isfinite(value)) number_cell(t, "%.*f", decimals, value);
-    else add_cell(t, true, strdup(""));
+/* Reads the conversion at format ('%'), '*' replaced by its argument; returns what comes after it. */
+static const char *read_conversion(const char *format, struct conversion *c, struct arguments *args) {
+    size_t used = 0;
+    *c = (struct conversion){0};
+    do {
+        if (*format == '*') used += (size_t)snprintf(c->spec + used, 8, "%d", va_arg(args->list, int));
+        else c->spec[used++] = *format;
+        c->is_signed |= *format == '+';
+    } while (*format++ && strchr("+- #0123456789.*hlz", *format) && used < sizeof c->spec - 9);
+    c->kind = c->spec[used++] = *format;
+    return *format ? format + 1 : format;
 }
 
-void table_signed(struct table *t, double value, int decimals) {
-    if (isfinite(value)) number_cell(t, "%+.*f", decimals, value);
-    else add_cell(t, true, strdup(""));
+/* The text of the next argument, which has the type that the conversion names; NULL when there is no memory. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-security"
+static char *convert_argument(const struct conversion *c, struct arguments *args, double *value) {
+    *value = 0;
+    if (c->kind == 's') return formatted(c->spec, va_arg(args->list, const char *));
+    if (strchr("fgeE", c->kind)) return formatted(c->spec, *value = va_arg(args->list, double));
+    if (c->kind == '%') return formatted("%%");
+    if (strstr(c->spec, "ll")) return formatted(c->spec, va_arg(args->list, long long));
+    if (strchr(c->spec, 'l')) return formatted(c->spec, va_arg(args->list, long));
+    if (strchr(c->spec, 'z')) return formatted(c->spec, va_arg(args->list, size_t));
+    return formatted(c->spec, va_arg(args->list, int));
+}
+#pragma GCC diagnostic pop
+
+/* Appends to a text that may be NULL, which out of memory leaves it. */
+static void append(char **text, const char *more, size_t length) {
+    size_t used = *text ? strlen(*text) : 0;
+    char *longer = *text && more ? realloc(*text, used + length + 1) : NULL;
+    if (!longer) {
+        free(*text);
+        *text = NULL;
+        return;
+    }
+    memcpy(longer + used, more, length);
+    longer[used + length] = 0;
+    *text = longer;
 }
 
-void table_empty(struct table *t) { add_cell(t, false, strdup("")); }
+/* One cell; returns the '|' behind it, or the end. */
+static const char *fill_cell(struct table *t, const char *format, struct arguments *args) {
+    char *text = strdup("");
+    int numbers = 0, others = 0;
+    bool is_signed = false, finite = true;
+    for (format += strspn(format, " "); *format && *format != '|';) {
+        size_t plain = strcspn(format, "%|"), kept = plain;
+        if (format[plain] != '%') /* spaces before a bar are no text */
+            while (kept && format[kept - 1] == ' ') kept--;
+        append(&text, format, kept);
+        others += kept > 0;
+        format += plain;
+        if (*format != '%') continue;
+        struct conversion c;
+        double value;
+        format = read_conversion(format, &c, args);
+        char *piece = convert_argument(&c, args, &value);
+        if (strchr("sc%", c.kind)) others++;
+        else numbers++;
+        is_signed |= c.is_signed;
+        finite &= isfinite(value) != 0;
+        append(&text, piece, piece ? strlen(piece) : 0);
+        free(piece);
+    }
+    bool is_number = numbers == 1 && !others;
+    if (is_number && text) {
+        if (!finite) *text = 0;
+        drop_minus_of_zero(text, is_signed);
+    }
+    add_cell(t, is_number, text);
+    return format;
+}
+
+void table_row(struct table *t, const char *format, ...) {
+    struct arguments args;
+    va_start(args.list, format);
+    while (*(format = fill_cell(t, format, &args)) == '|') format++;
+    va_end(args.list);
+}
 
 void table_note(struct table *t, const char *format, ...) {
     char **notes = realloc(t->notes, (t->note_count + 1) * sizeof *notes);
@@ -107,172 +203,3 @@ void table_note(struct table *t, const char *format, ...) {
 }
 
 size_t table_row_count(const struct table *t) { return t->column_count ? t->cell_count / t->column_count : 0; }
-
-static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
-    return &t->cells[row * t->column_count + column];
-}
-
-/* A column of numbers is set flush right; it may have empty cells, but not only those. */
-static bool column_is_numeric(const struct table *t, size_t column) {
-    bool any = false;
-    for (size_t row = 0; row < table_row_count(t); row++) {
-        const struct cell *cell = cell_at(t, row, column);
-        if (cell->text[0] && !cell->is_number) return false;
-        any |= cell->is_number;
-    }
-    return any;
-}
-
-/* Columns that a terminal shows, a code point at a time: "±" takes two bytes and one column. */
-static size_t display_width(const char *text) {
-    size_t width = 0;
-    for (; *text; text++) width += (*text & 0xc0) != 0x80;
-    return width;
-}
-
-/* In Markdown a bar in a cell would end it, and is written as \|. */
-static size_t written_width(const char *text, bool markdown) {
-    size_t width = display_width(text);
-    for (; markdown && *text; text++) width += *text == '|';
-    return width;
-}
-
-static void write_cell(const char *text, bool markdown, FILE *stream) {
-    for (; *text; text++) {
-        if (markdown && *text == '|') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-}
-
-static size_t column_width(const struct table *t, size_t column, bool markdown) {
-    size_t width = display_width(t->columns[column]);
-    for (size_t row = 0; row < table_row_count(t); row++) {
-        size_t cell_width = written_width(cell_at(t, row, column)->text, markdown);
-        if (cell_width > width) width = cell_width;
-    }
-    return width;
-}
-
-/* Titles for people: the snake_case name with spaces. */
-static void column_title(const char *name, char *title, size_t size) {
-    snprintf(title, size, "%s", name);
-    for (char *c = title; *c; c++)
-        if (*c == '_') *c = ' ';
-}
-
-/* The rows as aligned text; Markdown differs only in its bars and the ruler. */
-static void print_grid(const struct table *t, FILE *stream, const char *before, const char *between, const char *after,
-                       bool markdown) {
-    for (size_t line = 0; line < table_row_count(t) + 2; line++) {
-        fputs(before, stream);
-        for (size_t column = 0; column < t->column_count; column++) {
-            size_t width = column_width(t, column, markdown);
-            bool right = column_is_numeric(t, column);
-            char title[96];
-            column_title(t->columns[column], title, sizeof title);
-            if (column) fputs(between, stream);
-            if (line == 1) {
-                for (size_t i = 0; i < width; i++) fputc(markdown && right && i == width - 1 ? ':' : '-', stream);
-                continue;
-            }
-            const char *text = line == 0 ? title : cell_at(t, line - 2, column)->text;
-            size_t used = written_width(text, markdown), pad = used < width ? width - used : 0;
-            for (size_t i = 0; right && i < pad; i++) fputc(' ', stream);
-            write_cell(text, markdown, stream);
-            bool last = column + 1 == t->column_count && !*after;
-            for (size_t i = 0; !right && !last && i < pad; i++) fputc(' ', stream);
-        }
-        fprintf(stream, "%s\n", after);
-    }
-}
-
-void table_print(const struct table *t, FILE *stream) {
-    fprintf(stream, "%s\n\n", t->title);
-    print_grid(t, stream, "  ", "  ", "", false);
-    if (t->note_count) fputc('\n', stream);
-    for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "  %s\n", t->notes[i]);
-}
-
-static void write_markdown(const struct table *t, const struct provenance *p, FILE *stream) {
-    fprintf(stream, "# %s\n\n", t->title);
-    print_grid(t, stream, "| ", " | ", " |", true);
-    fputc('\n', stream);
-    for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
-    fputs("Provenance:\n", stream);
-    for (size_t i = 0; i < p->count; i++) {
-        fprintf(stream, "- %s: `", p->facts[i].name);
-        for (const char *c = p->facts[i].value; *c; c++) fputc(*c == '`' ? '\'' : *c, stream); /* it would end here */
-        fputs("`\n", stream);
-    }
-}
-
-/* '#' begins a comment, see write_csv, unless it is quoted. */
-static void write_csv_field(const char *text, FILE *stream) {
-    if (!strpbrk(text, ",\"#")) {
-        fputs(text, stream);
-        return;
-    }
-    fputc('"', stream);
-    for (; *text; text++) fprintf(stream, *text == '"' ? "\"\"" : "%c", *text);
-    fputc('"', stream);
-}
-
-/* Provenance lines begin with '#': pandas.read_csv(..., comment="#") and numpy skip them. */
-static void write_csv(const struct table *t, const struct provenance *p, FILE *stream) {
-    for (size_t column = 0; column < t->column_count; column++)
-        fprintf(stream, "%s%s", column ? "," : "", t->columns[column]);
-    fputc('\n', stream);
-    for (size_t row = 0; row < table_row_count(t); row++)
-        for (size_t column = 0; column < t->column_count; column++) {
-            if (column) fputc(',', stream);
-            write_csv_field(cell_at(t, row, column)->text, stream);
-            if (column + 1 == t->column_count) fputc('\n', stream);
-        }
-    for (size_t i = 0; i < p->count; i++) fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
-}
-
-static bool save_one(const struct table *t, const struct provenance *p, const char *folder, const char *name,
-                     const char *ending, struct error *err) {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path)
-        return fail(err, "%.60s...: the name is too long", folder);
-    struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    (strcmp(ending, ".md") == 0 ? write_markdown : write_csv)(t, p, out.stream);
-    return out_file_commit(&out, err);
-}
-
-bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,
-                struct error *err) {
-    if (t->out_of_memory) return fail(err, "%s/%s: out of memory while the table was filled", folder, name);
-    return folder_create(folder, err) && save_one(t, p, folder, name, ".md", err) &&
-        save_one(t, p, folder, name, ".csv", err);
-}
-
-/* A cell as JSON: numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
-static cJSON *cell_to_json(const struct cell *cell) {
-    if (!cell->text[0]) return cJSON_CreateNull();
-    if (cell->is_number) return cJSON_CreateRaw(cell->text + (cell->text[0] == '+'));
-    return cJSON_CreateString(cell->text);
-}
-
-bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
-    cJSON *root = cJSON_CreateObject(), *rows = cJSON_AddArrayToObject(root, "rows");
-    cJSON_AddStringToObject(root, "title", t->title);
-    for (size_t row = 0; row < table_row_count(t); row++) {
-        cJSON *object = cJSON_CreateObject();
-        for (size_t column = 0; column < t->column_count; column++)
-            cJSON_AddItemToObject(object, t->columns[column], cell_to_json(cell_at(t, row, column)));
-        cJSON_AddItemToArray(rows, object);
-    }
-    cJSON *notes = cJSON_AddArrayToObject(root, "notes");
-    for (size_t i = 0; i < t->note_count; i++) cJSON_AddItemToArray(notes, cJSON_CreateString(t->notes[i]));
-    cJSON *facts = p ? cJSON_AddObjectToObject(root, "provenance") : NULL;
-    for (size_t i = 0; p && i < p->count; i++) cJSON_AddStringToObject(facts, p->facts[i].name, p->facts[i].value);
-    char *text = t->out_of_memory ? NULL : cJSON_Print(root);
-    cJSON_Delete(root);
-    if (!text) return fail(err, "out of memory while writing JSON");
-    fprintf(stream, "%s\n", text);
-    cJSON_free(text);
-    return true;
-}

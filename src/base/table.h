@@ -1,5 +1,5 @@
-/* A table of results: filled cell by cell, then shown on the terminal or written as Markdown, CSV or JSON,
- * always with the same digits. */
+/* A table of results: filled row by row, then shown on the terminal or written as Markdown, CSV or JSON, always with
+ * the same digits. */
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 
@@ -19,39 +19,65 @@ struct provenance {
 
 void provenance_add(struct provenance *p, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
 
+struct column {
+    char name[48];    /* snake_case: the CSV header and the JSON key */
+    char heading[48]; /* on a terminal; "": only in the files and in JSON */
+};
+
 struct table {
     const char *title;
-    const char *const *columns; /* [column_count] names in snake_case: the CSV header and the JSON keys */
+    struct column *columns; /* [column_count] */
     size_t column_count;
-    struct cell *cells; /* [cell_count], row after row */
+    struct cell {
+        char *text;
+        bool is_number;
+    } * cells; /* [cell_count], row after row */
     size_t cell_count, cell_capacity;
     char **notes; /* [note_count] sentences below the table */
     size_t note_count;
     bool out_of_memory; /* a cell or note was lost: writing the table then fails */
 };
 
-/* title and columns are kept by reference. */
-void table_init(struct table *t, const char *title, const char *const *columns, size_t column_count);
+/* columns: names with spaces between, as "format file_bytes:bytes correct- accuracy_percent". NAME:HEADING has a
+ * heading of its own on a terminal (an underscore is a space), NAME- is left to the files and to JSON. title is kept by
+ * reference. */
+void table_init(struct table *t, const char *title, const char *columns);
+/* More columns at the right, for tables whose columns depend on what they show; before the first row. */
+void table_add_columns(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 void table_free(struct table *t);
 
-/* Each call fills the next cell; a row ends when its last column is filled. */
-void table_text(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
-void table_integer(struct table *t, long long value);
-void table_number(struct table *t, double value, int decimals); /* a value that is not finite is an empty cell */
-void table_signed(struct table *t, double value, int decimals); /* the same with its sign always shown */
-void table_empty(struct table *t);
+/* The next cells of a row: printf formats with '|' between them, as in
+ *   table_row(t, "%s | fc%d | %.2f | %+.2f | |", name, layer, share, change);
+ * A cell that is one numeric conversion and nothing else is a number: flush right, a number in JSON, empty where it is
+ * not finite, never "-0.00". A row ends when its last column is filled; several calls may fill it.
+ * Conversions: s d i u f g e c %, with flags, width, precision (also *) and the lengths h l ll z. */
+void table_row(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Whether a column holds numbers (and perhaps empty cells): it is then set flush right. */
+bool table_column_is_numeric(const struct table *t, size_t column);
 
 void table_note(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 size_t table_row_count(const struct table *t);
 
-void table_print(const struct table *t, FILE *stream);
+/* Columns of the terminal that stream is, 80 where it is none. */
+int terminal_width(FILE *stream);
+
+/* Shows the table within so many columns (40 at least): headings and long texts wrap; columns that still do not fit are
+ * left out, the last first, and named below. */
+void table_print(const struct table *t, FILE *stream, int width);
+
+/* Columns that a terminal takes for a text, a code point at a time: "±" takes two bytes and one column. */
+size_t text_width(const char *text);
+
+/* Text in lines of at most width columns, each behind so many spaces, broken at spaces. */
+void print_wrapped(FILE *stream, const char *text, int indent, int width);
 
 /* Writes FOLDER/NAME.md and FOLDER/NAME.csv, each whole or not at all, ending with the provenance. */
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,
                 struct error *err);
 
-/* Prints {"title": ..., "rows": [{column: value, ...}, ...], "notes": [...], "provenance": {...}}.
- * p may be NULL. Error: out of memory. */
+/* Prints {"title": ..., "rows": [{column: value, ...}, ...], "notes": [...], "provenance": {...}}: numbers as numbers,
+ * the texts true and false as booleans, empty cells as null. p may be NULL. Error: out of memory. */
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err);
 
 #endif

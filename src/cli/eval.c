@@ -71,13 +71,8 @@ static const char *engine_name(const struct request *r, const struct model *mode
 }
 
 static void fill(const struct request *r, const struct model *model, const struct evaluation *e, struct table *t) {
-    table_text(t, "%s", r->o.files[0]);
-    table_text(t, "%s", arithmetic_name(model));
-    table_integer(t, (long long)e->correct);
-    table_integer(t, (long long)e->count);
-    table_number(t, accuracy_percent(e), 2);
-    table_number(t, standard_error_percent(e), 2);
-    table_integer(t, (long long)e->ties);
+    table_row(t, "%s | %s | %zu | %zu | %.2f | %.2f | %zu", r->o.files[0], arithmetic_name(model), e->correct, e->count,
+              accuracy_percent(e), standard_error_percent(e), e->ties);
     if (r->fault) table_note(t, "Broken on purpose, %s: %s.", r->fault->name, r->fault->what);
     if (e->ties)
         table_note(t, "%zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
@@ -111,14 +106,11 @@ static bool run(const struct request *r, const struct model *model, struct table
 }
 
 static int list_faults(bool json) {
-    static const char *const columns[] = {"name", "what"};
+    static const char columns[] = "name what";
     struct error err;
     struct table t;
-    table_init(&t, "What --break can break", columns, 2);
-    for (const struct fault *f = faults; f->name; f++) {
-        table_text(&t, "%s", f->name);
-        table_text(&t, "%s", f->what);
-    }
+    table_init(&t, "What --break can break", columns);
+    for (const struct fault *f = faults; f->name; f++) { table_row(&t, "%s | %s", f->name, f->what); }
     return report_table(&t, NULL, json, true, &err);
 }
 
@@ -133,8 +125,7 @@ static int check(struct request *r) {
 }
 
 static int evaluate_model(const struct request *r) {
-    static const char *const columns[] = {"model",          "arithmetic", "correct", "n", "accuracy_percent",
-                                          "standard_error", "ties"};
+    static const char columns[] = "model arithmetic correct n accuracy_percent standard_error ties";
     struct error err;
     struct table t;
     struct model model;
@@ -146,7 +137,7 @@ static int evaluate_model(const struct request *r) {
         model_free(&model);
         return status;
     }
-    table_init(&t, "Accuracy on the test images", columns, 7);
+    table_init(&t, "Accuracy on the test images", columns);
     provenance_command(&p);
     provenance_machine(&p);
     bool ok = run(r, &model, &t, &p, &err);

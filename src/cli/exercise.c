@@ -9,21 +9,11 @@ static const char *const scheme_choices[] = {"per-channel", "per-tensor", "both"
 static void add_row(struct table *t, const struct exercise *e, int i, const uint8_t *labels, const double *speeds) {
     const struct evaluation *fp32 = &e->evaluations[0], *ours = &e->evaluations[i];
     struct paired paired = compare(fp32, ours, labels);
-    table_text(t, "%s", i == 0 ? "fp32" : "int8");
-    table_text(t, "%s", granularity_name(&e->models[i]));
-    table_text(t, "%s", arithmetic_name(&e->models[i]));
-    table_integer(t, (long long)e->bytes[i]);
-    table_number(t, (double)e->bytes[0] / (double)e->bytes[i], 3);
-    table_integer(t, (long long)ours->correct);
-    table_integer(t, (long long)ours->count);
-    table_number(t, accuracy_percent(ours), 2);
-    table_number(t, standard_error_percent(ours), 2);
-    table_signed(t, accuracy_percent(ours) - accuracy_percent(fp32), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
-    table_integer(t, (long long)speeds[i]);
-    table_number(t, speeds[i] / speeds[0], 2);
+    table_row(t, "%s | %s | %s | %zu | %.3f | %zu | %zu | %.2f | %.2f | %+.2f | %zu | %zu | %zu | %lld | %.2f",
+              i == 0 ? "fp32" : "int8", granularity_name(&e->models[i]), arithmetic_name(&e->models[i]), e->bytes[i],
+              (double)e->bytes[0] / (double)e->bytes[i], ours->correct, ours->count, accuracy_percent(ours),
+              standard_error_percent(ours), accuracy_percent(ours) - accuracy_percent(fp32), paired.changed,
+              paired.fixed, paired.broken, (long long)speeds[i], speeds[i] / speeds[0]);
 }
 
 static void add_notes(struct table *t, const struct exercise *e, const struct dataset *data) {
@@ -78,9 +68,8 @@ static bool run(const char *source, const char *results, const struct training_r
 }
 
 int command_exercise(int argc, char **argv) {
-    static const char *const columns[] = {"format",  "granularity", "arithmetic",       "file_bytes",        "ratio",
-                                          "correct", "n",           "accuracy_percent", "standard_error",    "change",
-                                          "changed", "fixed",       "broken",           "images_per_second", "speed"};
+    static const char columns[] = "format granularity arithmetic file_bytes ratio correct n accuracy_percent "
+                                  "standard_error change changed fixed broken images_per_second speed";
     struct options o = {
         .command = argv[0],
         .arguments = "",
@@ -103,7 +92,7 @@ int command_exercise(int argc, char **argv) {
     struct error err;
     struct table t;
     struct provenance p = {0};
-    table_init(&t, "The exercise: fp32 against int8", columns, 15);
+    table_init(&t, "The exercise: fp32 against int8", columns);
     provenance_command(&p);
     bool ok = run(source, results, &training, &quantization, &t, &p, &err);
     status = report_table(&t, &p, json, ok, &err);

@@ -71,19 +71,10 @@ static bool add_layer_row(struct table *t, const struct model *fp32, const struc
         scale_lo = fmin(scale_lo, (double)qmlp_weight_scale(q, l, c));
         scale_hi = fmax(scale_hi, (double)qmlp_weight_scale(q, l, c));
     }
-    table_text(t, "%s", granularity_name(int8));
-    table_text(t, "fc%d", l + 1);
-    table_text(t, "%d x %d", d->out, d->in);
-    table_number(t, lowest, 4);
-    table_number(t, highest, 4);
-    table_number(t, scale_lo, 6);
-    table_number(t, scale_hi, 6);
-    table_number(t, sqnr, 1);
-    table_number(t, (double)q->activation[l].scale, 6);
-    table_integer(t, q->activation[l].zero_point);
-    table_number(t, (double)q->activation[l + 1].scale, 6);
-    table_integer(t, q->activation[l + 1].zero_point);
-    table_number(t, activation_sqnr(q, l, p), 1);
+    table_row(t, "%s | fc%d | %d x %d | %.4f | %.4f | %.6f | %.6f | %.1f | %.6f | %d | %.6f | %d | %.1f",
+              granularity_name(int8), l + 1, d->out, d->in, lowest, highest, scale_lo, scale_hi, sqnr,
+              (double)q->activation[l].scale, q->activation[l].zero_point, (double)q->activation[l + 1].scale,
+              q->activation[l + 1].zero_point, activation_sqnr(q, l, p));
     return true;
 }
 
@@ -100,13 +91,12 @@ static bool add_model_layers(struct table *t, const struct model *fp32, const st
 
 bool write_layers(const struct exercise *e, const struct dataset *data, int calibration, const struct provenance *p,
                   const char *folder, struct error *err) {
-    static const char *const columns[] = {
-        "granularity",      "layer",          "weight",      "weight_min",       "weight_max",   "weight_scale_min",
-        "weight_scale_max", "weight_sqnr_db", "input_scale", "input_zero_point", "output_scale", "output_zero_point",
-        "output_sqnr_db"};
+    static const char columns[] =
+        "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max weight_sqnr_db input_scale "
+        "input_zero_point output_scale output_zero_point output_sqnr_db";
     struct table t;
     struct layer_probe probe;
-    table_init(&t, "What each layer became", columns, 13);
+    table_init(&t, "What each layer became", columns);
     table_note(&t,
                "SQNR: signal to quantization noise, 10 log10(sum x^2 / sum (x - x_hat)^2). weight: the codes read back "
                "against the fp32 weights. output: the integer engine's codes read back against the fp32 network's "
@@ -129,26 +119,19 @@ static void add_confusion_rows(struct table *t, const char *name, const char *gr
                 counts[e->predicted[i]]++;
                 total++;
             }
-        table_text(t, "%s", name);
-        table_text(t, "%s", granularity);
-        table_integer(t, truth);
-        for (int j = 0; j < classes; j++) table_integer(t, (long long)counts[j]);
-        table_number(t, 100.0 * (double)counts[truth] / (double)total, 2); /* empty when there is no such image */
+        table_row(t, "%s | %s | %d", name, granularity, truth);
+        for (int j = 0; j < classes; j++) table_row(t, "%zu", counts[j]);
+        table_row(t, "%.2f", 100.0 * (double)counts[truth] / (double)total); /* empty when there is no such image */
     }
 }
 
 bool write_confusion(const struct exercise *e, const struct dataset *data, const struct provenance *p,
                      const char *folder, struct error *err) {
-    static char names[256][16];
-    const char *columns[260] = {"format", "granularity", "label"};
     int classes = data->classes;
-    for (int j = 0; j < classes; j++) {
-        snprintf(names[j], sizeof names[j], "as_%d", j);
-        columns[3 + j] = names[j];
-    }
-    columns[3 + classes] = "recall_percent";
     struct table t;
-    table_init(&t, "Confusion: rows are the true class, columns what it was taken for", columns, (size_t)classes + 4);
+    table_init(&t, "Confusion: rows are the true class, columns what it was taken for", "format granularity label");
+    for (int j = 0; j < classes; j++) table_add_columns(&t, "as_%d", j);
+    table_add_columns(&t, "recall_percent");
     for (int i = 0; i < e->count; i++)
         add_confusion_rows(&t, i ? "int8" : "fp32", granularity_name(&e->models[i]), &e->evaluations[i],
                            data->test.labels, classes);

@@ -27,11 +27,7 @@ double tensor_element(const struct st_tensor *t, size_t i) {
 
 static void add_bytes(struct table *t, const char *what, const char *dtype, const char *shape, size_t bytes,
                       size_t file_bytes) {
-    table_text(t, "%s", what);
-    table_text(t, "%s", dtype);
-    table_text(t, "%s", shape);
-    table_integer(t, (long long)bytes);
-    table_number(t, 100.0 * (double)bytes / (double)file_bytes, 3);
+    table_row(t, "%s | %s | %s | %zu | %.3f", what, dtype, shape, bytes, 100.0 * (double)bytes / (double)file_bytes);
 }
 
 static void add_tensor(struct table *t, const struct st_file *file, const struct st_tensor *tensor) {
@@ -48,22 +44,21 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
         highest = fmax(highest, tensor_element(tensor, i));
     }
     bool real = tensor->dtype == ST_F32 || tensor->dtype == ST_F16 || tensor->dtype == ST_BF16;
-    table_number(t, lowest, real ? 8 : 0);
-    table_number(t, highest, real ? 8 : 0);
+    table_row(t, "%.*f | %.*f", real ? 8 : 0, lowest, real ? 8 : 0, highest);
 }
 
 static void fill(const struct st_file *file, struct table *t) {
     size_t tensor_bytes = 0;
     add_bytes(t, "length of the header", "U64", "", 8, file->file_bytes);
-    table_empty(t), table_empty(t);
+    table_row(t, " | ");
     add_bytes(t, "header", "JSON", "", file->header_bytes, file->file_bytes);
-    table_empty(t), table_empty(t);
+    table_row(t, " | ");
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
         tensor_bytes += file->tensors[i].bytes;
     }
     add_bytes(t, "whole file", "", "", 8 + file->header_bytes + tensor_bytes, file->file_bytes);
-    table_empty(t), table_empty(t);
+    table_row(t, " | ");
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }
@@ -139,7 +134,7 @@ static bool fill_histograms(const struct inspect_options *given, const struct in
 }
 
 static int report(const struct inspect_options *given, const struct inspected *x, struct provenance *p) {
-    static const char *const columns[] = {"part", "dtype", "shape", "bytes", "percent", "lowest", "highest"};
+    static const char columns[] = "part dtype shape bytes percent lowest highest";
     struct error err;
     struct table t;
     char title[256];
@@ -149,10 +144,10 @@ static int report(const struct inspect_options *given, const struct inspected *x
     snprintf(title, sizeof title, given->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
              given->o.files[0], x->file->file_bytes);
     if (given->histogram) {
-        table_init(&t, title, histogram_columns, HISTOGRAM_COLUMNS);
+        table_init(&t, title, histogram_columns);
         ok = fill_histograms(given, x, &t, &err);
     } else {
-        table_init(&t, title, columns, 7);
+        table_init(&t, title, columns);
         fill(x->file, &t);
     }
     ok = ok && (!given->results || table_save(&t, p, given->results, "histogram", &err));

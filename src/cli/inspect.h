@@ -7,8 +7,7 @@
 /* Element i of a tensor as a number. */
 double tensor_element(const struct st_tensor *t, size_t i);
 
-extern const char *const histogram_columns[];
-enum { HISTOGRAM_COLUMNS = 13 };
+extern const char histogram_columns[];
 
 /* The file as a model, and the fp32 network that it was made from; NULL: not given. */
 struct origin {

@@ -2,20 +2,17 @@
 #include "nn/gemm.h"
 
 static void add_kernel(struct table *t, const char *name, const char *what, bool supported, bool taken) {
-    table_text(t, "%s", name);
-    table_text(t, "%s", what);
-    table_text(t, "%s", supported ? "runs it" : "does not");
-    table_text(t, "%s", taken ? "taken" : "");
+    table_row(t, "%s | %s | %s | %s", name, what, supported ? "runs it" : "does not", taken ? "taken" : "");
 }
 
 int inspect_cpu(bool json) {
-    static const char *const columns[] = {"kernel", "what", "this_cpu", "taken"};
+    static const char columns[] = "kernel what this_cpu taken";
     struct error err;
     struct table t;
     struct provenance p = {0};
     const struct bf16_kernel *bf16 = bf16_kernel_best();
     provenance_machine(&p);
-    table_init(&t, "Kernels of integer models, the fastest first, and of bf16 models", columns, 4);
+    table_init(&t, "Kernels of integer models, the fastest first, and of bf16 models", columns);
     for (int i = 0; qkernels[i]; i++)
         add_kernel(&t, qkernels[i]->name, qkernels[i]->what, qkernels[i]->supported(), qkernels[i] == qkernel_best());
     for (int i = 0; bf16_kernels[i]; i++)

@@ -10,19 +10,8 @@
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
-const char *const histogram_columns[] = {"tensor",
-                                         "dtype",
-                                         "holds",
-                                         "elements",
-                                         "codes",
-                                         "used",
-                                         "used_percent",
-                                         "never_used",
-                                         "at_lowest_percent",
-                                         "at_highest_percent",
-                                         "saturated_percent",
-                                         "entropy_bits",
-                                         "histogram"};
+const char histogram_columns[] = "tensor dtype holds elements codes used used_percent never_used at_lowest_percent "
+                                 "at_highest_percent saturated_percent entropy_bits histogram";
 
 /* One character for each run of levels: . for none, then steps of 2 in frequency, so that tails show beside a peak. */
 static void draw(const struct histogram *h, char line[LINE + 1]) {
@@ -46,19 +35,11 @@ static void add_row(struct table *table, const char *name, const char *dtype, bo
     char line[LINE + 1];
     int used = histogram_used(h);
     draw(h, line);
-    table_text(table, "%s", name);
-    table_text(table, "%s", dtype);
-    table_text(table, codes ? "codes" : "values");
-    table_integer(table, (long long)h->count);
-    table_integer(table, h->levels);
-    table_integer(table, used);
-    table_number(table, 100.0 * used / h->levels, 1);
-    table_integer(table, h->levels - used);
-    table_number(table, codes ? 100.0 * (double)h->seen[0] / (double)h->count : NAN, 4);
-    table_number(table, codes ? 100.0 * (double)h->seen[h->levels - 1] / (double)h->count : NAN, 4);
-    table_number(table, saturated, 4);
-    table_number(table, histogram_entropy_bits(h), 3);
-    table_text(table, "%s", line);
+    table_row(table, "%s | %s | %s | %zu | %d | %d | %.1f | %d | %.4f | %.4f | %.4f | %.3f | %s", name, dtype,
+              codes ? "codes" : "values", h->count, h->levels, used, 100.0 * used / h->levels, h->levels - used,
+              codes ? 100.0 * (double)h->seen[0] / (double)h->count : NAN,
+              codes ? 100.0 * (double)h->seen[h->levels - 1] / (double)h->count : NAN, saturated,
+              histogram_entropy_bits(h), line);
 }
 
 /* ---- tensors of a file ------------------------------------------------------------------------------------------ */

@@ -41,10 +41,8 @@ static void print_chart(const char *path, int predicted, const float *probabilit
 }
 
 static void add_row(struct table *t, const char *path, int predicted, const float *probabilities, int classes) {
-    table_text(t, "%s", path);
-    table_integer(t, predicted);
-    table_number(t, (double)probabilities[predicted], 4);
-    for (int j = 0; j < classes; j++) table_number(t, (double)probabilities[j], 4);
+    table_row(t, "%s | %d | %.4f", path, predicted, (double)probabilities[predicted]);
+    for (int j = 0; j < classes; j++) table_row(t, "%.4f", (double)probabilities[j]);
 }
 
 /* A picture that cannot be read is reported, and the others are still looked at. */
@@ -75,8 +73,6 @@ static int run(struct model_run *r, const struct options *o, bool show, bool jso
 }
 
 int command_predict(int argc, char **argv) {
-    static char names[256][16]; /* "p0", "p1", ...: one column a class */
-    const char *columns[3 + 256] = {"file", "predicted", "probability"};
     struct options o = {
         .command = argv[0],
         .arguments = "MODEL IMAGE...",
@@ -93,11 +89,8 @@ int command_predict(int argc, char **argv) {
     struct table t;
     bool ok = load_model(o.files[0], &model, &err) && model_run_create(&model, 1, 1, RUN_FAST, &r, &err);
     int classes = ok ? model.shape.widths[model.shape.layers] : 0;
-    for (int j = 0; j < classes; j++) {
-        snprintf(names[j], sizeof names[j], "p%d", j);
-        columns[3 + j] = names[j];
-    }
-    table_init(&t, "Predictions", columns, 3 + (size_t)classes);
+    table_init(&t, "Predictions", "file predicted probability");
+    for (int j = 0; j < classes; j++) table_add_columns(&t, "p%d", j);
     if (ok) status = run(&r, &o, show, json, &t);
     if (ok && json) ok = table_print_json(&t, NULL, stdout, &err);
     if (!ok) status = report_error(&err);

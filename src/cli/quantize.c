@@ -10,13 +10,10 @@
 
 static void add_rows(const struct qmlp *q, struct table *t) {
     for (int i = 0; i <= q->shape.layers; i++) {
-        if (i < q->shape.layers) table_text(t, "input of fc%d", i + 1);
-        else table_text(t, "output");
+        if (i < q->shape.layers) table_row(t, "input of fc%d", i + 1);
+        else table_row(t, "output");
         struct qparams p = q->activation[i];
-        table_number(t, p.scale, 8);
-        table_integer(t, p.zero_point);
-        table_number(t, dequantize(p.qmin, p), 4);
-        table_number(t, dequantize(p.qmax, p), 4);
+        table_row(t, "%.8f | %d | %.4f | %.4f", p.scale, p.zero_point, dequantize(p.qmin, p), dequantize(p.qmax, p));
     }
 }
 
@@ -101,7 +98,7 @@ static bool run(const struct request *r, struct table *t, struct provenance *p, 
 }
 
 int command_quantize(int argc, char **argv) {
-    static const char *const columns[] = {"tensor", "scale", "zero_point", "lowest", "highest"};
+    static const char columns[] = "tensor scale zero_point lowest highest";
     struct options o = {.command = argv[0],
                         .arguments = "MODEL",
                         .what = "Calibrates an fp32 MODEL on training images and converts it to integers."};
@@ -124,7 +121,7 @@ int command_quantize(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     r.model = o.files[0];
-    table_init(&t, "Activation scales of the quantized model", columns, 5);
+    table_init(&t, "Activation scales of the quantized model", columns);
     provenance_command(&p);
     bool ok = run(&r, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);

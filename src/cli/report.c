@@ -127,7 +127,7 @@ int report_error(const struct error *err) {
 
 int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err) {
     if (ok && json) ok = table_print_json(t, p, stdout, err);
-    else if (ok) table_print(t, stdout);
+    else if (ok) table_print(t, stdout, terminal_width(stdout));
     table_free(t);
     return ok ? EXIT_DONE : report_error(err);
 }

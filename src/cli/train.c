@@ -14,11 +14,8 @@ static struct split validation_split(const struct split *train, int count) {
 }
 
 static void add_row(struct table *t, const char *name, const struct evaluation *e) {
-    table_text(t, "%s", name);
-    table_integer(t, (long long)e->correct);
-    table_integer(t, (long long)e->count);
-    table_number(t, accuracy_percent(e), 2);
-    table_number(t, standard_error_percent(e), 2);
+    table_row(t, "%s | %zu | %zu | %.2f | %.2f", name, e->correct, e->count, accuracy_percent(e),
+              standard_error_percent(e));
 }
 
 static bool fill(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
@@ -60,7 +57,7 @@ static bool run(const char *source, const char *out, const struct training_recip
 }
 
 int command_train(int argc, char **argv) {
-    static const char *const columns[] = {"images", "correct", "n", "accuracy_percent", "standard_error"};
+    static const char columns[] = "images correct n accuracy_percent standard_error";
     struct options o = {.command = argv[0], .arguments = "", .what = "Trains the fp32 network and writes it to --out."};
     struct training_recipe recipe = training_defaults();
     const char *source = "data/mnist", *out = NULL;
@@ -75,7 +72,7 @@ int command_train(int argc, char **argv) {
     struct error err;
     struct table t;
     struct provenance p = {0};
-    table_init(&t, "Trained fp32 model", columns, 5);
+    table_init(&t, "Trained fp32 model", columns);
     provenance_command(&p);
     bool ok = run(source, out, &recipe, &t, &p, &err);
     provenance_machine(&p);

@@ -65,9 +65,8 @@ static void command_text(const struct claim *c, const struct audit *a, const cha
 
 /* ---- tables: the whole one for files and JSON, and a narrower one for the terminal ------------------------- */
 
-static const char *const full_columns[] = {"part",        "claim", "claimed",  "ours",      "verdict",
-                                           "explanation", "id",    "measured", "tolerance", "command"};
-static const char *const narrow_columns[] = {"id", "claim", "claimed", "ours", "verdict"};
+static const char full_columns[] = "part claim claimed ours verdict explanation id measured tolerance command";
+static const char narrow_columns[] = "id claim claimed ours verdict";
 enum { FULL_COLUMNS = 10, NARROW_COLUMNS = 5 };
 
 static void add_full_row(struct table *t, const struct audited *row, const struct audit *a, const char *typed) {
@@ -77,26 +76,16 @@ static void add_full_row(struct table *t, const struct audited *row, const struc
     band_text(c->exact, exact, sizeof exact);
     band_text(c->near, near, sizeof near);
     command_text(c, a, typed, command, sizeof command);
-    table_text(t, "%s", part_of(c));
-    table_text(t, "%s", c->claim);
-    table_text(t, "%s", claimed);
-    table_text(t, "%s", row->finding.text);
-    table_text(t, "%s", verdict_names[row->verdict]);
-    table_text(t, "%s", c->why);
-    table_text(t, "%s", c->id);
-    table_number(t, row->finding.value, decimals_of(row->finding.value));
-    table_text(t, "%s; near: %s", exact, near);
-    table_text(t, "%s", command);
+    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.*f | %s; near: %s | %s", part_of(c), c->claim, claimed,
+              row->finding.text, verdict_names[row->verdict], c->why, c->id, decimals_of(row->finding.value),
+              row->finding.value, exact, near, command);
 }
 
 static void add_narrow_row(struct table *t, const struct audited *row) {
     char claimed[128];
     claimed_text(row->claim, claimed, sizeof claimed);
-    table_text(t, "%s", row->claim->id);
-    table_text(t, "%s", row->claim->claim);
-    table_text(t, "%s", claimed);
-    table_text(t, "%s", row->finding.text);
-    table_text(t, "%s", verdict_names[row->verdict]);
+    table_row(t, "%s | %s | %s | %s | %s", row->claim->id, row->claim->claim, claimed, row->finding.text,
+              verdict_names[row->verdict]);
 }
 
 static void add_summary(struct table *t, const struct audited *rows, int count) {
@@ -141,7 +130,7 @@ static bool run(struct audit *a, const struct claim *only, bool json, struct tab
     struct audited *rows = aligned_array((size_t)count, sizeof *rows, err);
     struct table full;
     const char *typed = p->facts[0].value;
-    table_init(&full, "The audit: what the lesson says, and what comes out", full_columns, FULL_COLUMNS);
+    table_init(&full, "The audit: what the lesson says, and what comes out", full_columns);
     bool ok = rows && measure_all(a, only ? only : claims, count, rows, err);
     if (ok && a->has_data) {
         provenance_add(p, "seed", "%llu", (unsigned long long)a->training.seed);
@@ -195,7 +184,7 @@ int command_audit(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     snprintf(a.models, sizeof a.models, "%.4000s/models/audit", a.results);
-    table_init(&t, "The audit: what the lesson says, and what comes out", narrow_columns, NARROW_COLUMNS);
+    table_init(&t, "The audit: what the lesson says, and what comes out", narrow_columns);
     provenance_command(&p);
     bool ok = run(&a, claim, json, &t, &p, &err);
     audit_free(&a);

@@ -65,17 +65,10 @@ static void case_run(struct bench_case *c, const uint8_t *images, size_t total, 
 static void case_row(struct bench_case *c, struct table *t) {
     double low = percentile_of(c->seconds, c->runs, 0.1), middle = percentile_of(c->seconds, c->runs, 0.5),
            high = percentile_of(c->seconds, c->runs, 0.9), p99 = percentile_of(c->seconds, c->runs, 0.99);
-    table_text(t, "%s", c->path);
-    table_text(t, "%s", arithmetic_name(c->model));
-    table_integer(t, c->batch);
-    table_integer(t, c->threads);
-    table_integer(t, c->runs);
-    table_number(t, c->batch / middle, 0);
-    table_number(t, 100 * (high - low) / middle, 1);
-    table_number(t, c->batch * case_operations(c->model) / middle / 1e9, 1);
-    table_number(t, 100 * percentile_of(c->of_peak, c->runs, 0.5), 1);
-    table_number(t, middle * 1e6, middle < 1e-4 ? 2 : 0);
-    table_number(t, p99 * 1e6, p99 < 1e-4 ? 2 : 0);
+    table_row(t, "%s | %s | %d | %d | %d | %.0f | %.1f | %.1f | %.1f | %.*f | %.*f", c->path, arithmetic_name(c->model),
+              c->batch, c->threads, c->runs, c->batch / middle, 100 * (high - low) / middle,
+              c->batch * case_operations(c->model) / middle / 1e9, 100 * percentile_of(c->of_peak, c->runs, 0.5),
+              middle < 1e-4 ? 2 : 0, middle * 1e6, p99 < 1e-4 ? 2 : 0, p99 * 1e6);
 }
 
 /* All cases take turns, run after run, each beside a peak measured on as many threads in the same moment. */
@@ -133,17 +126,10 @@ static bool bench_training(const struct dataset *data, int threads, struct table
     gemm_threads(before);
     if (!ok) return false;
     double middle = percentile_of(seconds, 5, 0.5);
-    table_text(t, "training epoch, batch %d, Adam", recipe.batch);
-    table_text(t, "fp32");
-    table_integer(t, recipe.batch);
-    table_integer(t, threads);
-    table_integer(t, 5);
-    table_number(t, (double)data->train.count / middle, 0);
-    table_number(t, 100 * (percentile_of(seconds, 5, 1) - percentile_of(seconds, 5, 0)) / middle, 1);
-    table_number(t, operations / middle / 1e9, 1);
-    table_number(t, 100 * percentile_of(of_peak, 5, 0.5), 1);
-    table_number(t, middle * 1e6, 0);
-    table_empty(t);
+    table_row(t, "training epoch, batch %d, Adam | fp32 | %d | %d | %d | %.0f | %.1f | %.1f | %.1f | %.0f | ",
+              recipe.batch, recipe.batch, threads, 5, (double)data->train.count / middle,
+              100 * (percentile_of(seconds, 5, 1) - percentile_of(seconds, 5, 0)) / middle, operations / middle / 1e9,
+              100 * percentile_of(of_peak, 5, 0.5), middle * 1e6);
     return true;
 }
 
@@ -230,9 +216,8 @@ static bool run_bench(const struct bench_run *run, char **paths, int count, stru
 }
 
 int command_bench(int argc, char **argv) {
-    static const char *const columns[] = {
-        "model",          "arithmetic", "batch",           "threads", "runs",  "images_per_second",
-        "spread_percent", "gops",       "of_peak_percent", "p50_us",  "p99_us"};
+    static const char columns[] =
+        "model arithmetic batch threads runs images_per_second spread_percent gops of_peak_percent p50_us p99_us";
     struct options o = {
         .command = argv[0],
         .arguments = "MODEL...",
@@ -253,7 +238,7 @@ int command_bench(int argc, char **argv) {
     struct table t;
     struct provenance p = {0};
     run.training = !no_training;
-    table_init(&t, "Speed, and how close it comes to what the machine can do", columns, 11);
+    table_init(&t, "Speed, and how close it comes to what the machine can do", columns);
     provenance_command(&p);
     bool ok = run_bench(&run, o.files, o.file_count, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);

@@ -75,15 +75,13 @@ static bool time_batch(const struct model *m, const uint8_t *images, int batch, 
 
 static void add_row(struct table *t, int hidden, int batch, const double *seconds, struct peak peak) {
     double operations = operations_of(hidden) * batch;
-    table_integer(t, hidden);
-    table_integer(t, batch);
+    table_row(t, "%d | %d", hidden, batch);
     for (int kind = 0; kind < KINDS; kind++) {
         double limit = kind ? peak.int8_ops : peak.fp32_flops;
-        table_number(t, batch / seconds[kind], 0);
-        table_number(t, operations / seconds[kind] / 1e9, 1);
-        table_number(t, limit > 0 ? 100 * operations / seconds[kind] / limit : NAN, 1);
+        table_row(t, "%.0f | %.1f | %.1f", batch / seconds[kind], operations / seconds[kind] / 1e9,
+                  limit > 0 ? 100 * operations / seconds[kind] / limit : NAN);
     }
-    table_number(t, seconds[0] / seconds[1], 2);
+    table_row(t, "%.2f", seconds[0] / seconds[1]);
 }
 
 /* gops [KINDS][WIDTHS][BATCHES] is kept for the picture. */
@@ -151,21 +149,14 @@ static bool draw(const char *folder, double gops[KINDS][WIDTHS][BATCHES], struct
 }
 
 bool bench_scaling(const char *folder, const struct provenance *p, struct error *err) {
-    static const char *const columns[] = {"hidden",
-                                          "batch",
-                                          "fp32_images_per_second",
-                                          "fp32_gops",
-                                          "fp32_of_peak_percent",
-                                          "int8_images_per_second",
-                                          "int8_gops",
-                                          "int8_of_peak_percent",
-                                          "int8_over_fp32"};
+    static const char columns[] = "hidden batch fp32_images_per_second fp32_gops fp32_of_peak_percent "
+                                  "int8_images_per_second int8_gops int8_of_peak_percent int8_over_fp32";
     static double gops[KINDS][WIDTHS][BATCHES];
     struct table t;
     uint8_t *images = aligned_array(MOST, DIGITS_PIXELS, err), *labels = aligned_array(MOST, 1, err);
     bool ok = images && labels;
     if (ok) digits_draw(1, 0, MOST, images, labels);
-    table_init(&t, "How speed grows: 784-H-H-10 networks, one thread", columns, 9);
+    table_init(&t, "How speed grows: 784-H-H-10 networks, one thread", columns);
     table_note(&t, "Random weights, drawn digits. of_peak: against the FMA and the int8 loop run just before.");
     ok = ok && fill(&t, images, gops, err) && table_save(&t, p, folder, "scaling", err) && draw(folder, gops, err);
     table_free(&t);

@@ -5,17 +5,13 @@
 #include "base/stats.h"
 
 void add_accuracy(struct table *t, const struct evaluation *e) {
-    table_integer(t, (long long)e->correct);
-    table_number(t, accuracy_percent(e), 2);
+    table_row(t, "%zu | %.2f", e->correct, accuracy_percent(e));
 }
 
 void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels) {
     struct paired paired = compare(base, ours, labels);
-    table_signed(t, accuracy_percent(ours) - accuracy_percent(base), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
-    table_number(t, base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken), 4);
+    table_row(t, "%+.2f | %zu | %zu | %zu | %.4f", accuracy_percent(ours) - accuracy_percent(base), paired.changed,
+              paired.fixed, paired.broken, base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken));
 }
 
 void note_paired(struct table *t, const char *base) {

@@ -85,17 +85,13 @@ static void comparison_free(struct comparison *c) {
 static void fill_summary(struct table *t, const struct comparison *c) {
     const struct similarity *logits = &c->outputs[c->models[0].shape.layers];
     for (int i = 0; i < 2; i++) {
-        table_text(t, "%s", i ? "b" : "a");
-        table_text(t, "%s", c->paths[i]);
-        table_text(t, "%s", arithmetic_name(&c->models[i]));
-        table_number(t, c->models[i].bits_per_weight, 3);
-        table_integer(t, (long long)c->evaluations[i].count);
+        table_row(t, "%s | %s | %s | %.3f | %zu", i ? "b" : "a", c->paths[i], arithmetic_name(&c->models[i]),
+                  c->models[i].bits_per_weight, c->evaluations[i].count);
         add_accuracy(t, &c->evaluations[i]);
-        table_number(t, standard_error_percent(&c->evaluations[i]), 2);
+        table_row(t, "%.2f", standard_error_percent(&c->evaluations[i]));
         add_paired(t, &c->evaluations[0], &c->evaluations[i], c->data.test.labels);
-        table_number(t, i ? similarity_sqnr_db(logits) : NAN, 2);
-        table_number(t, i ? similarity_mean_error(logits) : NAN, 5);
-        table_number(t, i ? logits->highest : NAN, 5);
+        table_row(t, "%.2f | %.5f | %.5f", i ? similarity_sqnr_db(logits) : NAN,
+                  i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
     note_paired(t, "a");
     table_note(t,
@@ -109,18 +105,17 @@ static void fill_summary(struct table *t, const struct comparison *c) {
 }
 
 static void add_similarity(struct table *t, const struct similarity *s) {
-    table_number(t, s ? similarity_sqnr_db(s) : NAN, 2);
-    table_number(t, s ? s->highest : NAN, 6);
-    table_number(t, s ? similarity_cosine(s) : NAN, 8);
+    table_row(t, "%.2f | %.6f | %.8f", s ? similarity_sqnr_db(s) : NAN, s ? s->highest : NAN,
+              s ? similarity_cosine(s) : NAN);
 }
 
 static void fill_layers(struct table *t, const struct comparison *c) {
     const struct mlp_shape *shape = &c->models[0].shape;
     for (int i = 0; i <= shape->layers; i++) {
-        if (i == 0) table_text(t, "pixels");
-        else table_text(t, "fc%d", i);
-        if (i == 0) table_empty(t);
-        else table_text(t, "%d x %d", shape->widths[i], shape->widths[i - 1]);
+        if (i == 0) table_row(t, "pixels");
+        else table_row(t, "fc%d", i);
+        if (i == 0) table_row(t, " ");
+        else table_row(t, "%d x %d", shape->widths[i], shape->widths[i - 1]);
         add_similarity(t, i ? &c->weights[i - 1] : NULL);
         add_similarity(t, &c->outputs[i]);
     }
@@ -140,29 +135,26 @@ static void fill_layers(struct table *t, const struct comparison *c) {
 
 enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
 
-static const char *const summary_columns[] = {
-    "model",        "file",          "arithmetic",       "bits_per_weight", "n", ACCURACY_COLUMNS, "standard_error",
-    PAIRED_COLUMNS, "logit_sqnr_db", "logit_mean_drift", "logit_max_drift"};
-static const char *const layer_columns[] = {"layer",         "weight",         "weight_sqnr_db",   "weight_max_error",
-                                            "weight_cosine", "output_sqnr_db", "output_max_error", "output_cosine"};
-static const char *const change_columns[] = {"image",   "label",    "a",        "b",
-                                             "verdict", "margin_a", "margin_b", "margin_in_codes"};
-static const char *const waterfall_columns[] = {"step",          ACCURACY_COLUMNS, PAIRED_COLUMNS,
-                                                "logit_sqnr_db", "sqnr_change_db", "step_changed",
-                                                "step_sqnr_db",  "step_max_drift", "step_codes"};
-static const char *const sensitivity_columns[] = {"layer",          "format",       "bits_per_weight", "weight_sqnr_db",
-                                                  ACCURACY_COLUMNS, PAIRED_COLUMNS, "logit_sqnr_db"};
+static const char summary_columns[] = "model file arithmetic bits_per_weight n " ACCURACY_COLUMNS
+                                      " standard_error " PAIRED_COLUMNS
+                                      " logit_sqnr_db logit_mean_drift logit_max_drift";
+static const char layer_columns[] =
+    "layer weight weight_sqnr_db weight_max_error weight_cosine output_sqnr_db output_max_error output_cosine";
+static const char change_columns[] = "image label a b verdict margin_a margin_b margin_in_codes";
+static const char waterfall_columns[] =
+    "step " ACCURACY_COLUMNS " " PAIRED_COLUMNS
+    " logit_sqnr_db sqnr_change_db step_changed step_sqnr_db step_max_drift step_codes";
+static const char sensitivity_columns[] = "layer format bits_per_weight weight_sqnr_db " ACCURACY_COLUMNS
+                                          " " PAIRED_COLUMNS " logit_sqnr_db";
 
 static const struct {
-    const char *name, *title;
-    const char *const *columns;
-    size_t column_count;
+    const char *name, *title, *columns;
 } kinds[TABLES] = {
-    {"compare", "Two models on the same images", summary_columns, 16},
-    {"compare-layers", "Where they part, layer by layer", layer_columns, 8},
-    {"compare-changes", "The predictions that changed, the widest margin first", change_columns, 8},
-    {"waterfall", "The way from fp32 to integers: what each step costs", waterfall_columns, 14},
-    {"sensitivity", "One layer at a time in fewer bits", sensitivity_columns, 12},
+    {"compare", "Two models on the same images", summary_columns},
+    {"compare-layers", "Where they part, layer by layer", layer_columns},
+    {"compare-changes", "The predictions that changed, the widest margin first", change_columns},
+    {"waterfall", "The way from fp32 to integers: what each step costs", waterfall_columns},
+    {"sensitivity", "One layer at a time in fewer bits", sensitivity_columns},
 };
 
 struct compare_options {
@@ -232,9 +224,9 @@ static bool print_json(const struct table *tables, const struct provenance *p, s
 
 static void print_changes(const struct comparison *c) {
     struct table t;
-    table_init(&t, kinds[CHANGES].title, change_columns, kinds[CHANGES].column_count);
+    table_init(&t, kinds[CHANGES].title, change_columns);
     fill_changes(&t, c, SHOWN_CHANGES);
-    table_print(&t, stdout);
+    table_print(&t, stdout, terminal_width(stdout));
     table_free(&t);
 }
 
@@ -243,13 +235,13 @@ static void print(const struct table *tables, const struct comparison *c) {
         if (table_row_count(&tables[i]) + tables[i].note_count == 0) continue;
         if (i > 0) printf("\n");
         if (i == CHANGES) print_changes(c);
-        else table_print(&tables[i], stdout);
+        else table_print(&tables[i], stdout, terminal_width(stdout));
     }
 }
 
 static bool report(struct comparison *c, const struct compare_options *given, struct provenance *p, struct error *err) {
     struct table tables[TABLES];
-    for (int i = 0; i < TABLES; i++) table_init(&tables[i], kinds[i].title, kinds[i].columns, kinds[i].column_count);
+    for (int i = 0; i < TABLES; i++) table_init(&tables[i], kinds[i].title, kinds[i].columns);
     provenance_dataset(p, &c->data);
     provenance_machine(p);
     bool ok = measure(c, err) && fill(tables, c, given, err) &&

@@ -84,14 +84,9 @@ void fill_changes(struct table *t, const struct comparison *c, size_t limit) {
         const struct change *change = &c->changes[i];
         int label = c->data.test.labels[change->image];
         int answers[2] = {c->evaluations[0].predicted[change->image], c->evaluations[1].predicted[change->image]};
-        table_integer(t, (long long)change->image);
-        table_integer(t, label);
-        table_integer(t, answers[0]);
-        table_integer(t, answers[1]);
-        table_text(t, "%s", verdict(label, answers[0], answers[1]));
-        table_number(t, change->margin_a, 4);
-        table_number(t, change->margin_b, 4);
-        table_number(t, change->margin_a / step, 2);
+        table_row(t, "%lld | %d | %d | %d | %s | %.4f | %.4f | %.2f", (long long)change->image, label, answers[0],
+                  answers[1], verdict(label, answers[0], answers[1]), change->margin_a, change->margin_b,
+                  change->margin_a / step);
     }
     add_notes(t, c, shown);
 }

@@ -106,16 +106,13 @@ static void add_step(struct table *t, const struct steps *s, const struct compar
     similarity_add(&to_fp32, s->logits[0], s->logits[step], n);
     similarity_add(&to_before, s->logits[step ? step - 1 : 0], s->logits[step], n);
     double sqnr = similarity_sqnr_db(&to_fp32);
-    table_text(t, "%s", waterfall_names[step]);
+    table_row(t, "%s", waterfall_names[step]);
     add_accuracy(t, ours);
     add_paired(t, &s->evaluations[0], ours, c->data.test.labels);
-    table_number(t, sqnr, 2);
-    table_signed(t, sqnr - *sqnr_before, 2);
-    table_integer(t, (long long)compare(before, ours, c->data.test.labels).changed);
-    table_number(t, similarity_sqnr_db(&to_before), 2);
-    table_number(t, to_before.highest, 6);
-    if (step >= WATERFALL_BIAS) table_integer(t, (long long)s->codes[step]);
-    else table_empty(t);
+    table_row(t, "%.2f | %+.2f | %zu | %.2f | %.6f", sqnr, sqnr - *sqnr_before,
+              compare(before, ours, c->data.test.labels).changed, similarity_sqnr_db(&to_before), to_before.highest);
+    if (step >= WATERFALL_BIAS) table_row(t, "%lld", (long long)s->codes[step]);
+    else table_row(t, " ");
     *sqnr_before = sqnr;
 }
 
@@ -200,14 +197,13 @@ static void add_sensitivity(struct table *t, const struct comparison *c, int lay
                             const struct similarity *weights, const float *logits, const struct evaluation *e) {
     struct similarity s = {0};
     similarity_add(&s, c->logits[0], logits, c->data.test.count * (size_t)comparison_classes(c));
-    if (layer == ALL_LAYERS) table_text(t, "all");
-    else table_text(t, "fc%d", layer + 1);
-    table_text(t, "%s", codec.format->name);
-    table_number(t, codec_bits(&c->models[0].shape, layer, codec), 3);
-    table_number(t, similarity_sqnr_db(weights), 2);
+    if (layer == ALL_LAYERS) table_row(t, "all");
+    else table_row(t, "fc%d", layer + 1);
+    table_row(t, "%s | %.3f | %.2f", codec.format->name, codec_bits(&c->models[0].shape, layer, codec),
+              similarity_sqnr_db(weights));
     add_accuracy(t, e);
     add_paired(t, &c->evaluations[0], e, c->data.test.labels);
-    table_number(t, similarity_sqnr_db(&s), 2);
+    table_row(t, "%.2f", similarity_sqnr_db(&s));
 }
 
 static bool try_layer(struct table *t, const struct comparison *c, int layer, struct codec codec, struct model *copy,

@@ -28,22 +28,12 @@ struct rung_sums {
 static void add_row(struct table *t, const struct rung *rung, const struct rung_result *r,
                     const struct rung_result *fp32, const uint8_t *labels, double speed) {
     struct paired paired = compare(&fp32->evaluation, &r->evaluation, labels);
-    table_text(t, "%s", r->format);
-    table_text(t, "%s", rung->method);
-    table_text(t, "%s", arithmetic_name(&r->model));
-    table_number(t, r->model.bits_per_weight, 3);
-    table_integer(t, (long long)r->bytes);
-    table_number(t, (double)fp32->bytes / (double)r->bytes, 2);
-    table_number(t, r->sqnr_db, 1);
-    table_number(t, r->error_percent, 3);
-    table_number(t, accuracy_percent(&r->evaluation), 2);
-    table_number(t, standard_error_percent(&r->evaluation), 2);
-    table_signed(t, accuracy_percent(&r->evaluation) - accuracy_percent(&fp32->evaluation), 2);
-    table_integer(t, (long long)paired.changed);
-    table_integer(t, (long long)paired.fixed);
-    table_integer(t, (long long)paired.broken);
-    table_number(t, r->seconds, 2);
-    table_number(t, speed, 2);
+    table_row(t, "%s | %s | %s | %.3f | %zu | %.2f | %.1f | %.3f | %.2f | %.2f | %+.2f | %zu | %zu | %zu | %.2f | %.2f",
+              r->format, rung->method, arithmetic_name(&r->model), r->model.bits_per_weight, r->bytes,
+              (double)fp32->bytes / (double)r->bytes, r->sqnr_db, r->error_percent, accuracy_percent(&r->evaluation),
+              standard_error_percent(&r->evaluation),
+              accuracy_percent(&r->evaluation) - accuracy_percent(&fp32->evaluation), paired.changed, paired.fixed,
+              paired.broken, r->seconds, speed);
 }
 
 static void add_notes(struct table *t, const struct ladder_run *run, const struct mlp *fp32) {
@@ -217,25 +207,19 @@ static void note_claims(struct table *t, const struct ladder_run *run, const str
 /* Mean and spread over the seeds, and the layers' output errors, which tell methods apart where accuracy cannot. */
 static bool save_seeds(const struct ladder_run *run, const struct rung_sums *sums, const struct provenance *p,
                        struct error *err) {
-    static const char *const columns[] = {
-        "format", "method",      "bits_per_weight",  "weight_sqnr_db",   "mean_accuracy",
-        "sd",     "mean_change", "fc1_output_error", "fc2_output_error", "fc3_output_error"};
+    static const char columns[] = "format method bits_per_weight weight_sqnr_db mean_accuracy sd mean_change "
+                                  "fc1_output_error fc2_output_error fc3_output_error";
     struct table t;
     char format[64], title[128];
     snprintf(title, sizeof title, "The ladder over %d seeds", sums[0].n);
-    table_init(&t, title, columns, 10);
+    table_init(&t, title, columns);
     for (int i = 0; i < rung_count; i++) {
         const struct rung_sums *s = &sums[i];
         double n = s->n, mean = s->accuracy / n;
         rung_format(&rungs[i], &run->options, format, sizeof format);
-        table_text(&t, "%s", format);
-        table_text(&t, "%s", rungs[i].method);
-        table_number(&t, s->bits / n, 3);
-        table_number(&t, s->sqnr / n, 1);
-        table_number(&t, mean, 3);
-        table_number(&t, n > 1 ? sqrt(fmax(0, s->accuracy_squares - n * mean * mean) / (n - 1)) : NAN, 3);
-        table_signed(&t, s->change / n, 3);
-        for (int layer = 0; layer < 3; layer++) table_number(&t, s->output_error[layer] / n, 7);
+        table_row(&t, "%s | %s | %.3f | %.1f | %.3f | %.3f | %+.3f", format, rungs[i].method, s->bits / n, s->sqnr / n,
+                  mean, n > 1 ? sqrt(fmax(0, s->accuracy_squares - n * mean * mean) / (n - 1)) : NAN, s->change / n);
+        for (int layer = 0; layer < 3; layer++) table_row(&t, "%.7f", s->output_error[layer] / n);
     }
     table_note(&t,
                "output error: sum of squares of (W - W_hat) x over the test images and outputs of a layer, relative to "
@@ -307,22 +291,9 @@ static bool run(struct ladder_run *run, const char *model, struct table *t, stru
 }
 
 int command_ladder(int argc, char **argv) {
-    static const char *const columns[] = {"format",
-                                          "method",
-                                          "arithmetic",
-                                          "bits_per_weight",
-                                          "file_bytes",
-                                          "ratio",
-                                          "weight_sqnr_db",
-                                          "weight_error_percent",
-                                          "accuracy_percent",
-                                          "standard_error",
-                                          "change",
-                                          "changed",
-                                          "fixed",
-                                          "broken",
-                                          "seconds",
-                                          "speed"};
+    static const char columns[] =
+        "format method arithmetic bits_per_weight file_bytes ratio weight_sqnr_db weight_error_percent "
+        "accuracy_percent standard_error change changed fixed broken seconds speed";
     struct options o = {
         .command = argv[0],
         .arguments = "[MODEL]",
@@ -357,7 +328,7 @@ int command_ladder(int argc, char **argv) {
     struct error err;
     struct table t;
     struct provenance p = {0};
-    table_init(&t, "The ladder: one network, every precision", columns, 16);
+    table_init(&t, "The ladder: one network, every precision", columns);
     provenance_command(&p);
     bool ok = run(&r, o.file_count ? o.files[0] : NULL, &t, &p, &err);
     return report_table(&t, &p, json, ok, &err);

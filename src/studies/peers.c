@@ -180,7 +180,7 @@ int command_peers(int argc, char **argv) {
     run.fp32 = o.files[0];
     run.int8 = o.files[1];
     run.training = !no_training;
-    table_init(&t, "The same models elsewhere", peer_columns, peer_column_count);
+    table_init(&t, "The same models elsewhere", peer_columns);
     provenance_command(&p);
     restart_forget_spinning(); /* the peers set their own */
     bool ok = dataset_load(run.source, &data, &err);

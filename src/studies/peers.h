@@ -93,8 +93,7 @@ bool ours_measure(const struct model models[2], const struct dataset *data, cons
                   struct samples *samples, struct error *err);
 
 /* Rows, remarks and targets of the table from all samples. */
-extern const char *const peer_columns[];
-extern const size_t peer_column_count;
+extern const char peer_columns[];
 void peers_fill(struct table *t, const struct peer_run *run, const struct samples *samples, const struct peer *peers,
                 int peer_count);
 

@@ -6,24 +6,9 @@
 #include "studies/bench.h"
 #include "studies/peers.h"
 
-const char *const peer_columns[] = {"task",
-                                    "batch",
-                                    "threads",
-                                    "ours_images_per_second",
-                                    "ours_of_peak_percent",
-                                    "ours_p50_us",
-                                    "ours_p99_us",
-                                    "ours_accuracy_percent",
-                                    "peer",
-                                    "peer_images_per_second",
-                                    "peer_p50_us",
-                                    "peer_p99_us",
-                                    "peer_accuracy_percent",
-                                    "ours_over_peer",
-                                    "lowest_over_rounds",
-                                    "highest_over_rounds",
-                                    "remark"};
-const size_t peer_column_count = sizeof peer_columns / sizeof peer_columns[0];
+const char peer_columns[] = "task batch threads ours_images_per_second ours_of_peak_percent ours_p50_us ours_p99_us "
+                            "ours_accuracy_percent peer peer_images_per_second peer_p50_us peer_p99_us "
+                            "peer_accuracy_percent ours_over_peer lowest_over_rounds highest_over_rounds remark";
 
 /* ---- medians over the rounds
  * -------------------------------------------------------------------------------- */
@@ -105,21 +90,17 @@ static void ratio_range(const struct samples *all, const struct sample *ours, co
  * --------------------------------------------------------------------------------------------------- */
 
 static void add_times(struct table *t, const struct summary *s) {
-    table_number(t, s->middle->p50_us, s->middle->p50_us < 100 ? 2 : 0);
-    table_number(t, s->middle->p99_us, s->middle->p99_us < 100 ? 2 : 0);
-    table_number(t, s->accuracy, 2);
+    table_row(t, "%.*f | %.*f | %.2f", s->middle->p50_us < 100 ? 2 : 0, s->middle->p50_us,
+              s->middle->p99_us < 100 ? 2 : 0, s->middle->p99_us, s->accuracy);
 }
 
 static void add_empty(struct table *t, int cells) {
-    while (cells-- > 0) table_empty(t);
+    while (cells-- > 0) table_row(t, " ");
 }
 
 static void add_case(struct table *t, struct peer_case what, const struct summary *ours) {
-    table_text(t, "%s", peer_task_names[what.task]);
-    table_integer(t, what.batch);
-    table_integer(t, what.threads);
-    table_number(t, ours->middle->images_per_second, 0);
-    table_number(t, 100 * ours->middle->of_peak, 1);
+    table_row(t, "%s | %d | %d | %.0f | %.1f", peer_task_names[what.task], what.batch, what.threads,
+              ours->middle->images_per_second, 100 * ours->middle->of_peak);
     add_times(t, ours);
 }
 
@@ -127,16 +108,13 @@ static void add_peer(struct table *t, const struct samples *all, const struct su
                      const struct summary *peer) {
     double low, high;
     ratio_range(all, ours->middle, peer->middle, &low, &high);
-    table_text(t, "%s", peer->middle->name);
-    table_number(t, peer->middle->images_per_second, 0);
+    table_row(t, "%s | %.0f", peer->middle->name, peer->middle->images_per_second);
     add_times(t, peer);
-    table_number(t, ours->middle->images_per_second / peer->middle->images_per_second, 2);
-    table_number(t, low, 2);
-    table_number(t, high, 2);
+    table_row(t, "%.2f | %.2f | %.2f", ours->middle->images_per_second / peer->middle->images_per_second, low, high);
     if (peer->variants > 1)
-        table_text(t, "%s%sfastest of %d ways", peer->middle->variant, *peer->middle->variant ? ": " : "",
-                   peer->variants);
-    else table_text(t, "%s", peer->middle->variant);
+        table_row(t, "%s%sfastest of %d ways", peer->middle->variant, *peer->middle->variant ? ": " : "",
+                  peer->variants);
+    else table_row(t, "%s", peer->middle->variant);
 }
 
 /* A row for each peer that measured the case; one with ours alone where there is none. */
@@ -152,15 +130,15 @@ static void add_rows(struct table *t, const struct samples *all, struct peer_cas
     }
     if (rows) return;
     add_case(t, what, &ours);
-    add_empty(t, (int)peer_column_count - 8);
+    add_empty(t, (int)t->column_count - 8);
 }
 
 static void add_absent(struct table *t, const struct peer *peer) {
-    table_text(t, "all");
+    table_row(t, "all");
     add_empty(t, 7);
-    table_text(t, "%s%s%s", peer_engines[peer->engine], peer->how ? ", " : "", peer->how ? peer->how : "");
-    add_empty(t, (int)peer_column_count - 10);
-    table_text(t, "%s: %s", peer->outcome == PEER_MISSING ? "missing" : "failed", peer->reason);
+    table_row(t, "%s%s%s", peer_engines[peer->engine], peer->how ? ", " : "", peer->how ? peer->how : "");
+    add_empty(t, (int)t->column_count - 10);
+    table_row(t, "%s: %s", peer->outcome == PEER_MISSING ? "missing" : "failed", peer->reason);
 }
 
 /* ---- targets

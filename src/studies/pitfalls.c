@@ -30,16 +30,9 @@ struct request {
 };
 
 static void init_summary(struct table *t) {
-    static const char *const columns[] = {"pitfall",
-                                          "provoked_by",
-                                          "repaired_by",
-                                          "accuracy_before",
-                                          "accuracy_provoked",
-                                          "accuracy_repaired",
-                                          "logit_sqnr_db_before",
-                                          "logit_sqnr_db_provoked",
-                                          "logit_sqnr_db_repaired"};
-    table_init(t, "The pitfalls: before, provoked, repaired", columns, 9);
+    static const char columns[] = "pitfall provoked_by repaired_by accuracy_before accuracy_provoked accuracy_repaired "
+                                  "logit_sqnr_db_before logit_sqnr_db_provoked logit_sqnr_db_repaired";
+    table_init(t, "The pitfalls: before, provoked, repaired", columns);
     table_note(t,
                "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum "
                "(x - x_hat)^2); 0 is as much noise as signal. The tables pitfalls-outlier, -calibration, -accumulator, "

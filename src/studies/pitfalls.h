@@ -55,7 +55,7 @@ void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, co
                const struct measurement *before, const struct measurement *after, const struct measurement *repair);
 
 /* The columns that end a row of every table: how the network fares, changes against the answers of base. */
-#define NETWORK_COLUMNS "logit_sqnr_db", ACCURACY_COLUMNS, PAIRED_COLUMNS
+#define NETWORK_COLUMNS "logit_sqnr_db " ACCURACY_COLUMNS " " PAIRED_COLUMNS
 enum { NETWORK_COLUMN_COUNT = 3 + PAIRED_COLUMN_COUNT };
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base,
                        const uint8_t *labels);

@@ -73,11 +73,10 @@ static bool calibrate_on(const struct pitfalls *p, struct calibration *c, struct
 
 static void add_row(const struct pitfalls *p, struct table *t, const struct calibration *c, const struct qmlp *q,
                     const struct measurement *m) {
-    table_text(t, "%s", c->name);
-    table_integer(t, c->images);
+    table_row(t, "%s | %d", c->name, c->images);
     for (int l = 0; l <= q->shape.layers; l++) {
-        table_number(t, (double)dequantize(q->activation[l].qmax, q->activation[l]), 3);
-        table_number(t, m->saturated_percent[l], 3);
+        table_row(t, "%.3f | %.3f", (double)dequantize(q->activation[l].qmax, q->activation[l]),
+                  m->saturated_percent[l]);
     }
     add_network_cells(t, m, &p->evaluation, p->data->test.labels);
 }
@@ -162,23 +161,6 @@ static bool run_changes(struct pitfalls *p, struct table *t, struct error *err) 
     return ok;
 }
 
-static size_t name_columns(int layers, char names[][NAME_SIZE], const char **columns) {
-    static const char *const network[] = {NETWORK_COLUMNS};
-    size_t count = 2;
-    columns[0] = "calibration";
-    columns[1] = "images";
-    for (int l = 0; l <= layers; l++) {
-        char tensor[16] = "input";
-        if (l > 0) snprintf(tensor, sizeof tensor, "fc%d", l);
-        snprintf(names[2 * l], NAME_SIZE, "%s_highest", tensor);
-        snprintf(names[2 * l + 1], NAME_SIZE, "%s_saturated_percent", tensor);
-        columns[count++] = names[2 * l];
-        columns[count++] = names[2 * l + 1];
-    }
-    for (int i = 0; i < NETWORK_COLUMN_COUNT; i++) columns[count++] = network[i];
-    return count;
-}
-
 static void add_notes(struct table *t) {
     table_note(
         t,
@@ -201,10 +183,13 @@ static void add_notes(struct table *t) {
 }
 
 bool pitfall_calibration(struct pitfalls *p, struct table *t, struct error *err) {
-    static char names[2 * (MLP_MAX_LAYERS + 1)][NAME_SIZE]; /* the table keeps references */
-    static const char *columns[2 + 2 * (MLP_MAX_LAYERS + 1) + NETWORK_COLUMN_COUNT];
-    table_init(t, "Pitfall: calibration that does not look like production", columns,
-               name_columns(p->fp32->shape.layers, names, columns));
+    table_init(t, "Pitfall: calibration that does not look like production", "calibration images");
+    for (int l = 0; l <= p->fp32->shape.layers; l++) {
+        char tensor[16] = "input";
+        if (l > 0) snprintf(tensor, sizeof tensor, "fc%d", l);
+        table_add_columns(t, "%s_highest %s_saturated_percent", tensor, tensor);
+    }
+    table_add_columns(t, NETWORK_COLUMNS);
     add_notes(t);
     return run_sizes(p, t, err) && run_classes(p, t, err) && run_changes(p, t, err);
 }

@@ -83,16 +83,15 @@ static void add_sum_cells(struct table *t, const struct sum_statistics *s, int b
         add_empty_cells(t, 5);
         return;
     }
-    table_integer(t, s->largest);
-    table_integer(t, bits_needed(s->largest));
+    table_row(t, "%d | %d", s->largest, bits_needed(s->largest));
     if (bits == 32) {
-        table_number(t, 0, 3);
+        table_row(t, "%.3f", 0.0);
         add_empty_cells(t, 2);
         return;
     }
-    table_number(t, 100.0 * (double)s->overflowing[i] / (double)s->sums, 3);
-    table_number(t, s->k[i] / (double)s->overflowing[i], 1); /* empty where none does */
-    table_number(t, s->products[i] / (double)s->overflowing[i], 1);
+    table_row(t, "%.3f | %.1f", 100.0 * (double)s->overflowing[i] / (double)s->sums,
+              s->k[i] / (double)s->overflowing[i]); /* empty where none does */
+    table_row(t, "%.1f", s->products[i] / (double)s->overflowing[i]);
 }
 
 static int classes_answered(const struct evaluation *e) {
@@ -105,11 +104,11 @@ static int classes_answered(const struct evaluation *e) {
 
 static void add_accumulator_row(const struct pitfalls *p, struct table *t, const char *name, int layer, int bits,
                                 const struct sum_statistics *s, const struct measurement *m) {
-    table_text(t, "%s", name);
-    if (layer == FAULTS_ALL_LAYERS) table_text(t, "all");
-    else table_text(t, "fc%d", layer + 1);
+    table_row(t, "%s", name);
+    if (layer == FAULTS_ALL_LAYERS) table_row(t, "all");
+    else table_row(t, "fc%d", layer + 1);
     add_sum_cells(t, s, bits);
-    table_integer(t, classes_answered(&m->evaluation));
+    table_row(t, "%d", classes_answered(&m->evaluation));
     add_network_cells(t, m, &p->measured.evaluation, p->data->test.labels);
 }
 
@@ -146,18 +145,11 @@ static void add_accumulator_notes(struct table *t) {
 }
 
 bool pitfall_accumulator(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"accumulator",
-                                          "layer",
-                                          "largest_sum",
-                                          "bits_needed",
-                                          "overflowing_percent",
-                                          "first_overflow_k",
-                                          "first_overflow_products",
-                                          "classes_answered",
-                                          NETWORK_COLUMNS};
+    static const char columns[] = "accumulator layer largest_sum bits_needed overflowing_percent first_overflow_k "
+                                  "first_overflow_products classes_answered " NETWORK_COLUMNS;
     struct sum_statistics layers[MLP_MAX_LAYERS] = {{0}};
     int count = p->healthy.shape.layers;
-    table_init(t, "Pitfall: accumulators that are too narrow", columns, 8 + NETWORK_COLUMN_COUNT);
+    table_init(t, "Pitfall: accumulators that are too narrow", columns);
     add_accumulator_notes(t);
     bool ok = look_at_sums(&p->healthy, &p->data->test, layers, err);
     for (int l = 0; ok && l < count; l++) add_accumulator_row(p, t, "int32", l, 32, &layers[l], &p->measured);
@@ -219,10 +211,7 @@ struct quiet_counts {
 
 static void add_quiet_row(const struct pitfalls *p, struct table *t, const struct fault *fault, int i,
                           const struct network *network, const struct measurement *m) {
-    table_text(t, "%s", fault->name);
-    table_text(t, "%s", network_names[i]);
-    table_number(t, m->different_percent, 3);
-    table_integer(t, m->largest_difference);
+    table_row(t, "%s | %s | %.3f | %d", fault->name, network_names[i], m->different_percent, m->largest_difference);
     add_network_cells(t, m, &network->healthy.evaluation, p->data->test.labels);
 }
 
@@ -288,10 +277,9 @@ static void add_quiet_notes(struct table *t, const struct quiet_counts *counts) 
 }
 
 bool pitfall_quiet(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"fault", "network", "different_percent", "largest_difference",
-                                          NETWORK_COLUMNS};
+    static const char columns[] = "fault network different_percent largest_difference " NETWORK_COLUMNS;
     struct network *networks = aligned_array(NETWORKS, sizeof *networks, err);
-    table_init(t, "Pitfalls that pass unnoticed", columns, 4 + NETWORK_COLUMN_COUNT);
+    table_init(t, "Pitfalls that pass unnoticed", columns);
     struct quiet_counts counts = {0};
     bool ok = networks && networks_create(p, networks, err);
     for (int i = 0; ok && i < NETWORKS; i++) add_quiet_row(p, t, &faults[0], i, &networks[i], &networks[i].healthy);

@@ -165,23 +165,21 @@ void measurement_free(struct measurement *m) { evaluation_free(&m->evaluation); 
 
 void add_network_cells(struct table *t, const struct measurement *m, const struct evaluation *base,
                        const uint8_t *labels) {
-    table_number(t, m->logit_sqnr_db, 2);
+    table_row(t, "%.2f", m->logit_sqnr_db);
     add_accuracy(t, &m->evaluation);
     add_paired(t, base, &m->evaluation, labels);
 }
 
 void add_empty_cells(struct table *t, int count) {
-    while (count-- > 0) table_empty(t);
+    while (count-- > 0) table_row(t, " ");
 }
 
 void summarise(struct pitfalls *p, const char *pitfall, const char *provoked, const char *repaired,
                const struct measurement *before, const struct measurement *after, const struct measurement *repair) {
     const struct measurement *const columns[] = {before, after, repair};
-    table_text(&p->summary, "%s", pitfall);
-    table_text(&p->summary, "%s", provoked);
-    table_text(&p->summary, "%s", repaired);
-    for (int i = 0; i < 3; i++) table_number(&p->summary, accuracy_percent(&columns[i]->evaluation), 2);
-    for (int i = 0; i < 3; i++) table_number(&p->summary, columns[i]->logit_sqnr_db, 2);
+    table_row(&p->summary, "%s | %s | %s", pitfall, provoked, repaired);
+    for (int i = 0; i < 3; i++) table_row(&p->summary, "%.2f", accuracy_percent(&columns[i]->evaluation));
+    for (int i = 0; i < 3; i++) table_row(&p->summary, "%.2f", columns[i]->logit_sqnr_db);
 }
 
 /* ---- building ------------------------------------------------------------------------------------------------- */

@@ -135,17 +135,10 @@ struct way {
 static void add_weight_cells(struct table *t, const char *weights, double k, const struct way *way,
                              const char *arithmetic, const struct victim *v) {
     struct errors e = errors_of(v);
-    table_text(t, "%s", weights);
-    table_number(t, k, 0);
-    table_text(t, "%s", scheme_names[way->per_channel ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR]);
-    table_text(t, "%s", repair_names[way->repair]);
-    table_text(t, "%s", arithmetic);
-    table_number(t, (double)v->scale[v->row], 6);
-    table_number(t, (double)(v->scale[v->row] / way->scale), 2);
-    table_number(t, e.all, 6);
-    table_number(t, e.all / way->errors.all, 2);
-    table_number(t, e.own_row / way->errors.own_row, 2);
-    table_number(t, e.other_rows / way->errors.other_rows, 2);
+    table_row(t, "%s | %.0f | %s | %s | %s | %.6f | %.2f | %.6f | %.2f | %.2f | %.2f", weights, k,
+              scheme_names[way->per_channel ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR], repair_names[way->repair],
+              arithmetic, (double)v->scale[v->row], (double)(v->scale[v->row] / way->scale), e.all,
+              e.all / way->errors.all, e.own_row / way->errors.own_row, e.other_rows / way->errors.other_rows);
 }
 
 /* Sets way->errors and way->scale from the matrix as it is. */
@@ -297,7 +290,7 @@ static bool add_network_row(const struct pitfalls *p, struct table *t, const str
         (apart ? measure_apart : measure_static)(c, way, &v, &p->data->test, m, err);
     if (ok) {
         add_weight_cells(t, name, c->k, way, apart ? "int8 products, fp32 between" : "integer", &v);
-        table_number(t, accuracy_percent(&c->evaluation), 2);
+        table_row(t, "%.2f", accuracy_percent(&c->evaluation));
         add_network_cells(t, m, &c->evaluation, p->data->test.labels);
     }
     victim_free(&v);
@@ -392,20 +385,10 @@ static void add_notes(const struct pitfalls *p, struct table *t) {
 }
 
 bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {"weights",
-                                          "k",
-                                          "granularity",
-                                          "repair",
-                                          "arithmetic",
-                                          "weight_scale",
-                                          "scale_ratio",
-                                          "error_rms",
-                                          "error_ratio",
-                                          "own_row_error_ratio",
-                                          "other_rows_error_ratio",
-                                          "fp32_accuracy_percent",
-                                          NETWORK_COLUMNS};
-    table_init(t, "Pitfall: an outlier weight", columns, 12 + NETWORK_COLUMN_COUNT);
+    static const char columns[] =
+        "weights k granularity repair arithmetic weight_scale scale_ratio error_rms error_ratio own_row_error_ratio "
+        "other_rows_error_ratio fp32_accuracy_percent " NETWORK_COLUMNS;
+    table_init(t, "Pitfall: an outlier weight", columns);
     add_notes(p, t);
     return add_lesson_rows(t, err) && add_network_rows(p, t, -1, err) && add_network_rows(p, t, 1, err);
 }

@@ -50,24 +50,16 @@ static bool rounding_sqnr(const struct pitfalls *p, const struct qmlp *q, double
 }
 
 static void add_name_cells(struct table *t, int bits, bool symmetric) {
-    table_integer(t, bits);
-    table_text(t, "%s", symmetric ? "symmetric" : "asymmetric");
+    table_row(t, "%d | %s", bits, symmetric ? "symmetric" : "asymmetric");
 }
 
 static void add_tensor_row(struct table *t, const struct qmlp *q, int bits, bool symmetric, int l,
                            const struct measurement *m, double rounding) {
     int codes = 1 << bits, used = histogram_used(&m->histogram[l]);
     add_name_cells(t, bits, symmetric);
-    table_text(t, "fc%d", l);
-    table_number(t, (double)q->activation[l].scale, 6);
-    table_integer(t, q->activation[l].zero_point);
-    table_integer(t, codes);
-    table_integer(t, codes - used);
-    table_number(t, 100.0 * (codes - used) / codes, 1);
-    table_number(t, log2(used), 2);
-    table_number(t, histogram_entropy_bits(&m->histogram[l]), 3);
-    table_number(t, rounding, 2);
-    table_number(t, m->sqnr_db[l], 2);
+    table_row(t, "fc%d | %.6f | %d | %d | %d | %.1f | %.2f | %.3f | %.2f | %.2f", l, (double)q->activation[l].scale,
+              q->activation[l].zero_point, codes, codes - used, 100.0 * (codes - used) / codes, log2(used),
+              histogram_entropy_bits(&m->histogram[l]), rounding, m->sqnr_db[l]);
     add_empty_cells(t, NETWORK_COLUMN_COUNT);
 }
 
@@ -81,7 +73,7 @@ static bool add_network(struct pitfalls *p, struct table *t, int bits, bool symm
     for (int l = 1; ok && l < q.shape.layers; l++) add_tensor_row(t, &q, bits, symmetric, l, m, rounding[l]);
     if (ok) {
         add_name_cells(t, bits, symmetric);
-        table_text(t, "all");
+        table_row(t, "all");
         add_empty_cells(t, 9);
         add_network_cells(t, m, &p->evaluation, p->data->test.labels);
     }
@@ -102,11 +94,9 @@ static bool add_width(struct pitfalls *p, struct table *t, int bits, struct erro
 }
 
 bool pitfall_symmetric(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char *const columns[] = {
-        "bits",         "activations",        "layer",          "scale",        "zero_point",       "codes",
-        "never_used",   "never_used_percent", "effective_bits", "entropy_bits", "rounding_sqnr_db", "output_sqnr_db",
-        NETWORK_COLUMNS};
-    table_init(t, "Pitfall: symmetric activations after ReLU", columns, 12 + NETWORK_COLUMN_COUNT);
+    static const char columns[] = "bits activations layer scale zero_point codes never_used never_used_percent "
+                                  "effective_bits entropy_bits rounding_sqnr_db output_sqnr_db " NETWORK_COLUMNS;
+    table_init(t, "Pitfall: symmetric activations after ReLU", columns);
     table_note(
         t,
         "See: half of the codes stand for negative values that never come. That is one bit of effective_bits, or "

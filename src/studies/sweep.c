@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/exercise.h"
+#include "cli/study.h"
 #include "base/progress.h"
 #include "base/stats.h"
 
@@ -12,19 +13,15 @@ enum { ACCURACY = 0, CHANGE, CHANGED, FIXED, BROKEN, PER_SCHEME = 5, SUMS = 1 + 
 static void add_seed_row(struct table *t, const struct exercise *e, const uint8_t *labels, uint64_t seed,
                          struct sums *sums) {
     const struct evaluation *fp32 = &e->evaluations[0];
-    table_text(t, "%llu", (unsigned long long)seed);
-    table_number(t, accuracy_percent(fp32), 2);
+    table_row(t, "%llu | %.2f", (unsigned long long)seed, accuracy_percent(fp32));
     sums_add(&sums[0], accuracy_percent(fp32));
     for (int i = 1; i < e->count; i++) {
         const struct evaluation *ours = &e->evaluations[i];
         struct sums *s = &sums[1 + (i - 1) * PER_SCHEME];
         struct paired paired = compare(fp32, ours, labels);
         double change = accuracy_percent(ours) - accuracy_percent(fp32);
-        table_number(t, accuracy_percent(ours), 2);
-        table_signed(t, change, 2);
-        table_integer(t, (long long)paired.changed);
-        table_integer(t, (long long)paired.fixed);
-        table_integer(t, (long long)paired.broken);
+        table_row(t, "%.2f | %+.2f | %zu | %zu | %zu", accuracy_percent(ours), change, paired.changed, paired.fixed,
+                  paired.broken);
         sums_add(&s[ACCURACY], accuracy_percent(ours));
         sums_add(&s[CHANGE], change);
         sums_add(&s[CHANGED], (double)paired.changed);
@@ -35,27 +32,28 @@ static void add_seed_row(struct table *t, const struct exercise *e, const uint8_
 
 static void add_summary_row(struct table *t, const char *name, double (*of)(const struct sums *),
                             const struct sums *sums) {
-    table_text(t, "%s", name);
+    table_row(t, "%s", name);
     for (int i = 0; i < SUMS; i++) {
-        if (i > 0 && (i - 1) % PER_SCHEME == CHANGE && of == sums_mean) table_signed(t, of(&sums[i]), 3);
-        else table_number(t, of(&sums[i]), 3);
+        if (i > 0 && (i - 1) % PER_SCHEME == CHANGE && of == sums_mean) table_row(t, "%+.3f", of(&sums[i]));
+        else table_row(t, "%.3f", of(&sums[i]));
     }
 }
 
-static bool run_seeds(const struct dataset *data, struct training_recipe training,
-                      const struct quantization_recipe *quantization, int seeds, const char *models, struct table *t,
-                      struct error *err) {
+static bool run(struct study *s, struct table *t, struct training_recipe training,
+                const struct quantization_recipe *quantization, int seeds) {
     struct sums sums[SUMS] = {{0}};
     uint64_t first = training.seed;
     struct progress bar;
     bool ok = true;
+    char models[4096];
+    snprintf(models, sizeof models, "%.4000s/models/sweep", s->results);
     progress_begin(&bar, "sweep", "seeds");
     for (int i = 0; ok && i < seeds; i++) {
         struct exercise e;
         progress_update(&bar, (size_t)i, (size_t)seeds);
         training.seed = first + (uint64_t)i;
-        ok = exercise_run(data, &training, quantization, models, &e, err);
-        if (ok) add_seed_row(t, &e, data->test.labels, training.seed, sums);
+        ok = exercise_run(&s->data, &training, quantization, models, &e, &s->err);
+        if (ok) add_seed_row(t, &e, s->data.test.labels, training.seed, sums);
         exercise_free(&e);
     }
     progress_end(&bar);
@@ -68,50 +66,25 @@ static bool run_seeds(const struct dataset *data, struct training_recipe trainin
     return true;
 }
 
-static bool run(const char *source, const char *results, const struct training_recipe *training,
-                const struct quantization_recipe *quantization, int seeds, struct table *t, struct provenance *p,
-                struct error *err) {
-    struct dataset data;
-    char models[4096];
-    snprintf(models, sizeof models, "%.4000s/models/sweep", results);
-    if (!dataset_load(source, &data, err)) return false;
-    provenance_add(p, "seeds", "%llu to %llu", (unsigned long long)training->seed,
-                   (unsigned long long)training->seed + (uint64_t)seeds - 1);
-    provenance_dataset(p, &data);
-    provenance_machine(p);
-    bool ok = run_seeds(&data, *training, quantization, seeds, models, t, err) &&
-        table_save(t, p, results, "sweep", err);
-    dataset_free(&data);
-    return ok;
-}
-
 int command_sweep(int argc, char **argv) {
-    static const char *const columns[] = {
-        "seed",           "fp32_percent",   "channel_percent", "channel_change", "channel_changed", "channel_fixed",
-        "channel_broken", "tensor_percent", "tensor_change",   "tensor_changed", "tensor_fixed",    "tensor_broken"};
-    struct options o = {
-        .command = argv[0],
-        .arguments = "",
-        .what = "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results."};
+    struct study s;
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
-    const char *source = "data/mnist", *results = NULL;
     int seeds = 10;
-    bool json = false;
-    quantization.scheme = SCHEMES;
-    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_results(&o, &results, "folder for the table");
-    option_int(&o, "seeds", &seeds, 1, 1000, "how many seeds");
-    training_options(&o, &training);
-    quantization_options(&o, &quantization);
-    option_flag(&o, "json", &json, "print the table as JSON");
-    int status = options_parse(&o, argc, argv, 0, 0);
+    study_init(&s, argv[0], "",
+               "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results.");
+    option_int(&s.options, "seeds", &seeds, 1, 1000, "how many seeds");
+    training_options(&s.options, &training);
+    quantization_options(&s.options, &quantization);
+    int status = study_parse(&s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    struct error err;
-    struct table t;
-    struct provenance p = {0};
-    table_init(&t, "The exercise over several seeds: int8 per channel and per tensor against fp32", columns, 12);
-    provenance_command(&p);
-    bool ok = run(source, results, &training, &quantization, seeds, &t, &p, &err);
-    return report_table(&t, &p, json, ok, &err);
+    quantization.scheme = SCHEMES;
+    provenance_add(&s.provenance, "seeds", "%llu to %llu", (unsigned long long)training.seed,
+                   (unsigned long long)training.seed + (uint64_t)seeds - 1);
+    struct table *t = study_table(&s, "sweep",
+                                  "The exercise over several seeds: int8 per channel and per tensor against fp32",
+                                  "seed fp32_percent:fp32_% channel_percent:channel_% channel_change channel_changed- "
+                                  "channel_fixed- channel_broken- "
+                                  "tensor_percent:tensor_% tensor_change tensor_changed- tensor_fixed- tensor_broken-");
+    return study_end(&s, study_begin(&s) && run(&s, t, training, &quantization, seeds));
 }

@@ -96,7 +96,7 @@ static bool report(const struct trace *t, const struct trace_options *given, con
                    struct provenance *p, struct error *err) {
     struct trace_page page = {given->o.files[0], given->fp32, data->name, p->facts[0].value, given->row};
     struct table table;
-    table_init(&table, "One image, one path, every number", trace_columns, TRACE_COLUMNS);
+    table_init(&table, "One image, one path, every number", trace_columns);
     fill_trace(&table, t);
     provenance_dataset(p, data);
     bool ok = true;

@@ -62,8 +62,7 @@ struct trace_page {
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key);
 
 /* Every number as a table. */
-extern const char *const trace_columns[];
-enum { TRACE_COLUMNS = 11 };
+extern const char trace_columns[];
 void fill_trace(struct table *table, const struct trace *t);
 
 #endif

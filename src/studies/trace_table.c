@@ -3,39 +3,31 @@
 
 #include "studies/trace.h"
 
-const char *const trace_columns[] = {"layer", "neuron",  "step",        "k",    "byte", "x_q",
-                                     "w_q",   "integer", "running_sum", "real", "fp32"};
+const char trace_columns[] = "layer neuron step k byte x_q w_q integer running_sum real fp32";
 
 static void begin_row(struct table *table, int l, int neuron, const char *step) {
-    table_text(table, "fc%d", l + 1);
-    table_integer(table, neuron);
-    table_text(table, "%s", step);
+    table_row(table, "fc%d | %d | %s", l + 1, neuron, step);
 }
 
 static void add_term(struct table *table, const struct trace *t, int l, int k, int32_t running) {
     const struct trace_layer *n = &t->layer[l];
     begin_row(table, l, n->neuron, "term");
-    table_integer(table, k);
-    if (l == 0) table_integer(table, t->pixels[k]);
-    else table_empty(table);
-    table_integer(table, n->x[k]);
-    table_integer(table, n->w[k]);
-    table_integer(table, trace_product(n, k));
-    table_integer(table, running);
-    table_number(table, (double)n->s_x * (double)n->s_w * trace_product(n, k), 8);
-    table_number(table, n->fp32_x ? (double)n->fp32_x[k] * (double)n->fp32_w[k] : NAN, 8);
+    table_row(table, "%d", k);
+    if (l == 0) table_row(table, "%d", t->pixels[k]);
+    else table_row(table, " ");
+    table_row(table, "%d | %d | %d | %d | %.8f | %.8f", n->x[k], n->w[k], trace_product(n, k), running,
+              (double)n->s_x * (double)n->s_w * trace_product(n, k),
+              n->fp32_x ? (double)n->fp32_x[k] * (double)n->fp32_w[k] : NAN);
 }
 
 /* A number of the neuron: as an integer, a real number, and what fp32 has; NAN leaves a cell empty. */
 static void add_step(struct table *table, int l, const struct trace_layer *n, const char *step, bool is_integer,
                      long long integer, double real, double fp32) {
     begin_row(table, l, n->neuron, step);
-    for (int i = 0; i < 4; i++) table_empty(table);
-    if (is_integer) table_integer(table, integer);
-    else table_empty(table);
-    table_empty(table);
-    table_number(table, real, 12);
-    table_number(table, n->fp32_x ? fp32 : NAN, 12);
+    for (int i = 0; i < 4; i++) table_row(table, " ");
+    if (is_integer) table_row(table, "%lld", integer);
+    else table_row(table, " ");
+    table_row(table, " | %.12f | %.12f", real, n->fp32_x ? fp32 : NAN);
 }
 
 static void add_neuron(struct table *table, const struct trace *t, int l) {
@@ -72,11 +64,10 @@ void fill_trace(struct table *table, const struct trace *t) {
     for (int l = 0; l < last; l++) add_neuron(table, t, l);
     for (int j = 0; j < t->q->shape.widths[last]; j++) {
         begin_row(table, last - 1, j, j == t->predicted ? "logit, predicted" : "logit");
-        for (int i = 0; i < 4; i++) table_empty(table);
-        table_integer(table, t->codes[last][j]);
-        table_empty(table);
-        table_number(table, (double)dequantize(t->codes[last][j], t->q->activation[last]), 8);
-        table_number(table, t->fp32 ? (double)t->fp32_ws.activation[last][j] : NAN, 8);
+        for (int i = 0; i < 4; i++) table_row(table, " ");
+        table_row(table, "%d |  | %.8f | %.8f", t->codes[last][j],
+                  (double)dequantize(t->codes[last][j], t->q->activation[last]),
+                  t->fp32 ? (double)t->fp32_ws.activation[last][j] : NAN);
     }
     table_note(table,
                "Image %zu, a %d, predicted %d. term: the inputs whose product is not 0; integer: (x_q - z_x) w_q, "

@@ -1,0 +1,57 @@
+/* The frame of every command that writes tables: its options, the folder of results looked at before the long work,
+ * data, tables with their provenance, and an end that writes them all or says why not.
+ *
+ *   struct study s;
+ *   study_init(&s, argv[0], "MODEL", "What it does.");
+ *   option_int(&s.options, ...);
+ *   int status = study_parse(&s, argc, argv, 1, 1);
+ *   if (status != OPTIONS_GO_ON) return status;
+ *   struct table *t = study_table(&s, "sweep", "The exercise over several seeds", "seed fp32_percent ...");
+ *   return study_end(&s, study_begin(&s) && run(&s, t)); */
+#ifndef CLI_STUDY_H
+#define CLI_STUDY_H
+
+#include "cli/options.h"
+#include "cli/report.h"
+
+enum { STUDY_MAX_TABLES = 16 };
+
+struct study {
+    struct options options; /* with --data, --results and --json, which every study has */
+    const char *source, *results;
+    bool json;
+    struct dataset data; /* from study_begin on */
+    struct provenance provenance;
+    int table_count;
+    struct study_table {
+        const char *name; /* of its files, without .md and .csv */
+        struct table table;
+        bool shown; /* printed at the end; the first one is, the others where the study says so */
+    } tables[STUDY_MAX_TABLES];
+    char path[4096];    /* study_path's */
+    char written[1024]; /* names of the files beside the tables, ", " between */
+    struct error err;
+};
+
+/* what: one or two sentences for --help, those of a struct options. */
+void study_init(struct study *s, const char *command, const char *arguments, const char *what);
+
+/* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
+int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
+
+/* Checks that --results can be written, loads --data, adds both the data and the machine to the provenance. False with
+ * s->err set: study_end says why. */
+bool study_begin(struct study *s);
+
+/* One more table, saved as NAME.md and NAME.csv by study_end when it has rows or notes. title, name: by reference. */
+struct table *study_table(struct study *s, const char *name, const char *title, const char *columns);
+
+/* RESULTS/NAME in s->path, for a file beside the tables, which the last line of output then names too; NULL with s->err
+ * set when it is too long. */
+const char *study_path(struct study *s, const char *name);
+
+/* ok: saves the tables, prints those shown (or the first as JSON) and what was written. Else prints s->err. Frees
+ * everything; returns the exit status. */
+int study_end(struct study *s, bool ok);
+
+#endif
