@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "studies/audit.h"
-#include "studies/peak.h"
+#include "cli/speed.h"
 #include "model/model_run.h"
 #include "model/faults.h"
 
@@ -285,7 +285,11 @@ static bool measure_all_speeds(struct audit *a, struct error *err) {
     if (!int4) return false;
     const struct model *models[AUDIT_SPEEDS] = {&a->exercise.models[AUDIT_FP32], &fp16->model, &bf16->model,
                                                 &a->exercise.models[AUDIT_CHANNEL], &int4->model};
-    return a->has_speeds = measure_speeds(models, AUDIT_SPEEDS, &a->data.test, a->speeds, err);
+    struct speed speeds[AUDIT_SPEEDS];
+    for (int i = 0; i < AUDIT_SPEEDS; i++) speeds[i] = speed_of(models[i]);
+    a->has_speeds = measure_speeds(speeds, AUDIT_SPEEDS, &a->data.test, err);
+    for (int i = 0; i < AUDIT_SPEEDS; i++) a->speeds[i] = speeds[i].images_per_second;
+    return a->has_speeds;
 }
 
 /* which: SPEED_FP16, ... against fp32 */
@@ -297,8 +301,7 @@ bool measure_speed(struct audit *a, const struct claim *c, struct finding *f, st
 
 bool measure_int8_units(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
     (void)a, (void)c, (void)err;
-    struct peak peak = measure_peak(1, 0.2);
-    if (!(peak.fp32_flops > 0 && peak.int8_ops > 0)) return found(f, NAN, "no loop for this CPU");
-    double ratio = peak.int8_ops / peak.fp32_flops;
-    return found(f, ratio, "%.1f x (%s against %s)", ratio, peak.int8_name, peak.fp32_name);
+    double fp32 = peak_measure(PEAK_FP32, 1, 0.2), int8 = peak_measure(PEAK_INT8, 1, 0.2);
+    if (!(fp32 > 0 && int8 > 0)) return found(f, NAN, "no loop for this CPU");
+    return found(f, int8 / fp32, "%.1f x (%s against %s)", int8 / fp32, peak_name(PEAK_INT8), peak_name(PEAK_FP32));
 }
