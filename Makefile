@@ -140,7 +140,7 @@ histogram: mnist ## how int8 uses its codes, and layer 1 as pictures: weights.pn
 	  --weights-png RESULTS/weights.png
 
 bench-peers: mnist ## the same models in PyTorch and ONNX Runtime, turn by turn: results/mnist/peers
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq peers $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh '$(DATA)' python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 
 peers-install: ## what bench-peers compares with, into the system (apt) and build/peers (npm)
 	@sh scripts/peers/install.sh

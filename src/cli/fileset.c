@@ -20,7 +20,7 @@ static bool path_in(const char *folder, const char *name, char *path, size_t siz
         fail(err, "%.60s...: the name is too long", folder);
 }
 
-/* The folder that a name such as "models/a" goes to, in either place. */
+/* The folder that a name such as "models/a" goes to. */
 static bool make_subfolder(const char *folder, const char *name, char *path, size_t size, struct error *err) {
     if (!strchr(name, '/')) return true;
     return path_in(folder, name, path, size, err) && (*strrchr(path, '/') = 0, folder_create(path, err));
@@ -35,8 +35,10 @@ const char *file_set_begin(const struct file_set *set, const char *folder, struc
         if (!path_in(staging, set->names[i], staged[i], sizeof staged[i], err)) return NULL;
     target = folder;
     current = set; /* from here on a signal removes what there is */
+    char there[4200];
     for (int i = 0; set->names[i]; i++)
-        if (!folder_create(staging, err) || !make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err)) {
+        if (!folder_create(staging, err) || !make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err) ||
+            !make_subfolder(folder, set->names[i], there, sizeof there, err)) {
             file_set_discard();
             return NULL;
         }
@@ -118,8 +120,7 @@ static bool move_all(const struct provenance *p, struct error *err) {
     unlink(stamp);
     for (int i = 0; current->names[i]; i++) {
         const char *name = current->names[i];
-        if (!make_subfolder(target, name, to, sizeof to, err) || !path_in(target, name, to, sizeof to, err))
-            return false;
+        if (!path_in(target, name, to, sizeof to, err)) return false;
         if (access(staged[i], F_OK) != 0) unlink(to);
         else if (rename(staged[i], to) != 0) return fail(err, "%s: could not be written: %s", to, strerror(errno));
     }
