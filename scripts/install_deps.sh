@@ -76,8 +76,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 builds() { # PROGRAM FLAG...: it compiles and links
     printf '%b\n' "$1" >"$tmp/probe.c"
     shift
-    # shellcheck disable=SC2086 # these hold several words
-    $cc -std=c11 ${CPPFLAGS:-} -o "$tmp/probe" "$tmp/probe.c" ${LDFLAGS:-} "$@" >/dev/null 2>&1
+    eval "$cc -std=c11 ${CPPFLAGS:-} -o '$tmp/probe' '$tmp/probe.c' ${LDFLAGS:-} "'"$@"' >/dev/null 2>&1 # words as in make
 }
 
 with() { # PKG-CONFIG-NAME PLAIN-LIBRARY PROGRAM: with the flags that pkg-config knows, else without
