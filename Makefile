@@ -72,6 +72,13 @@ $(BUILD)/obj/%.o: %.c
 	@echo "  cc $<"
 	@$(COMPILE) -c $< -o $@
 
+# The audit's claims, as a string of C.
+$(BUILD)/claims.inc: src/studies/claims.tsv
+	@mkdir -p $(@D)
+	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< > $@
+$(call objects,src/studies/audit.c): INCLUDES += -I$(BUILD)
+$(call objects,src/studies/audit.c): $(BUILD)/claims.inc
+
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
 	@rm -f $@; $(AR) rcs $@ $^
 

@@ -1,140 +1,93 @@
-/* Claims about the map itself, about number formats, and the lesson's worked examples. Nothing here depends on data. */
+/* The lesson's worked examples through this program's own functions. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 
-#include "studies/audit.h"
-#include "quant/affine.h"
+#include "base/file.h"
 #include "lowbit/formats.h"
 #include "lowbit/half.h"
+#include "model/model_file.h"
+#include "studies/audit.h"
+#include "studies/peak.h"
 
-/* A measure that needs neither files nor memory: all that its arguments are for. */
-#define UNUSED_ALL (void)a, (void)c, (void)err
-
-/* which: 0 fp32, 1 the 256 codes of int8 */
-bool measure_digits(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    double digits = c->which == 0 ? -log10(FLT_EPSILON / 2) : log10(256);
-    return found(f, digits, "%.2f", digits);
-}
-
-/* ---- scale, zero point, error ---------------------------------------------------------------------------------- */
+/* ---- scale, zero point, error ------------------------------------------------------------------------------------ */
 
 static struct qparams int8_range(double lo, double hi) { return qparams_asymmetric((float)lo, (float)hi, -128, 127); }
 
-bool measure_scale(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    double scale = int8_range(-0.5, 0.5).scale;
-    return found(f, scale, "%.6f = 1/%.1f", scale, 1 / scale);
+static double steps_lost(double x, struct qparams p) {
+    return fabs((double)(float)x - (double)fake_quantize((float)x, p)) / (double)p.scale;
 }
 
-/* A range around 0 whose two ends lie anywhere between 0.001 and 1000. */
-static struct qparams random_range(struct rng *rng, double *lo, double *hi) {
-    *lo = -pow(10, 6 * rng_uniform(rng) - 3);
-    *hi = pow(10, 6 * rng_uniform(rng) - 3);
-    return int8_range(*lo, *hi);
-}
+enum { RANGES = 100000, VALUES = 1000000 };
 
-bool measure_zero_formula(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    enum { RANGES = 100000 };
-    struct rng rng = rng_seeded(1);
+/* On random ranges around 0 whose ends lie anywhere between 0.001 and 1000: how often the lesson's formula gives eq.
+ * 3's zero point, and the largest error of a value within the range, its ends too. */
+static void add_random_ranges(struct table *t, double worst) {
+    struct rng rng = rng_seeded(1), values = rng_seeded(1);
     int same = 0;
     for (int i = 0; i < RANGES; i++) {
-        double lo, hi;
-        struct qparams p = random_range(&rng, &lo, &hi);
+        double lo = -pow(10, 6 * rng_uniform(&rng) - 3), hi = pow(10, 6 * rng_uniform(&rng) - 3);
+        struct qparams p = int8_range(lo, hi);
         same += p.zero_point == -128 - (int)rint((double)(float)lo / p.scale);
+        if (i >= 1000) continue;
+        worst = fmax(worst, fmax(steps_lost(lo, p), steps_lost(hi, p)));
+        for (int k = 0; k < 1000; k++) worst = fmax(worst, steps_lost(lo + (hi - lo) * rng_uniform(&values), p));
     }
-    double percent = 100.0 * same / RANGES;
-    return found(f, percent, "%.3f%% of %d random ranges", percent, RANGES);
+    add_number(t, "zero point formula percent", 100.0 * same / RANGES);
+    add_number(t, "largest error in steps", worst);
 }
 
-bool measure_zero_point(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    int z = int8_range(0, 6).zero_point;
-    return found(f, z, "%d", z);
-}
-
-bool measure_distinct_codes(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    enum { STEPS = 1000000 };
+/* The range [-0.5, 0.5]: every fp16 number in it, a million evenly spaced and a million random ones. */
+static void add_affine_map(struct table *t) {
     struct qparams p = int8_range(-0.5, 0.5);
+    struct rng rng = rng_seeded(1);
     bool seen[256] = {false};
     int distinct = 0;
-    for (int i = 0; i <= STEPS; i++) seen[quantize((float)i / STEPS - 0.5f, p) + 128] = true;
-    for (int i = 0; i < 256; i++) distinct += seen[i];
-    return found(f, distinct, "%d", distinct);
-}
-
-static double steps_lost(float x, struct qparams p) {
-    return fabs((double)x - (double)fake_quantize(x, p)) / (double)p.scale;
-}
-
-/* Every fp16 number of the lesson's range, then random numbers of random ranges and the ranges' ends. */
-bool measure_half_step(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    struct qparams p = int8_range(-0.5, 0.5);
-    struct rng rng = rng_seeded(1);
-    double worst = 0, lo, hi;
+    double squares = 0, worst = 0;
     for (unsigned bits = 0; bits < 65536; bits++) {
         float x = float_from_half((uint16_t)bits);
-        if (fabsf(x) <= 0.5f) worst = fmax(worst, steps_lost(x, p));
+        if (fabsf(x) <= 0.5f) worst = fmax(worst, steps_lost((double)x, p));
     }
-    for (int i = 0; i < 1000; i++) {
-        p = random_range(&rng, &lo, &hi);
-        worst = fmax(worst, fmax(steps_lost((float)lo, p), steps_lost((float)hi, p)));
-        for (int k = 0; k < 1000; k++) worst = fmax(worst, steps_lost((float)(lo + (hi - lo) * rng_uniform(&rng)), p));
-    }
-    return found(f, worst, "%.5f s, the worst of 1000 ranges", worst);
+    for (int i = 0; i <= VALUES; i++) seen[quantize((float)i / VALUES - 0.5f, p) + 128] = true;
+    for (int i = 0; i < 256; i++) distinct += seen[i];
+    for (int i = 0; i < VALUES; i++) squares += pow(steps_lost(rng_uniform(&rng) - 0.5, p), 2);
+    add_number(t, "int8 scale", p.scale);
+    add_number(t, "zero point of 0 to 6", int8_range(0, 6).zero_point);
+    add_number(t, "distinct codes", distinct);
+    add_number(t, "rms error in steps", sqrt(squares / VALUES));
+    add_random_ranges(t, worst);
 }
 
-bool measure_error_spread(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    enum { VALUES = 1000000 };
-    struct qparams p = int8_range(-0.5, 0.5);
-    struct rng rng = rng_seeded(1);
-    double sum = 0;
-    for (int i = 0; i < VALUES; i++) {
-        double e = steps_lost((float)(rng_uniform(&rng) - 0.5), p);
-        sum += e * e;
-    }
-    double rms = sqrt(sum / VALUES);
-    return found(f, rms, "%.4f s", rms);
-}
+/* ---- number formats ---------------------------------------------------------------------------------------------- */
 
-/* ---- formats --------------------------------------------------------------------------------------------------- */
-
-/* 7e9 weights as rows of 4096: the codes and all that the format stores beside them. */
-bool measure_storage(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
+/* A matrix of 4096 x 4096: the codes and all that the format stores beside them. */
+static void add_storage(struct table *t) {
+    static const char *const codecs[] = {"f32", "f16", "bf16", "int8/row", "int4/row", "q4_K"};
     enum { WIDTH = 4096 };
-    struct codec codec = {format_find(c->rung.format), c->rung.block};
-    double bytes = (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH, gb = 7 * bytes;
-    return found(f, gb, "%.5g B, %.4g GB", bytes, gb);
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
+        struct codec codec;
+        char name[64];
+        if (!codec_parse(codecs[i], &codec)) continue;
+        snprintf(name, sizeof name, "bytes of %s", codecs[i]);
+        add_number(t, name, (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH);
+    }
 }
 
-static float sixteen_bits(unsigned bits, int bf16) {
-    return bf16 ? float_from_bfloat((uint16_t)bits) : float_from_half((uint16_t)bits);
-}
-
-/* Told by the values that the codes have: the step above 1, and the powers of two among the numbers above 0 that keep
- * the full mantissa. Two exponents are taken by subnormals and by infinity. which: 0 fp16, 1 bf16 */
-bool measure_float_bits(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
-    unsigned one = c->which ? bfloat_from_float(1) : half_from_float(1);
-    double step = (double)sixteen_bits(one + 1, c->which) - 1;
+/* Told by the values that the codes have: the powers of two among the numbers above 0 that keep the full mantissa (two
+ * exponents are taken by subnormals and by infinity), and the step above 1. */
+static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(uint16_t), uint16_t one) {
+    double step = (double)decode((uint16_t)(one + 1)) - 1;
     int binades = 0;
     for (unsigned bits = 1; bits < 0x7fff; bits++) {
-        double x = sixteen_bits(bits, c->which), next = sixteen_bits(bits + 1, c->which);
+        double x = (double)decode((uint16_t)bits), next = (double)decode((uint16_t)(bits + 1));
         binades += isfinite(x) && x == exp2(ilogb(x)) && next - x == x * step;
     }
-    double split[] = {log2(binades + 2), -log2(step)};
-    return found_list(c, f, split);
+    add_number(t, name, log2(binades + 2));
+    add_number(t, name, -log2(step));
 }
 
-/* The smallest fp32 number that becomes an infinity, by bisection over the bit patterns in fp16's top binade. */
-bool measure_fp16_overflow(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
+/* fp16's largest number, and the smallest fp32 number that becomes an infinity in it, by bisection. */
+static void add_half_overflow(struct table *t) {
     float largest = 0, low = 32768, high = 131072;
     for (unsigned bits = 0; bits < 0x8000; bits++) {
         float x = float_from_half((uint16_t)bits);
@@ -144,122 +97,74 @@ bool measure_fp16_overflow(struct audit *a, const struct claim *c, struct findin
         float middle = low + (high - low) / 2;
         *(isinf(float_from_half(half_from_float(middle))) ? &high : &low) = middle;
     }
-    return found(f, largest, "%.0f is the largest, infinity from %.0f on", (double)largest, (double)high);
+    add_number(t, "fp16 largest", (double)largest);
+    add_number(t, "fp16 infinity", (double)high);
 }
 
-bool measure_bf16_range(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
-    double largest = float_from_bfloat(0x7f7f), smallest = float_from_bfloat(0x0080);
-    double decades = log10(largest / smallest), fp32 = log10((double)FLT_MAX / FLT_MIN),
-           fp16 = log10(65504 / exp2(-14));
-    return found(f, decades / fp32, "%.2f decades, fp32 %.2f, fp16 %.1f", decades, fp32, fp16);
-}
-
-/* The worst relative error over random numbers near 1. */
-bool measure_bf16_precision(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
+/* Decades between the smallest and the largest normal number, and the worst relative error near 1. */
+static void add_range_and_precision(struct table *t) {
     struct rng rng = rng_seeded(1);
     double half = 0, bfloat = 0;
-    for (int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < VALUES; i++) {
         float x = (float)(1 + rng_uniform(&rng));
         half = fmax(half, fabs((double)float_from_half(half_from_float(x)) / (double)x - 1));
         bfloat = fmax(bfloat, fabs((double)float_from_bfloat(bfloat_from_float(x)) / (double)x - 1));
     }
-    return found(f, bfloat / half, "%.1f x fp16's (%.3f%% against %.3f%%)", bfloat / half, 100 * bfloat, 100 * half);
+    add_number(t, "fp32 decades", log10((double)FLT_MAX / FLT_MIN));
+    add_number(t, "bf16 decades", log10((double)float_from_bfloat(0x7f7f) / float_from_bfloat(0x0080)));
+    add_number(t, "fp16 decades", log10((double)float_from_half(0x7bff) / float_from_half(0x0400)));
+    add_number(t, "fp16 error", half);
+    add_number(t, "bf16 error", bfloat);
 }
 
-/* ---- five weights ---------------------------------------------------------------------------------------------- */
-
-enum { FIVE = 5 };
-static const float five_weights[FIVE] = {-0.42f, -0.11f, 0.0f, 0.23f, 0.51f};
-
-static void five_quantized(double codes[FIVE], double values[FIVE]) {
-    struct qparams p = qparams_symmetric(absolute_maximum(five_weights, FIVE), 127);
-    for (int i = 0; i < FIVE; i++) {
-        int q = quantize(five_weights[i], p);
-        codes[i] = q;
-        values[i] = (double)dequantize(q, p);
-    }
+static void add_formats(struct table *t) {
+    add_number(t, "fp32 step above 1", FLT_EPSILON);
+    add_storage(t);
+    add_sixteen_bits(t, "fp16 bits", float_from_half, half_from_float(1));
+    add_sixteen_bits(t, "bf16 bits", float_from_bfloat, bfloat_from_float(1));
+    add_half_overflow(t);
+    add_range_and_precision(t);
+    struct peak peak = measure_peak(1, 0.2);
+    add_number(t, "fp32 peak", peak.fp32_flops > 0 ? peak.fp32_flops : NAN);
+    add_number(t, "int8 peak", peak.int8_ops > 0 ? peak.int8_ops : NAN);
+    table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak.fp32_name, peak.int8_name);
 }
 
-static double five_worst(const double *values) {
-    double worst = 0;
-    for (int i = 0; i < FIVE; i++) worst = fmax(worst, fabs(values[i] - (double)five_weights[i]));
-    return worst;
+/* ---- five weights, and four rows of eight ------------------------------------------------------------------------ */
+
+static void add_five(struct table *t) {
+    static const float five[] = {-0.42f, -0.11f, 0.0f, 0.23f, 0.51f};
+    struct qparams p = qparams_symmetric(absolute_maximum(five, 5), 127);
+    for (int i = 0; i < 5; i++) add_number(t, "five weights", (double)five[i]);
+    for (int i = 0; i < 5; i++) add_number(t, "five codes", quantize(five[i], p));
+    for (int i = 0; i < 5; i++) add_number(t, "five values", (double)fake_quantize(five[i], p));
 }
-
-bool measure_five_codes(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
-    double codes[FIVE], values[FIVE];
-    five_quantized(codes, values);
-    return found_list(c, f, codes);
-}
-
-bool measure_five_values(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
-    double codes[FIVE], values[FIVE];
-    five_quantized(codes, values);
-    return found_list(c, f, values);
-}
-
-static const struct claim *claim_named(bool (*measure)(struct audit *, const struct claim *, struct finding *,
-                                                       struct error *)) {
-    for (int i = 0; i < claim_count; i++)
-        if (claims[i].measure == measure) return &claims[i];
-    return NULL;
-}
-
-/* which: 0 of our values, 1 of the values that the lesson prints */
-bool measure_five_error(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
-    double codes[FIVE], values[FIVE];
-    five_quantized(codes, values);
-    double worst = five_worst(c->which ? claim_named(measure_five_values)->list.values : values);
-    return found(f, worst, "%.4f", worst);
-}
-
-/* ---- four rows of eight ---------------------------------------------------------------------------------------- */
-
-enum { ROWS = 4, COLS = 8 };
 
 /* rng = np.random.default_rng(0); rng.standard_normal((4, 8)).astype(np.float32) * 0.3, printed with nine digits by
  * NumPy 1.24.2 on Python 3.11.2 (Debian 12). */
-static const float numpy_rows[ROWS][COLS] = {
-    {0.0377190672f, -0.0396314599f, 0.192126796f, 0.0314700343f, -0.160700828f, 0.108478524f, 0.391200036f,
-     0.284124315f},
-    {-0.211120576f, -0.379626483f, -0.186982334f, 0.0123977941f, -0.697509289f, -0.0656374991f, -0.373773307f,
-     -0.21968022f},
-    {-0.163277715f, -0.0948900506f, 0.123489164f, 0.312754035f, -0.0385603979f, 0.409939051f, -0.199558422f,
-     0.105453029f},
-    {0.271041065f, 0.0282036904f, -0.22304979f, -0.27651763f, -0.137317747f, 0.0660585389f, -0.302885473f,
-     -0.0627526715f},
-};
-
-static struct qparams numpy_row(int row) { return qparams_symmetric(absolute_maximum(numpy_rows[row], COLS), 127); }
-
-bool measure_numpy_scales(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
-    double scales[ROWS];
-    for (int i = 0; i < ROWS; i++) scales[i] = (double)numpy_row(i).scale;
-    return found_list(c, f, scales);
-}
-
-/* which: 0 ours, 1 the most that the scales which the lesson prints allow: half the largest */
-bool measure_numpy_error(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    (void)a, (void)err;
+static void add_numpy(struct table *t) {
+    static const float rows[4][8] = {
+        {0.0377190672f, -0.0396314599f, 0.192126796f, 0.0314700343f, -0.160700828f, 0.108478524f, 0.391200036f,
+         0.284124315f},
+        {-0.211120576f, -0.379626483f, -0.186982334f, 0.0123977941f, -0.697509289f, -0.0656374991f, -0.373773307f,
+         -0.21968022f},
+        {-0.163277715f, -0.0948900506f, 0.123489164f, 0.312754035f, -0.0385603979f, 0.409939051f, -0.199558422f,
+         0.105453029f},
+        {0.271041065f, 0.0282036904f, -0.22304979f, -0.27651763f, -0.137317747f, 0.0660585389f, -0.302885473f,
+         -0.0627526715f},
+    };
     double worst = 0;
-    const double *printed = claim_named(measure_numpy_scales)->list.values;
-    for (int i = 0; i < ROWS; i++)
-        for (int k = 0; k < COLS; k++) {
-            double e = fabs((double)numpy_rows[i][k] - (double)fake_quantize(numpy_rows[i][k], numpy_row(i)));
-            worst = fmax(worst, c->which ? printed[i] / 2 : e);
-        }
-    return found(f, worst, "%.4f", worst);
+    for (int i = 0; i < 4; i++) {
+        struct qparams p = qparams_symmetric(absolute_maximum(rows[i], 8), 127);
+        add_number(t, "numpy scales", (double)p.scale);
+        for (int k = 0; k < 8; k++)
+            worst = fmax(worst, fabs((double)rows[i][k] - (double)fake_quantize(rows[i][k], p)));
+    }
+    add_number(t, "numpy error", worst);
 }
 
-/* The listing's own clip, [-128, 127], on rows of random weights; both ends of a row are made its extreme in turn. */
-bool measure_lowest_code(struct audit *a, const struct claim *c, struct finding *f, struct error *err) {
-    UNUSED_ALL;
+/* The listing's own clip, [-128, 127], on 10,000 rows of 64 random weights. */
+static void add_lowest_code(struct table *t) {
     struct rng rng = rng_seeded(1);
     int lowest = 0;
     for (int row = 0; row < 10000; row++) {
@@ -270,5 +175,165 @@ bool measure_lowest_code(struct audit *a, const struct claim *c, struct finding 
         for (int k = 0; k < 64; k++)
             if (quantize(w[k], p) < lowest) lowest = quantize(w[k], p);
     }
-    return found(f, lowest, "%d, lowest of 640000 weights", lowest);
+    add_number(t, "lowest code", lowest);
+}
+
+/* ---- pitfalls ---------------------------------------------------------------------------------------------------- */
+
+/* Eq. 3 stretched from [-0.5, 0.5] to [-0.5, 5] by an outlier, and from [0, 6] to values that it was not made for. */
+static void add_ranges_gone_wrong(struct table *t) {
+    struct rng rng = rng_seeded(1);
+    struct qparams before = int8_range(-0.5, 0.5), after = int8_range(-0.5, 5), six = int8_range(0, 6);
+    double narrow = 0, wide = 0;
+    int above = 0, cut = 0;
+    for (int i = 0; i < 9999; i++) {
+        double x = rng_uniform(&rng) - 0.5;
+        narrow += pow(steps_lost(x, before) * (double)before.scale, 2);
+        wide += pow(steps_lost(x, after) * (double)after.scale, 2);
+    }
+    rng = rng_seeded(1);
+    for (int i = 0; i < 100000; i++) {
+        float x = (float)(20 * rng_uniform(&rng));
+        above += x > 6;
+        cut += x > 6 && quantize(x, six) == six.qmax;
+    }
+    add_number(t, "asymmetric outlier", sqrt(wide / narrow));
+    add_number(t, "saturated percent above 6", 100.0 * cut / above);
+    add_number(t, "saturated percent", 100.0 * cut / 100000);
+}
+
+/* Products of int8 codes, and sums of 1024 products of random ones that end outside the accumulator. */
+static void add_accumulators(struct table *t) {
+    enum { SUMS = 20000, TERMS = 1024 };
+    struct rng rng = rng_seeded(1);
+    int lowest = 0, highest = 0, outside8 = 0, outside16 = 0;
+    for (int x = -128; x < 128; x++)
+        for (int y = -128; y < 128; y++) {
+            if (x * y < lowest) lowest = x * y;
+            if (x * y > highest) highest = x * y;
+        }
+    for (int i = 0; i < SUMS; i++) {
+        int sum = 0;
+        for (int k = 0; k < TERMS; k++) sum += ((int)rng_below(&rng, 255) - 127) * ((int)rng_below(&rng, 255) - 127);
+        outside8 += sum != (int8_t)sum;
+        outside16 += sum != (int16_t)sum;
+    }
+    add_number(t, "lowest product", lowest);
+    add_number(t, "highest product", highest);
+    add_number(t, "sums outside int8 percent", 100.0 * outside8 / SUMS);
+    add_number(t, "sums outside int16 percent", 100.0 * outside16 / SUMS);
+}
+
+/* ---- the network of the PyTorch listing, as nn.Linear initialises it, calibrated on normal numbers ------------------
+ */
+
+static void normal_rows(float *x, size_t count, struct rng *rng) {
+    for (size_t i = 0; i < count; i++) x[i] = (float)rng_normal(rng);
+}
+
+/* nn.Linear: weights and biases uniform in +-1 / sqrt(in). */
+static bool listing_network(int inputs, int hidden, struct rng *rng, struct mlp *out, struct error *err) {
+    struct mlp_shape shape;
+    if (!mlp_shape_make(inputs, &hidden, 1, 10, &shape, err) || !mlp_create(&shape, out, err)) return false;
+    for (int l = 0; l < shape.layers; l++) {
+        const struct dense *d = &out->layer[l];
+        double bound = 1 / sqrt(d->in);
+        for (int i = 0; i < d->in * d->out; i++) d->weight[i] = (float)(bound * (2 * rng_uniform(rng) - 1));
+        for (int i = 0; i < d->out; i++) d->bias[i] = (float)(bound * (2 * rng_uniform(rng) - 1));
+    }
+    return true;
+}
+
+enum { CALIBRATION_ROUNDS = 32, ROUND = 64, FRESH_ROWS = 16 };
+
+static bool listing_convert(const struct mlp *mlp, struct rng *rng, struct mlp_workspace *ws, struct qmlp *out,
+                            struct error *err) {
+    struct convert_config config = {true, false, OBSERVER_MINMAX};
+    struct range ranges[MLP_MAX_LAYERS + 1] = {{0, 0}};
+    size_t saturated;
+    for (int round = 0; round < CALIBRATION_ROUNDS; round++) {
+        normal_rows(ws->activation[0], (size_t)ROUND * (size_t)mlp->shape.widths[0], rng);
+        mlp_forward(mlp, ROUND, ws);
+        for (int i = 0; i <= mlp->shape.layers; i++)
+            for (int k = 0; k < ROUND * mlp->shape.widths[i]; k++) {
+                ranges[i].lo = fminf(ranges[i].lo, ws->activation[i][k]);
+                ranges[i].hi = fmaxf(ranges[i].hi, ws->activation[i][k]);
+            }
+    }
+    return convert(mlp, ranges, &config, out, &saturated, err);
+}
+
+/* The largest difference of logits on the rows [FRESH_ROWS][in] in ws->activation[0], which hold normal numbers. */
+static double listing_drift(const struct mlp *mlp, const struct qmlp *q, struct mlp_workspace *ws) {
+    enum { INPUTS = 128, HIDDEN = 256, CLASSES = 10 };
+    uint8_t codes[FRESH_ROWS * INPUTS], hidden[FRESH_ROWS * HIDDEN], logits[FRESH_ROWS * CLASSES];
+    double drift = 0;
+    for (int i = 0; i < FRESH_ROWS * INPUTS; i++) codes[i] = (uint8_t)quantize(ws->activation[0][i], q->activation[0]);
+    qlinear_ref(&q->layer[0], codes, FRESH_ROWS, hidden);
+    qlinear_ref(&q->layer[1], hidden, FRESH_ROWS, logits);
+    mlp_forward(mlp, FRESH_ROWS, ws);
+    for (int i = 0; i < FRESH_ROWS * CLASSES; i++)
+        drift = fmax(drift, fabs((double)ws->activation[2][i] - (double)dequantize(logits[i], q->activation[2])));
+    return drift;
+}
+
+/* 128-256-10, as the listing builds it. */
+static bool add_listing_as_built(struct table *t, struct error *err) {
+    struct mlp twin = {0}, fresh = {0};
+    struct qmlp q = {0};
+    struct mlp_workspace ws = {0};
+    struct rng rng = rng_seeded(1);
+    bool ok = listing_network(128, 256, &rng, &twin, err) && listing_network(128, 256, &rng, &fresh, err) &&
+        mlp_workspace_create(&twin.shape, ROUND, false, &ws, err) && listing_convert(&twin, &rng, &ws, &q, err);
+    if (ok) {
+        normal_rows(ws.activation[0], FRESH_ROWS * 128, &rng);
+        add_number(t, "parameters of 128-256-10", (double)mlp_parameter_count(&twin.shape));
+        add_number(t, "drift against a fresh network", listing_drift(&fresh, &q, &ws));
+        add_number(t, "drift against its twin", listing_drift(&twin, &q, &ws));
+    }
+    mlp_workspace_free(&ws);
+    qmlp_free(&q);
+    mlp_free(&twin);
+    mlp_free(&fresh);
+    return ok;
+}
+
+/* 784-128-10, which the listing's count of parameters belongs to. */
+static bool add_listing_as_counted(struct table *t, const char *folder, struct error *err) {
+    static const struct model_notes notes = {.seed = "1", .training = "none"};
+    struct mlp mlp = {0};
+    struct qmlp q = {0};
+    struct mlp_workspace ws = {0};
+    struct rng rng = rng_seeded(1);
+    char fp32[4200], int8[4200];
+    uint64_t bytes[2];
+    snprintf(fp32, sizeof fp32, "%.4000s/models/audit/listing-fp32.safetensors", folder);
+    snprintf(int8, sizeof int8, "%.4000s/models/audit/listing-int8.safetensors", folder);
+    bool ok = listing_network(784, 128, &rng, &mlp, err) && mlp_workspace_create(&mlp.shape, ROUND, false, &ws, err) &&
+        listing_convert(&mlp, &rng, &ws, &q, err) && model_write_mlp(fp32, &mlp, &notes, err) &&
+        model_write_qmlp(int8, &q, &notes, err) && file_size(fp32, &bytes[0], err) && file_size(int8, &bytes[1], err);
+    if (ok) {
+        add_number(t, "weights of 784-128-10", (double)mlp_parameter_count(&mlp.shape) - 138);
+        add_number(t, "biases of 784-128-10", 138);
+        add_number(t, "fp32 bytes of 784-128-10", (double)bytes[0]);
+        add_number(t, "int8 bytes of 784-128-10", (double)bytes[1]);
+    }
+    mlp_workspace_free(&ws);
+    qmlp_free(&q);
+    mlp_free(&mlp);
+    return ok;
+}
+
+bool audit_arithmetic(struct table *t, const char *folder, const struct dataset *data, struct error *err) {
+    (void)data;
+    char models[4200];
+    snprintf(models, sizeof models, "%.4000s/models/audit", folder);
+    add_affine_map(t);
+    add_formats(t);
+    add_five(t);
+    add_numpy(t);
+    add_lowest_code(t);
+    add_ranges_gone_wrong(t);
+    add_accumulators(t);
+    return folder_create(models, err) && add_listing_as_built(t, err) && add_listing_as_counted(t, folder, err);
 }
