@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/speed.h"
 #include "studies/ladder.h"
 #include "studies/ladder_plot.h"
 #include "base/file.h"
@@ -107,15 +108,15 @@ static bool climb(const struct ladder_run *run, const struct ladder *l, struct r
 
 static bool fill_table(const struct ladder_run *run, const struct dataset *data, const struct mlp *fp32,
                        const struct rung_result *results, struct table *t, struct error *err) {
-    const struct model **models = aligned_array((size_t)rung_count, sizeof *models, err);
-    double *speeds = aligned_array((size_t)rung_count, sizeof *speeds, err);
-    bool ok = models && speeds;
-    for (int i = 0; ok && i < rung_count; i++) models[i] = &results[i].model;
-    ok = ok && measure_speeds(models, rung_count, &data->test, speeds, err);
+    struct speed *speeds = aligned_array((size_t)rung_count, sizeof *speeds, err);
+    bool ok = speeds != NULL;
+    for (int i = 0; ok && i < rung_count; i++) speeds[i] = speed_of(&results[i].model);
+    ok = ok && measure_speeds(speeds, rung_count, &data->test, err);
     for (int i = 0; ok && i < rung_count; i++)
-        add_row(t, &rungs[i], &results[i], &results[0], data->test.labels, speeds[i] / speeds[0]);
+        add_row(t, &rungs[i], &results[i], &results[0], data->test.labels,
+                speeds[i].images_per_second / speeds[0].images_per_second);
     if (ok) add_notes(t, run, fp32);
-    free(models);
+    if (ok) note_speeds(t, speeds, rung_count);
     free(speeds);
     return ok;
 }

@@ -2,13 +2,9 @@
 #ifndef STUDIES_LADDER_PLOT_H
 #define STUDIES_LADDER_PLOT_H
 
-#include "base/error.h"
+#include "studies/chart.h"
 
-struct plot_point {
-    const char *method;
-    double bits, accuracy;
-};
-
+/* points: of a method, its bits per weight and its accuracy in percent. */
 bool ladder_plot(const char *path, const struct plot_point *points, int count, struct error *err);
 
 #endif
