@@ -12,7 +12,7 @@
 #include "cli/commands.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
-#include "studies/audit.h"
+#include "studies/audit_tables.h"
 #include "studies/formula.h"
 
 static const char claims_text[] =
@@ -284,13 +284,6 @@ static bool judge(struct audit *a, const struct csv *claims, size_t row, struct 
 /* ---- the table ------------------------------------------------------------------------------------------------------
  */
 
-/* Six digits that count, whatever the size of the number; none behind the point of a whole one. */
-static int decimals_of(double value) {
-    double size = value == rint(value) ? 0 : fabs(value);
-    int digits = size > 0 && isfinite(size) ? 5 - (int)floor(log10(size)) : 0;
-    return digits < 0 ? 0 : digits > 9 ? 9 : digits;
-}
-
 /* The commands that wrote the tables which the claim at hand was read from, "; " between. */
 static void command_text(const struct audit *a, const char *id, char *text, size_t size) {
     *text = 0;
@@ -308,10 +301,9 @@ static void add_row(struct table *t, const struct csv *claims, size_t row, const
     char exact[64], near[64];
     band_text(csv_cell(claims, row, EXACT), exact, sizeof exact);
     band_text(csv_cell(claims, row, NEAR), near, sizeof near);
-    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.*f | %s; near: %s | %s", csv_cell(claims, row, ID),
+    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.6g | %s; near: %s | %s", csv_cell(claims, row, ID),
               csv_cell(claims, row, PART), csv_cell(claims, row, CLAIM), csv_cell(claims, row, CLAIMED), f->text,
-              verdict_names[f->verdict], csv_cell(claims, row, EXPLANATION), decimals_of(f->value), f->value, exact,
-              near, command);
+              verdict_names[f->verdict], csv_cell(claims, row, EXPLANATION), f->value, exact, near, command);
 }
 
 /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
