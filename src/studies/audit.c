@@ -12,7 +12,7 @@
 #include "cli/commands.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
-#include "studies/audit.h"
+#include "studies/audit_tables.h"
 #include "studies/formula.h"
 
 static const char claims_text[] =
@@ -149,7 +149,7 @@ static const char *why_run(const struct audit *a, const struct source *s, const 
     if (stat(path, &table) != 0) return "is missing";
     if (stat("/proc/self/exe", &other) == 0 && table.st_mtime < other.st_mtime) return "is older than the program";
     if ((s->flags & NEEDS_EXERCISE) && stat(exercise, &other) == 0 && table.st_mtime < other.st_mtime)
-        return "is older than the exercise's";
+        return "is older than exercise.csv";
     const char *why = NULL;
     if (!csv_read(path, &c, &err)) why = "cannot be read";
     else if (*csv_fact(&c, "data SHA-256") && strcmp(csv_fact(&c, "data SHA-256"), a->study.data.sha256) != 0)
@@ -159,15 +159,20 @@ static const char *why_run(const struct audit *a, const struct source *s, const 
     return why;
 }
 
-/* Makes sure that the file of a table is there and up to date. The data are read when the first one needs them. */
+/* The folder of results is looked at and the data are read, before the first study that needs them. */
+static bool begin(struct audit *a) {
+    if (!a->has_begun)
+        a->has_begun = study_begin(&a->study) &&
+            recipes_fit(&a->study.data, &a->training, &a->quantization, &a->study.err);
+    return a->has_begun;
+}
+
+/* Makes sure that the file of a table is there and up to date. */
 static bool provide(struct audit *a, const char *name, const char *path) {
     const struct source *s = source_of(name);
     if (!s) return true; /* a file that someone put there */
     if ((s->flags & NEEDS_EXERCISE) && !a->tables.find(&a->tables, "exercise", &a->study.err)) return false;
-    if (s->flags && !a->has_begun)
-        a->has_begun = study_begin(&a->study) &&
-            recipes_fit(&a->study.data, &a->training, &a->quantization, &a->study.err);
-    if (s->flags && !a->has_begun) return false;
+    if (s->flags && !begin(a)) return false;
     const char *why = why_run(a, s, path);
     if (!why) return true;
     fprintf(stderr, "%s %s: ", path, why);
@@ -284,20 +289,14 @@ static bool judge(struct audit *a, const struct csv *claims, size_t row, struct 
 /* ---- the table ------------------------------------------------------------------------------------------------------
  */
 
-/* Six digits that count, whatever the size of the number; none behind the point of a whole one. */
-static int decimals_of(double value) {
-    double size = value == rint(value) ? 0 : fabs(value);
-    int digits = size > 0 && isfinite(size) ? 5 - (int)floor(log10(size)) : 0;
-    return digits < 0 ? 0 : digits > 9 ? 9 : digits;
-}
-
-/* The commands that wrote the tables which the claim at hand was read from, "; " between. */
+/* The commands that wrote the tables which the claim at hand was read from, "; " between; those without data have none.
+ */
 static void command_text(const struct audit *a, const char *id, char *text, size_t size) {
     *text = 0;
     for (int i = 0; i < a->read_count; i++) {
         const char *command = csv_fact(&a->read[i], "command");
         size_t used = strlen(text);
-        if (a->used[i] && strncmp(command, "mnistq audit", 12) != 0 && !strstr(text, command))
+        if (a->used[i] && *csv_fact(&a->read[i], "data") && !strstr(text, command))
             snprintf(text + used, size - used, "%s%s", used ? "; " : "", command);
     }
     if (!*text) snprintf(text, size, "mnistq audit --only %s", id);
@@ -308,10 +307,9 @@ static void add_row(struct table *t, const struct csv *claims, size_t row, const
     char exact[64], near[64];
     band_text(csv_cell(claims, row, EXACT), exact, sizeof exact);
     band_text(csv_cell(claims, row, NEAR), near, sizeof near);
-    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.*f | %s; near: %s | %s", csv_cell(claims, row, ID),
+    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.6g | %s; near: %s | %s", csv_cell(claims, row, ID),
               csv_cell(claims, row, PART), csv_cell(claims, row, CLAIM), csv_cell(claims, row, CLAIMED), f->text,
-              verdict_names[f->verdict], csv_cell(claims, row, EXPLANATION), decimals_of(f->value), f->value, exact,
-              near, command);
+              verdict_names[f->verdict], csv_cell(claims, row, EXPLANATION), f->value, exact, near, command);
 }
 
 /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
@@ -397,7 +395,7 @@ int command_audit(int argc, char **argv) {
     size_t row = 0;
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, ID)) != 0) row++;
     if (ok && only && row == claims.rows) status = usage_error(&s->options, "--only: there is no claim \"%s\"", only);
-    else status = finish(&a, !only, ok && run(&a, &claims, only, t));
+    else status = finish(&a, !only, ok && (only || a.no_run || begin(&a)) && run(&a, &claims, only, t));
     for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
     csv_free(&claims);
     return status;
