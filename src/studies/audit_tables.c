@@ -127,7 +127,8 @@ static void add_formats(struct table *t) {
     double fp32_peak = peak_measure(PEAK_FP32, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, 1, 0.2);
     add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
     add(t, "int8 peak", int8_peak > 0 ? int8_peak : NAN);
-    table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak_name(PEAK_FP32), peak_name(PEAK_INT8));
+    table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak_name(PEAK_FP32) ? peak_name(PEAK_FP32) : "none",
+              peak_name(PEAK_INT8) ? peak_name(PEAK_INT8) : "none");
 }
 
 /* ---- five weights, and four rows of eight ------------------------------------------------------------------------ */
