@@ -85,8 +85,17 @@ static void show(const struct study *s) {
     print_wrapped(stdout, text, 0, width);
 }
 
+bool study_as_set(struct study *s, const struct file_set *set) {
+    s->moved_to = s->results;
+    return (s->results = file_set_begin(set, s->moved_to, &s->err)) != NULL;
+}
+
 int study_end(struct study *s, bool ok) {
     ok = ok && save(s);
+    if (s->moved_to) {
+        ok = file_set_end(&s->provenance, ok, &s->err);
+        s->results = s->moved_to;
+    }
     if (ok && s->json) ok = table_print_json(&s->tables[0].table, &s->provenance, stdout, &s->err);
     else if (ok) show(s);
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);
