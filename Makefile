@@ -68,8 +68,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 $(BUILD)/claims.inc: src/studies/claims.tsv
 	@mkdir -p $(@D)
 	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< > $@
-$(call objects,src/studies/audit.c): INCLUDES += -I$(BUILD)
-$(call objects,src/studies/audit.c): $(BUILD)/claims.inc
+$(call objects,src/studies/claims.c): INCLUDES += -I$(BUILD)
+$(call objects,src/studies/claims.c): $(BUILD)/claims.inc
 
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
