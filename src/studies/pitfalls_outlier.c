@@ -1,17 +1,10 @@
-#include "studies/pitfalls_outlier.h"
+#include "studies/pitfalls.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "lowbit/half.h"
-
-const char outlier_columns[] = "weights k granularity repair arithmetic weight_scale scale_ratio error_rms error_ratio "
-                               "own_row_error_ratio other_rows_error_ratio fp32_accuracy_percent " NETWORK_COLUMNS;
-const char outlier_seeds_columns[] =
-    "weights k- granularity repair error_ratio:error_x error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
-    "accuracy_percent:int8_% accuracy_percent_sd:sd change change_sd:sd logit_sqnr_db:logit_dB logit_sqnr_db_sd:sd";
 
 static const double factors[] = {1, 2, 5, 10, 20, 50, 100};
 enum { FACTORS = sizeof factors / sizeof factors[0], LAST = FACTORS - 1, LESSON_ROWS = 64, LESSON_COLS = 1024 };
@@ -22,7 +15,6 @@ static const char *const repair_names[REPAIRS] = {"none", "clip at percentile 99
 
 /* A way to quantize is a number: per tensor and per channel in turn, one repair after another. */
 enum { WAYS = 2 * REPAIRS };
-static_assert(OUTLIER_RUNS == 2 * FACTORS * WAYS && OUTLIER_RUNS_A_SEED == 2 * WAYS, "as the header says");
 static bool per_channel(int way) { return way % 2; }
 static enum repair repair_of(int way) { return (enum repair)(way / 2); }
 static const char *granularity(int way) {
@@ -265,135 +257,132 @@ static const struct measurement *run_way(struct variants *v, struct table *t, co
     return m;
 }
 
-/* ---- several networks ------------------------------------------------------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------------------------------- */
 
-enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
-
-/* Of the largest k: [negative, positive]. */
-struct seed_sums {
-    char name[2][32];
-    struct sums of[2][WAYS][QUANTITIES];
-};
-
-static void add_to_sums(struct sums *s, const struct outlier *o, const struct measurement *m, double error_ratio) {
-    double fp32 = accuracy_percent(&o->evaluation), ours = accuracy_percent(&m->evaluation);
-    const double values[QUANTITIES] = {error_ratio, fp32, ours, ours - fp32, m->logit_sqnr_db};
-    for (int i = 0; i < QUANTITIES; i++) sums_add(&s[i], values[i]);
-}
-
-/* All rows of the network v->fp32, and its lines of the summary. */
-static bool run_network(struct variants *v, struct table *t, int positive, struct seed_sums *seeds) {
+/* All rows of the network's most negative or positive weight, and its lines of the summary. */
+static bool run_network(struct variants *v, struct table *t, int sign) {
     struct outlier *o = aligned_array(FACTORS, sizeof *o, &v->study->err); /* one for each k */
     const struct measurement *m[WAYS][FACTORS];
+    char provoked_by[64], repaired_by[96];
+    double ignored;
     bool ok = o != NULL;
-    for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, v->fp32, positive ? 1 : -1, factors[i], &o[i]);
-    for (int way = 0; ok && way < WAYS; way++) {
-        double error_ratio = 0;
-        for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &error_ratio));
-        if (ok) add_to_sums(seeds->of[positive][way], &o[LAST], m[way][LAST], error_ratio);
-    }
-    for (int way = 1; ok && way < WAYS; way++) {
-        char repaired_by[96];
-        if (way > 1 && per_channel(way)) continue;
+    for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, v->fp32, sign, factors[i], &o[i]);
+    for (int way = 0; ok && way < WAYS; way++)
+        for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &ignored));
+    snprintf(provoked_by, sizeof provoked_by, "most %s weight x 100, per-tensor", sign < 0 ? "negative" : "positive");
+    for (int way = 1; ok && way<WAYS; way += way> 1 ? 2 : 1) { /* per channel, then the repairs per tensor */
         snprintf(repaired_by, sizeof repaired_by, "%s%s%s", granularity(way), way > 1 ? ", " : "",
                  way > 1 ? repair_names[repair_of(way)] : "");
-        summarise(v, "outlier",
-                  positive ? "most positive weight x 100, per-tensor" : "most negative weight x 100, per-tensor",
-                  repaired_by, m[0][0], m[0][LAST], m[way][LAST]);
+        summarise(v, "outlier", provoked_by, repaired_by, m[0][0], m[0][LAST], m[way][LAST]);
     }
     if (ok)
         table_note(v->summary,
                    "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
                    "repaired for.",
-                   positive ? "positive" : "negative", accuracy_percent(&o[LAST].evaluation));
-    if (ok) snprintf(seeds->name[positive], sizeof seeds->name[positive], "%s", o->name);
+                   sign < 0 ? "negative" : "positive", accuracy_percent(&o[LAST].evaluation));
     for (int i = 0; o && i < FACTORS; i++) outlier_free(&o[i]);
     free(o);
     return ok;
 }
 
-/* The largest k of one more network. */
-static bool run_seed(struct variants *v, const struct training_recipe *training, struct seed_sums *seeds) {
-    struct train_report report;
-    struct mlp mlp;
-    if (!train_model(&v->study->data, training, &mlp, &report, &v->study->err)) return false;
-    bool ok = true;
-    for (int positive = 0; ok && positive < 2; positive++) {
-        struct outlier o;
-        ok = outlier_create(v, &mlp, positive ? 1 : -1, factors[LAST], &o);
-        for (int way = 0; ok && way < WAYS; way++) {
-            double error_ratio;
-            const struct measurement *m = run_way(v, NULL, &o, way, &error_ratio);
-            if ((ok = m)) add_to_sums(seeds->of[positive][way], &o, m, error_ratio);
-        }
-        outlier_free(&o);
-    }
-    mlp_free(&mlp);
-    return ok;
-}
-
-static void add_seed_rows(struct table *t, const struct seed_sums *seeds, int count) {
-    static const char *const formats[QUANTITIES] = {"%.2f | %.2f", "%.2f | %.2f", "%.2f | %.2f", "%+.2f | %.2f",
-                                                    "%.2f | %.2f"};
-    for (int positive = 0; positive < 2; positive++)
-        for (int way = 0; way < WAYS; way++) {
-            table_row(t, "%s | %.0f | %s | %s", seeds->name[positive], factors[LAST], granularity(way),
-                      repair_names[repair_of(way)]);
-            for (int i = 0; i < QUANTITIES; i++) {
-                const struct sums *s = &seeds->of[positive][way][i];
-                table_row(t, formats[i], sums_mean(s), sums_deviation(s));
-            }
-        }
-    table_note(t,
-               "See: whatever the seed, per-tensor int8 is ruined by one weight and per-channel int8 by none that its "
-               "neuron does not feel; which clip helps depends on the network.");
-    table_note(t,
-               "Mean and standard deviation (sd) over %d network%s, k = %.0f: the rows of pitfalls-outlier that "
-               "matter, in short. change: against the fp32 network with the same outlier (fp32_percent).",
-               count, count == 1 ? "" : "s", factors[LAST]);
-}
-
-static void add_notes(const struct variants *v, struct table *t) {
+static bool fill_outlier(struct variants *v, struct table *t) {
     int l = outlier_layer(v->fp32);
     const struct dense *d = &v->fp32->layer[l];
     size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
     table_note(t,
                "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
-               "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
+               "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00. "
+               "pitfalls-outlier-seeds has the rows of k = 100, over several networks.");
     table_note(t,
                "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most "
                "negative weight of that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and "
-               "makes no activation larger, so what is lost beyond the fp32 network with the same outlier is what the "
-               "scale costs, and clipping the weight takes little away.",
-               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
-    table_note(t,
-               "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its "
-               "size: the fp32 network changes, its neuron's activation grows with k and stretches the activation "
-               "scale of that layer for all neurons (per-channel weights do not help against that), and clipping it "
-               "is another network.",
-               l + 1, (double)d->weight[highest], highest / in, highest % in);
-    table_note(t,
-               "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare "
-               "with k = 1 of the same granularity without repair. fp32_accuracy_percent: of the fp32 network with "
-               "the same outlier, which change to p compare with; activations are calibrated anew for each.");
+               "makes no activation larger: what is lost beyond the fp32 network with the same outlier, the scale "
+               "costs. positive: the most positive weight, %.4f in row %zu, column %zu. The network feels its size: "
+               "its neuron's activation grows with k and stretches the activation scale of that layer for all neurons "
+               "(per-channel weights do not help against that), and clipping it is another network.",
+               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in,
+               (double)d->weight[highest], highest / in, highest % in);
     table_note(t,
                "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
                "happens. The least squared error does not clip a large outlier to the size of the others either: "
                "losing it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, "
                "the rest in int8 with a scale for each image.",
                d->in);
+    return add_lesson_rows(t, &v->study->err) && run_network(v, t, -1) && run_network(v, t, 1);
 }
 
-bool pitfall_outlier(struct variants *v, struct table *t, struct table *seeds, const struct training_recipe *training,
-                     int count) {
-    struct seed_sums sums = {0};
-    struct training_recipe next = *training;
-    add_notes(v, t);
-    bool ok = add_lesson_rows(t, &v->study->err) && run_network(v, t, 0, &sums) && run_network(v, t, 1, &sums);
-    for (int i = 1; ok && i < count; i++) {
-        next.seed++;
-        ok = run_seed(v, &next, &sums);
+const struct part pitfall_outlier = {
+    "pitfalls-outlier",
+    "Pitfall: an outlier weight",
+    "weights k granularity repair arithmetic weight_scale scale_ratio error_rms error_ratio own_row_error_ratio "
+    "other_rows_error_ratio fp32_accuracy_percent " NETWORK_COLUMNS,
+    fill_outlier,
+    {"weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of "
+     "the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier, which "
+     "change to p compare with; activations are calibrated anew for each."}};
+
+enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
+
+struct outlier_sums {
+    char name[32];
+    struct sums of[WAYS][QUANTITIES];
+};
+
+/* The largest k of one network: negative, positive. */
+static bool add_network(struct variants *v, const struct mlp *mlp, struct outlier_sums *sums) {
+    bool ok = true;
+    for (int positive = 0; ok && positive < 2; positive++) {
+        struct outlier o;
+        ok = outlier_create(v, mlp, positive ? 1 : -1, factors[LAST], &o);
+        snprintf(sums[positive].name, sizeof sums->name, "%s", o.name);
+        for (int way = 0; ok && way < WAYS; way++) {
+            double error_ratio = 0, fp32 = accuracy_percent(&o.evaluation);
+            const struct measurement *m = run_way(v, NULL, &o, way, &error_ratio);
+            if (!(ok = m)) break;
+            double ours = accuracy_percent(&m->evaluation);
+            const double values[QUANTITIES] = {error_ratio, fp32, ours, ours - fp32, m->logit_sqnr_db};
+            for (int i = 0; i < QUANTITIES; i++) sums_add(&sums[positive].of[way][i], values[i]);
+        }
+        outlier_free(&o);
     }
-    if (ok) add_seed_rows(seeds, &sums, count);
     return ok;
 }
+
+static bool fill_seeds(struct variants *v, struct table *t) {
+    struct outlier_sums sums[2] = {{.name = ""}};
+    struct training_recipe training = *v->training;
+    bool ok = add_network(v, v->fp32, sums);
+    for (int i = 1; ok && i < v->seeds; i++) {
+        struct train_report report;
+        struct mlp mlp;
+        training.seed++;
+        ok = train_model(&v->study->data, &training, &mlp, &report, &v->study->err);
+        if (!ok) break;
+        ok = add_network(v, &mlp, sums);
+        mlp_free(&mlp);
+    }
+    for (int row = 0; ok && row < 2 * WAYS; row++) {
+        int positive = row / WAYS, way = row % WAYS;
+        table_row(t, "%s | %.0f | %s | %s", sums[positive].name, factors[LAST], granularity(way),
+                  repair_names[repair_of(way)]);
+        for (int i = 0; i < QUANTITIES; i++) {
+            const struct sums *s = &sums[positive].of[way][i];
+            table_row(t, i == CHANGE ? "%+.2f | %.2f" : "%.2f | %.2f", sums_mean(s), sums_deviation(s));
+        }
+    }
+    table_note(
+        t,
+        "See: whatever the seed, one weight ruins per-tensor int8 and costs per-channel int8 next to nothing; the "
+        "column apart repairs both.");
+    table_note(t, "Mean and standard deviation (sd) over %d network%s, k = %.0f; change: against fp32_percent.",
+               v->seeds, v->seeds == 1 ? "" : "s", factors[LAST]);
+    return ok;
+}
+
+const struct part pitfall_outlier_seeds = {
+    "pitfalls-outlier-seeds",
+    "An outlier weight, over several networks",
+    "weights k- granularity repair error_ratio:error_x error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
+    "accuracy_percent:int8_% accuracy_percent_sd:sd change change_sd:sd logit_sqnr_db:logit_dB logit_sqnr_db_sd:sd",
+    fill_seeds,
+    {0}};

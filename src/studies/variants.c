@@ -14,7 +14,9 @@ bool variants_begin(struct variants *v) {
     return (v->images = calibration_images(&data->train, v->calibration, err)) &&
         ranges_over(v->fp32, v->images, v->calibration, v->ranges, err) &&
         (v->logits = model_logits(&fp32, &data->test, err)) &&
-        evaluate_logits(v->logits, data->classes, &data->test, &v->evaluation, err);
+        evaluate_logits(v->logits, data->classes, &data->test, &v->evaluation, err) &&
+        int8_network(v->fp32, v->ranges, true, false, &v->int8, err) &&
+        (v->healthy = run_variant(v, &v->int8, &faults[0], FAULTS_ALL_LAYERS, v->logits));
 }
 
 void variants_free(struct variants *v) {
@@ -23,6 +25,7 @@ void variants_free(struct variants *v) {
         measurement_free(&k->m);
         free(k);
     }
+    qmlp_free(&v->int8.qmlp);
     evaluation_free(&v->evaluation);
     free(v->logits);
     free(v->images);

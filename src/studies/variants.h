@@ -4,6 +4,7 @@
 #define STUDIES_VARIANTS_H
 
 #include "base/progress.h"
+#include "cli/recipe.h"
 #include "cli/study.h"
 #include "model/measure.h"
 
@@ -15,7 +16,11 @@ struct variants {
     struct range ranges[MLP_MAX_LAYERS + 1]; /* of all activations, over images */
     float *logits;                           /* of fp32, on the test images */
     struct evaluation evaluation;            /* of fp32 */
-    struct table *summary;
+    struct model int8;                       /* per-channel, asymmetric: nothing is wrong with it */
+    const struct measurement *healthy;       /* of int8 */
+    const struct training_recipe *training;  /* of fp32, and for more networks like it */
+    int seeds;                               /* networks to try; 1 where fp32 came from a file */
+    struct table *summary, *brief;           /* brief: of the calibration */
     struct progress bar;
     size_t done, total; /* runs */
     struct kept {
@@ -24,7 +29,15 @@ struct variants {
     } * kept; /* what was measured */
 };
 
-/* What all start from. Begin with study, fp32 and calibration set, the rest zero. Release with variants_free. */
+/* A table, and what fills it; NULL: another part does. notes: after those that fill adds. */
+struct part {
+    const char *name, *title, *columns;
+    bool (*fill)(struct variants *v, struct table *t);
+    const char *notes[4];
+};
+
+/* What all start from. Begin with study, fp32, calibration and summary set, the rest zero. Release with variants_free.
+ */
 bool variants_begin(struct variants *v);
 void variants_free(struct variants *v);
 
