@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "cli/inspect.h"
-#include "studies/pitfalls.h"
 #include "model/layer_tensors.h"
+#include "model/measure.h"
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
@@ -245,7 +245,7 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
                                struct error *err) {
     const struct qmlp *q = &model->qmlp;
-    struct trial trial = {q, &faults[0], FAULTS_ALL_LAYERS, NULL};
+    struct trial trial = {model, &faults[0], FAULTS_ALL_LAYERS, NULL};
     struct measurement m;
     if (!measure(&trial, split, &m, err)) return false;
     for (int i = 0; i <= q->shape.layers; i++) {
