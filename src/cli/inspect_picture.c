@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "cli/canvas.h"
-#include "model/model_run.h"
-#include "cli/inspect.h"
+#include "cli/inspect_views.h"
 #include "data/picture.h"
 
 enum { NEURONS = 8, COLUMNS = 7, LABEL = 72, ZERO = 128 };
