@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "cli/commands.h"
@@ -18,18 +19,18 @@ struct trace_options {
 /* ---- the table: every step of the list -------------------------------------------------------------------------- */
 
 static void fill_table(struct table *table, const struct trace *t) {
-    for (size_t i = 0; i < t->first[t->q->shape.layers + 1]; i++) {
-        const struct trace_step *s = &t->steps[i];
-        int digits = s->kind >= TRACE_LOGIT || s->kind == TRACE_TERM ? 8 : 12;
-        if (s->kind == TRACE_TERM && s->integer == 0) continue; /* a weight of 0 */
-        table_row(table, "fc%d | %d | %s", s->layer + 1, s->neuron, trace_names[s->kind].name);
-        if (s->kind != TRACE_TERM) table_row(table, "| | |");
+    const struct trace_step *logits = t->steps + t->first[t->q->shape.layers];
+    for (const struct trace_step *s = t->steps; s < t->steps + t->first[t->q->shape.layers + 1]; s++) {
+        bool is_term = strcmp(s->name, "term") == 0;
+        int digits = is_term || s >= logits ? 8 : 12;
+        if (is_term && s->integer == 0) continue; /* a weight of 0 */
+        table_row(table, "fc%d | %d | %s", s->layer + 1, s->neuron, s->name);
+        if (!is_term) table_row(table, "| | |");
         else if (s->layer > 0) table_row(table, "%d | | %d | %d", s->k, s->x_q, s->w_q);
         else table_row(table, "%d | %d | %d | %d", s->k, t->pixels[s->k], s->x_q, s->w_q);
-        if (s->is_integer) table_row(table, "%lld", s->integer);
-        else table_row(table, " ");
-        if (s->kind == TRACE_TERM) table_row(table, "%d", s->running);
-        else table_row(table, " ");
+        if (s->integer == TRACE_NO_INTEGER) table_row(table, " | ");
+        else if (is_term) table_row(table, "%lld | %d", s->integer, s->running);
+        else table_row(table, "%lld | ", s->integer);
         table_row(table, "%.*f | %.*f", digits, s->real, digits, s->fp32);
     }
     table_note(

@@ -30,9 +30,9 @@ static const char *answer(struct page *p, bool asked, const char *format, ...) {
     return to;
 }
 
-static double real_of(const struct page *p, int l, enum trace_kind kind) { return trace_find(p->t, l, kind)->real; }
-static long long integer_of(const struct page *p, int l, enum trace_kind kind) {
-    return trace_find(p->t, l, kind)->integer;
+static double real_of(const struct page *p, int l, const char *name) { return trace_find(p->t, l, name)->real; }
+static long long integer_of(const struct page *p, int l, const char *name) {
+    return trace_find(p->t, l, name)->integer;
 }
 static int neuron_of(const struct page *p, int l) { return p->t->steps[p->t->first[l]].neuron; }
 static int inputs_of(const struct page *p, int l) { return p->t->q->shape.widths[l]; }
@@ -53,11 +53,10 @@ struct group {
 };
 
 static struct group find_group(const struct page *p, int l, int first) {
-    const struct trace_step *step = trace_find(p->t, l, TRACE_S_W) + 1;
+    const struct trace_step *step = trace_find(p->t, l, "s_w") + 1, *end = trace_find(p->t, l, "sum");
     struct group g = {0};
-    for (; step->kind == TRACE_TERM && step->k < first; step++) g.before = step->running;
-    for (g.terms = step; step->kind == TRACE_TERM && step->k < first + group_size(p, l); step++, g.count++)
-        g.sum += step->integer;
+    for (; step < end && step->k < first; step++) g.before = step->running;
+    for (g.terms = step; step < end && step->k < first + group_size(p, l); step++, g.count++) g.sum += step->integer;
     return g;
 }
 
@@ -96,7 +95,7 @@ static void print_term(struct page *p, int l, const struct trace_step *s) {
 
 static void print_terms(struct page *p, int l, int first) {
     struct group g = find_group(p, l, first);
-    long long z_x = integer_of(p, l, TRACE_Z_X);
+    long long z_x = integer_of(p, l, "z_x");
     if (l == 0)
         fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n",
                 first / group_size(p, l));
@@ -149,27 +148,27 @@ static void print_head(struct page *p, const char *real) {
     fprintf(p->out, "  %-36s %20s %13s%s\n", "", "integer", real, p->t->has_fp32 ? "         fp32" : "");
 }
 
-/* "  NAME   integer   real   fp32   NOTE" of a step; an empty name: what the page says of its kind. A worksheet leaves
- * out the real value where it would tell an answer, but asks for the one of the code. */
-static void print_step(struct page *p, int l, enum trace_kind kind, const char *name, const char *note) {
-    const struct trace_step *s = trace_find(p->t, l, kind);
-    const struct trace_name *named = &trace_names[kind];
-    bool is_code = kind == TRACE_CODE, hidden = p->key && named->asked && !is_code;
-    const char *integer = answer(p, named->asked, "%lld", s->integer);
-    const char *real = named->shows_real && !hidden ? answer(p, is_code, "%.6f", s->real) : "";
-    fprintf(p->out, "  %-36s %20s %13s", *name ? name : named->says, integer, real);
-    if (!isnan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
-    fprintf(p->out, "%s%s\n", *note ? "   " : "", note);
+/* Of a layer's steps from one name to another those that have a line: "  NAME   integer   real   fp32   NOTE". A
+ * worksheet leaves out the real value where it would tell an answer. */
+static void print_steps(struct page *p, int l, const char *first, const char *last) {
+    for (const struct trace_step *s = trace_find(p->t, l, first); s <= trace_find(p->t, l, last); s++) {
+        if (!*s->says) continue;
+        bool asked = s->page & TRACE_ASKED, asks_real = s->page & TRACE_ASKS_REAL;
+        bool shows_real = s->page & TRACE_SHOWS_REAL && (!p->key || !asked || asks_real);
+        const char *integer = answer(p, asked, "%lld", s->integer);
+        fprintf(p->out, "  %-36s %20s %13s", s->says, integer, shows_real ? answer(p, asks_real, "%.6f", s->real) : "");
+        if (!isnan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
+        if (*s->note && !(p->key && s->page & TRACE_NOTE_TELLS)) fprintf(p->out, "   %s", s->note);
+        fprintf(p->out, "\n");
+    }
 }
 
 /* Eq. 5, and the other way to the same acc, which the engine takes. */
 static void print_sums(struct page *p, int l) {
-    long long z_x = integer_of(p, l, TRACE_Z_X);
-    char text[64];
     fprintf(p->out, "\n  c. The sum and the bias: eq. 5, int32.\n");
     print_head(p, "x s_x s_w");
-    for (enum trace_kind kind = TRACE_SUM; kind <= TRACE_ACC; kind++) print_step(p, l, kind, "", "");
-    if (z_x == 0) {
+    print_steps(p, l, "sum", "acc");
+    if (integer_of(p, l, "z_x") == 0) {
         fprintf(p->out,
                 "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
                 "itself.)\n");
@@ -178,52 +177,39 @@ static void print_sums(struct page *p, int l) {
     fprintf(p->out,
             "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
             "same acc.\n");
-    snprintf(text, sizeof text, "= %lld - %lld * %lld", integer_of(p, l, TRACE_BIAS), z_x,
-             integer_of(p, l, TRACE_WEIGHT_SUM));
-    print_step(p, l, TRACE_FOLDED, "", text);
-    print_step(p, l, TRACE_RAW, "", "");
+    print_steps(p, l, "folded bias", "sum x_q w_q");
     fprintf(p->out, "  %-36s %20s %13s\n", "= acc",
-            p->key ? "the same" : answer(p, false, "%lld", integer_of(p, l, TRACE_ACC)), "");
+            p->key ? "the same" : answer(p, false, "%lld", integer_of(p, l, "acc")), "");
 }
 
-static void print_requantize(struct page *p, int l, bool last) {
-    char exact[64], clamp[64];
-    const struct trace_step *code = trace_find(p->t, l, TRACE_CODE);
-    bool cut_off = integer_of(p, l, TRACE_ROUNDED) + integer_of(p, l, TRACE_Z_Y) != code->integer;
-    snprintf(exact, sizeof exact, "from %.6f", real_of(p, l, TRACE_PRODUCT));
-    snprintf(clamp, sizeof clamp, "%s [%lld, %lld]%s", trace_names[TRACE_CODE].says, integer_of(p, l, TRACE_Y_MIN),
-             integer_of(p, l, TRACE_Y_MAX), last ? "" : ": ReLU");
+static void print_requantize(struct page *p, int l) {
+    const struct trace_step *code = trace_find(p->t, l, "y_q");
     fprintf(p->out, "\n  d. Back to 8 bits: eq. 6, y_q = clamp(z_y + round(acc M)), M = s_x s_w / s_y = %.9g.\n",
-            real_of(p, l, TRACE_M_REAL));
+            real_of(p, l, "M"));
     fprintf(p->out, "     In integers M = m / 2^right, m = %lld, right = %lld (eq. 6: shift = 31 - right = %lld).\n",
-            integer_of(p, l, TRACE_M), integer_of(p, l, TRACE_RIGHT), integer_of(p, l, TRACE_SHIFT));
+            integer_of(p, l, "m"), integer_of(p, l, "right"), integer_of(p, l, "shift"));
     print_head(p, "s_y (y_q-z_y)");
-    print_step(p, l, TRACE_PRODUCT, "", "");
-    print_step(p, l, TRACE_HALF, "", "");
-    print_step(p, l, TRACE_ROUNDED, "", p->key ? "" : exact);
-    print_step(p, l, TRACE_Z_Y, "", "");
-    print_step(p, l, TRACE_CODE, clamp, cut_off && !p->key ? "cut off" : "");
+    print_steps(p, l, "acc m", "y_q");
     if (p->t->has_fp32 && !p->key)
         fprintf(p->out, "  What int8 is off by here: %+.6f, %.2f steps of s_y.\n", code->real - code->fp32,
-                fabs(code->real - code->fp32) / real_of(p, l, TRACE_S_Y));
+                fabs(code->real - code->fp32) / real_of(p, l, "s_y"));
 }
 
 static void print_layer(struct page *p, int l, int row) {
     int chosen = chosen_group(p, l, row);
     bool last = l + 1 == p->t->q->shape.layers;
-    double s_x = real_of(p, l, TRACE_S_X);
-    long long z_x = integer_of(p, l, TRACE_Z_X);
+    double s_x = real_of(p, l, "s_x");
+    long long z_x = integer_of(p, l, "z_x");
     fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1, last ? "logit" : "neuron",
             neuron_of(p, l), inputs_of(p, l));
     fprintf(p->out, "  x = s_x (x_q - z_x)   s_x = %.9g, z_x = %lld%s\n", s_x, z_x,
             l == 0 && s_x == (double)(1.0f / 255) && z_x == 0 ? "   (1/255: the code of a pixel is its byte)" : "");
-    fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", real_of(p, l, TRACE_S_W));
-    fprintf(p->out, "  y = s_y (y_q - z_y)   s_y = %.9g, z_y = %lld\n", real_of(p, l, TRACE_S_Y),
-            integer_of(p, l, TRACE_Z_Y));
+    fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", real_of(p, l, "s_w"));
+    fprintf(p->out, "  y = s_y (y_q - z_y)   s_y = %.9g, z_y = %lld\n", real_of(p, l, "s_y"), integer_of(p, l, "z_y"));
     print_terms(p, l, chosen);
     print_groups(p, l, chosen);
     print_sums(p, l);
-    print_requantize(p, l, last);
+    print_requantize(p, l);
 }
 
 /* ---- the whole page --------------------------------------------------------------------------------------------- */
@@ -238,7 +224,7 @@ static void print_logits(struct page *p) {
         fprintf(p->out, "  %5d %9s %12s", s->neuron, answer(p, asked, "%lld", s->integer),
                 p->key && asked ? "" : answer(p, false, "%.6f", s->real));
         if (t->has_fp32) fprintf(p->out, " %12.6f", s->fp32);
-        fprintf(p->out, "%s\n", !p->key && s->kind == TRACE_PREDICTED ? "  <- the highest" : "");
+        fprintf(p->out, "%s\n", !p->key && s->neuron == t->predicted ? "  <- the highest" : "");
     }
     fprintf(p->out, "  predicted: %s", answer(p, true, "%d", t->predicted));
     if (!p->key) fprintf(p->out, "   label: %d   %s", t->label, t->predicted == t->label ? "right" : "wrong");

@@ -3,53 +3,30 @@
 #ifndef STUDIES_TRACE_STEPS_H
 #define STUDIES_TRACE_STEPS_H
 
+#include <limits.h>
+
 #include "data/dataset.h"
 #include "model/model_run.h"
 
-/* What a step is, in the order in which a layer's steps stand; the logits come after all layers. */
-enum trace_kind {
-    TRACE_S_X,
-    TRACE_Z_X,
-    TRACE_S_W,
-    TRACE_TERM, /* (x_q - z_x) w_q of an input that is not 0 */
-    TRACE_SUM,
-    TRACE_BIAS,
-    TRACE_ACC,        /* sum + b_q: eq. 5 */
-    TRACE_WEIGHT_SUM, /* sum w_q */
-    TRACE_FOLDED,     /* b_q - z_x sum w_q */
-    TRACE_RAW,        /* sum x_q w_q: folded + raw is acc too */
-    TRACE_S_Y,
-    TRACE_M_REAL, /* s_x s_w / s_y */
-    TRACE_M,      /* m of eq. 6 */
-    TRACE_RIGHT,
-    TRACE_SHIFT,
-    TRACE_PRODUCT, /* acc m, 64 bits */
-    TRACE_HALF,
-    TRACE_ROUNDED, /* (acc m + half) >> right */
-    TRACE_Z_Y,
-    TRACE_Y_MIN,
-    TRACE_Y_MAX,
-    TRACE_CODE, /* y_q: clamped z_y + rounded, eq. 6 */
-    TRACE_LOGIT,
-    TRACE_PREDICTED, /* the highest logit */
-    TRACE_KINDS
+#define TRACE_NO_INTEGER LLONG_MIN
+
+enum trace_page_flags {
+    TRACE_ASKED = 1,      /* the integer is a blank on the worksheet */
+    TRACE_SHOWS_REAL = 2, /* the table has all */
+    TRACE_ASKS_REAL = 4,
+    TRACE_NOTE_TELLS = 8 /* the note would give the answer away */
 };
 
-extern const struct trace_name {
-    const char *name; /* in the table */
-    const char *says; /* on the page; NULL: no line of its own */
-    bool asked;       /* a blank on the worksheet */
-    bool shows_real;  /* on the page; the table has all */
-} trace_names[TRACE_KINDS];
-
 struct trace_step {
-    enum trace_kind kind;
+    const char *name; /* "term": an input that is not 0, "sum", "acc", ...: all of eq. 5 and 6 */
     int layer, neuron;
     int k, x_q, w_q;   /* of a term */
-    bool is_integer;   /* else only real counts */
-    long long integer; /* of a term the product */
     int32_t running;   /* of a term: the sum up to here */
+    long long integer; /* of a term (x_q - z_x) w_q; or TRACE_NO_INTEGER */
     double real, fp32; /* the integer times its scale; the same in the fp32 network. NAN: none */
+    char says[48];     /* the page's line; "": none */
+    char note[64];     /* behind it */
+    int page;          /* enum trace_page_flags, or-ed */
 };
 
 struct trace {
@@ -72,7 +49,7 @@ bool trace_make(const struct model *model, const struct model *fp32, const struc
                 int neuron, struct trace *t, struct error *err);
 void trace_free(struct trace *t);
 
-/* The step of a layer that is there once: any but a term. */
-const struct trace_step *trace_find(const struct trace *t, int layer, enum trace_kind kind);
+/* The first step of that name in a layer. */
+const struct trace_step *trace_find(const struct trace *t, int layer, const char *name);
 
 #endif
