@@ -15,11 +15,6 @@ bool canvas_create(int width, int height, struct canvas *c, struct error *err) {
     return c->gray != NULL;
 }
 
-void canvas_free(struct canvas *c) {
-    free(c->gray);
-    *c = (struct canvas){0};
-}
-
 void canvas_image(struct canvas *c, const uint8_t *image, int rows, int cols, int zoom, int x, int y) {
     for (int r = 0; r < rows * zoom; r++)
         for (int k = 0; k < cols * zoom; k++)
@@ -31,8 +26,8 @@ void canvas_text(struct canvas *c, int x, int y, const char *text) {
 }
 
 bool canvas_write(struct canvas *c, const char *path, struct error *err) {
-    bool ok = picture_write_png(path, c->gray, c->width, c->height, err);
-    canvas_free(c);
+    bool ok = path && picture_write_png(path, c->gray, c->width, c->height, err);
+    free(c->gray);
     return ok;
 }
 

@@ -11,15 +11,14 @@ struct canvas {
     uint8_t *gray; /* [height][width] */
 };
 
-/* A dark page. Error: out of memory. Release with canvas_free. */
+/* A dark page. Error: out of memory. Released by canvas_write. */
 bool canvas_create(int width, int height, struct canvas *c, struct error *err);
-void canvas_free(struct canvas *c);
 
 /* image [rows][cols], each pixel zoom x zoom, its upper left corner at (x, y). */
 void canvas_image(struct canvas *c, const uint8_t *image, int rows, int cols, int zoom, int x, int y);
 void canvas_text(struct canvas *c, int x, int y, const char *text);
 
-/* Writes a PNG and frees the page, done or not. */
+/* Writes a PNG, with path NULL none, and frees the page, done or not. */
 bool canvas_write(struct canvas *c, const char *path, struct error *err);
 
 /* A page of test images, each with lines of text below it. */

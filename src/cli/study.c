@@ -23,6 +23,8 @@ void study_shows(struct study *s, const char *help) {
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files) {
     int status = options_parse(&s->options, argc, argv, min_files, max_files);
     provenance_command(&s->provenance);
+    if (status == OPTIONS_GO_ON && s->results && !*s->results)
+        return usage_error(&s->options, "--results: expected a folder, found \"\"");
     return status;
 }
 

@@ -28,11 +28,9 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
                   i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
     table_note(t,
-               "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other.");
-    note_paired(t, "a");
-    table_note(t,
-               "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - "
-               "b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
+               "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. "
+               "change to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's: "
+               "10 log10(sum a^2 / sum (a - b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
     for (int i = 0; i < 2; i++)
         if (p->evaluations[i].ties)
             table_note(t,

@@ -47,16 +47,18 @@ static int group_size(const struct page *p, int l) {
 }
 
 struct group {
+    int end;                        /* its last input; the last group of a layer may be shorter */
     const struct trace_step *terms; /* [count] whose input is not 0 */
     int count;
     long long sum, before; /* of the terms, of all terms before them */
 };
 
 static struct group find_group(const struct page *p, int l, int first) {
-    const struct trace_step *step = trace_find(p->t, l, "s_w") + 1, *end = trace_find(p->t, l, "sum");
-    struct group g = {0};
-    for (; step < end && step->k < first; step++) g.before = step->running;
-    for (g.terms = step; step < end && step->k < first + group_size(p, l); step++, g.count++) g.sum += step->integer;
+    const struct trace_step *step = trace_find(p->t, l, "s_w") + 1, *sum = trace_find(p->t, l, "sum");
+    int end = first + group_size(p, l);
+    struct group g = {.end = (end < inputs_of(p, l) ? end : inputs_of(p, l)) - 1};
+    for (; step < sum && step->k < first; step++) g.before = step->running;
+    for (g.terms = step; step < sum && step->k <= g.end; step++, g.count++) g.sum += step->integer;
     return g;
 }
 
@@ -72,12 +74,6 @@ static int chosen_group(const struct page *p, int l, int row) {
         if (g.count && llabs(g.sum) > most) best = first, most = llabs(g.sum);
     }
     return best;
-}
-
-/* The last input of a group; the last group may be shorter. */
-static int group_end(const struct page *p, int l, int first) {
-    int end = first + group_size(p, l);
-    return (end < inputs_of(p, l) ? end : inputs_of(p, l)) - 1;
 }
 
 static void print_term(struct page *p, int l, const struct trace_step *s) {
@@ -99,9 +95,7 @@ static void print_terms(struct page *p, int l, int first) {
     if (l == 0)
         fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n",
                 first / group_size(p, l));
-    else
-        fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %lld) adds nothing.\n", first,
-                group_end(p, l, first), z_x);
+    else fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %lld) adds nothing.\n", first, g.end, z_x);
     fprintf(p->out, "  %5s %5s %9s %5s %11s %11s   %10s%s\n", l ? "input" : "col", l ? "" : "byte", "x_q", "w_q",
             z_x ? "(x_q-z_x)w_q" : "x_q w_q", "running sum", "real x w", p->t->has_fp32 ? "   fp32 x w" : "");
     if (g.before) fprintf(p->out, "  %-39s %11lld\n", l ? "the inputs before" : "the rows above", g.before);
@@ -134,7 +128,7 @@ static void print_groups(struct page *p, int l, int chosen) {
             fprintf(p->out, "  %5d ", first / size);
             print_ink(p, first);
         } else {
-            fprintf(p->out, "  %5d to %5d", first, group_end(p, l, first));
+            fprintf(p->out, "  %5d to %5d", first, g.end);
         }
         fprintf(p->out, " %4d %11s", g.count, answer(p, asked, "%lld", g.sum));
         if (p->key && l == 0 && first > chosen) fprintf(p->out, "\n"); /* its running sum would give the answer away */

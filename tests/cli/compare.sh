@@ -156,6 +156,7 @@ check_grep '784-24-16-10.*784-12-10' "$TMP/err" 'two shapes: both are named'
 wrong 1 '--waterfall to fp32' "$mnistq" compare fp32.st second.st --data idx --waterfall
 wrong 1 '--waterfall from int8' "$mnistq" compare int8.st int8.st --data idx --waterfall
 wrong 1 '--sensitivity of int8' "$mnistq" compare int8.st fp32.st --data idx --sensitivity
+wrong 2 'an empty --results' "$mnistq" compare fp32.st int8.st --data idx --results ''
 wrong 2 'an unknown option' "$mnistq" compare fp32.st int8.st --wrong
 wrong 1 'a model that is not there' "$mnistq" compare fp32.st nowhere.st --data idx
 check_grep '^mnistq: nowhere.st' "$TMP/err" 'a model that is not there: named'
