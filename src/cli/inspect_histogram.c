@@ -6,7 +6,7 @@
 
 #include "cli/inspect.h"
 #include "studies/pitfalls.h"
-#include "model/layer_tensors.h"
+#include "model/contents.h"
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 

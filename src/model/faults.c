@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/vectorise.h"
-#include "quant/dot.h"
 
 static int32_t clamp32(int64_t x, int32_t lo, int32_t hi) { return x < lo ? lo : x > hi ? hi : (int32_t)x; }
 

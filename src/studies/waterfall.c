@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "quant/dot.h"
 
 const char *const waterfall_names[WATERFALL_STEPS] = {"fp32",     "+ weights", "+ activations",
                                                       "+ logits", "+ bias",    "+ requantize"};
