@@ -7,7 +7,7 @@
 #include "base/stats.h"
 #include "cli/inspect_views.h"
 #include "lowbit/half.h"
-#include "model/layer_tensors.h"
+#include "model/contents.h"
 #include "model/measure.h"
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "quant/dot.h"
 
 const struct waterfall_row waterfall_rows[WATERFALL_STEPS] = {
     {"fp32", "y = relu(W x + b)"},
