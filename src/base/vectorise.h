@@ -6,7 +6,9 @@
 #ifndef BASE_VECTORISE_H
 #define BASE_VECTORISE_H
 
-#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(MNISTQ_NO_CLONES)
+#include <stdint.h> /* glibc's headers say that it is glibc, whose loader can choose; musl's cannot */
+
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(MNISTQ_NO_CLONES)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED

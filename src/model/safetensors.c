@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 static const size_t max_file = (size_t)1 << 32, max_header = (size_t)1 << 20;
 

@@ -13,6 +13,7 @@
 
 #include "studies/peers.h"
 #include "base/progress.h"
+#include "base/text.h"
 
 enum { LINE_MAX_BYTES = 4096 };
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/restart.h"
+#include "base/text.h"
 #include "studies/peers.h"
 
 const char *const peer_task_names[PEER_TASKS] = {"fp32", "int8", "epoch"};
