@@ -78,7 +78,8 @@ void exercise_free(struct exercise *e) {
 static const struct file_set files = {
     .stamp = ".exercise",
     .names = {"exercise.md", "exercise.csv", "layers.md", "layers.csv", "confusion.md", "confusion.csv", "changed.png",
-              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"}};
+              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"},
+    .derived = {"models/int4.safetensors", "models/bf16.safetensors"}}; /* by make bench */
 
 static bool run(struct study *s, const struct training_recipe *training,
                 const struct quantization_recipe *quantization) {

@@ -124,6 +124,8 @@ static bool move_all(const struct provenance *p, struct error *err) {
         if (access(staged[i], F_OK) != 0) unlink(to);
         else if (rename(staged[i], to) != 0) return fail(err, "%s: could not be written: %s", to, strerror(errno));
     }
+    for (int i = 0; current->derived[i]; i++)
+        if (path_in(target, current->derived[i], to, sizeof to, err)) unlink(to);
     return write_stamp(stamp, p, err);
 }
 

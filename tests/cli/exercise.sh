@@ -37,6 +37,7 @@ check '... nothing unfinished is left' clean r
 # ---- one network's files --------------------------------------------------------------------------------------
 
 cp r/models/fp32.safetensors r/models/mine.safetensors
+cp r/models/fp32.safetensors r/models/bf16.safetensors # as make bench makes it from them
 check 'one scheme only' "$mnistq" exercise --data idx --hidden 8 --calibration 100 --scheme per-tensor --results r
 check '... leaves no model of the other network, and what is not its own' \
     [ "$(cd r/models && echo *)" = 'fp32.safetensors int8-per-tensor.safetensors mine.safetensors' ]
