@@ -137,5 +137,7 @@ int command_exercise(int argc, char **argv) {
         dataset_free(&s.data);
         return EXIT_DONE;
     }
-    return study_end(&s, ok && study_as_set(&s, &files) && run(&s, &training, &quantization));
+    return study_end(&s,
+                     ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
+                         run(&s, &training, &quantization));
 }

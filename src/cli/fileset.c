@@ -36,13 +36,13 @@ const char *file_set_begin(const struct file_set *set, const char *folder, struc
     target = folder;
     current = set; /* from here on a signal removes what there is */
     char there[4200];
-    for (int i = 0; set->names[i]; i++)
-        if (!folder_create(staging, err) || !make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err) ||
-            !make_subfolder(folder, set->names[i], there, sizeof there, err)) {
-            file_set_discard();
-            return NULL;
-        }
-    return staging;
+    bool ok = folder_create(staging, err);
+    if (!ok) ok = folder_create(staging, err); /* another run that only tried the results removes them, once */
+    for (int i = 0; ok && set->names[i]; i++)
+        ok = make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err) &&
+            make_subfolder(folder, set->names[i], there, sizeof there, err);
+    if (!ok) file_set_discard();
+    return ok ? staging : NULL;
 }
 
 void file_set_discard(void) {
