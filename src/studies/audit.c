@@ -230,12 +230,17 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
             if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
                 add_row(t, claims, i, &found[i], commands[i]);
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
-    else
+    else {
+        table_note(
+            t,
+            "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
+            "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
         table_note(t,
                    "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not "
                    "measured.",
                    last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED],
                    counts[NOT_MEASURED]);
+    }
     free(found);
     free(commands);
     return ok;
@@ -286,19 +291,17 @@ int command_audit(int argc, char **argv) {
     keep_options(&a, own, argc, argv);
     int status = study_parse(s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
-                                  "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
-    table_note(t,
-               "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
-               "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
     bool ok = claims_read(&claims, &s->err);
     size_t row = 0;
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
-    if (ok && only && row == claims.rows) status = usage_error(&s->options, "--only: there is no claim \"%s\"", only);
-    else
-        status = finish(&a, !only,
-                        ok && (only || a.no_run || begin(&a)) &&
-                            judge_all(&a, &claims, row, only ? row : claims.rows - 1, t));
+    if (ok && only && row == claims.rows) {
+        csv_free(&claims);
+        return usage_error(&s->options, "--only: there is no claim \"%s\"", only);
+    }
+    struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
+                                  "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
+    ok = ok && (only || a.no_run || begin(&a)) && judge_all(&a, &claims, row, only ? row : claims.rows - 1, t);
+    status = finish(&a, !only, ok);
     for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
     csv_free(&claims);
     return status;
