@@ -181,6 +181,7 @@ static void test_formulas(void **state) {
         {"mean(my-table.k)", 2},
         {"sum(my-table.k) / count(my-table.k)", 2},
         {"sd(my-table.k)", 1},
+        {"se(my-table.k) * sqrt(3)", 1},
         {"min(my-table.k, -1, 7)", -1},
         {"max(my-table.k, loss.x)", 3},
         {"max(abs(loss.x))", 3},

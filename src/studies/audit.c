@@ -105,7 +105,10 @@ static bool run_fill(struct audit *a, const struct source *s, const char *name) 
     struct provenance p = {.facts = {a->study.provenance.facts[0]}, .count = 1};
     struct table t;
     fprintf(stderr, "computed by the audit itself\n");
-    table_init(&t, "What the audit computes for claims that no other table has numbers for", "name value");
+    table_init(&t, "Numbers of the audit's own", "name value");
+    table_note(&t,
+               "What the claims of the audit are computed from where no study has the number: see "
+               "src/studies/claims.tsv.");
     if (s->flags & NEEDS_EXERCISE) provenance_dataset(&p, &a->study.data);
     provenance_machine(&p);
     bool ok = s->fill(&t, a->study.results, &a->study.data, &a->study.err) &&

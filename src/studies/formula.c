@@ -127,8 +127,13 @@ static bool apply(struct parser *p, const char *name, struct value *v) {
     const struct {
         const char *name;
         double result;
-    } reductions[] = {{"min", sums.lowest},       {"max", sums.highest},         {"sum", sums.sum},
-                      {"mean", sums_mean(&sums)}, {"sd", sums_deviation(&sums)}, {"geomean", product_root(v)},
+    } reductions[] = {{"min", sums.lowest},
+                      {"max", sums.highest},
+                      {"sum", sums.sum},
+                      {"mean", sums_mean(&sums)},
+                      {"sd", sums_deviation(&sums)},
+                      {"se", sums_deviation(&sums) / sqrt(v->count)},
+                      {"geomean", product_root(v)},
                       {"count", v->count}};
     *v->text = 0;
     for (size_t i = 0; i < sizeof reductions / sizeof reductions[0]; i++)
@@ -224,7 +229,7 @@ static bool parse_sum(struct parser *p, struct value *out) {
 }
 
 bool formula_evaluate(const char **at, struct tables *tables, struct value *out, struct error *err) {
-    struct parser p = {.start = *at, .at = *at, .tables = tables, .err = err};
+    struct parser p = {.start = *at + strspn(*at, " "), .at = *at, .tables = tables, .err = err};
     if (!parse_sum(&p, out)) return false;
     if (*p.at && *p.at != ';') return fail_here(&p, "an operator or the end");
     *at = p.at;

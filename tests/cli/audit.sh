@@ -12,7 +12,6 @@ case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 "$BUILD/tests/make_idx" "$TMP/idx2" 1200 300 20 16 || tap_bail "$BUILD/tests/make_idx does not work"
 cd "$TMP" || exit 1
 PATH=$BUILD:$PATH # the commands of the table are run as they stand
-tab=$(printf '\t')
 
 audit() { mnistq audit --data idx --hidden 32,16 --seeds 2 "$@"; }
 
