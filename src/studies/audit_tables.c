@@ -9,7 +9,7 @@
 #include "lowbit/formats.h"
 #include "lowbit/half.h"
 #include "model/evaluation.h"
-#include "studies/peak.h"
+#include "cli/peak.h"
 
 /* The next row: a name and a number; rows of one name are a list. */
 static void add(struct table *t, const char *name, double value) { table_row(t, "%s | %.9g", name, value); }
@@ -114,11 +114,11 @@ static void add_formats(struct table *t) {
     add(t, "fp16 largest", (double)float_from_half(0x7bff));
     add(t, "fp16 infinity", (double)overflow);
     add_range_and_precision(t);
-    struct peak peak = measure_peak(1, 0.2);
-    add(t, "fp32 peak", peak.fp32_flops > 0 ? peak.fp32_flops : NAN);
-    add(t, "int8 peak", peak.int8_ops > 0 ? peak.int8_ops : NAN);
-    table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak.fp32_name ? peak.fp32_name : "none",
-              peak.int8_name ? peak.int8_name : "none");
+    double fp32_peak = peak_measure(PEAK_FP32, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, 1, 0.2);
+    add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
+    add(t, "int8 peak", int8_peak > 0 ? int8_peak : NAN);
+    table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak_name(PEAK_FP32) ? peak_name(PEAK_FP32) : "none",
+              peak_name(PEAK_INT8) ? peak_name(PEAK_INT8) : "none");
 }
 
 /* ---- five weights, and four rows of eight ------------------------------------------------------------------------ */
