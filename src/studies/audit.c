@@ -264,14 +264,6 @@ static void keep_options(struct audit *a, int first, int argc, char **argv) {
     }
 }
 
-/* The end: with --only no table is written. */
-static int finish(struct audit *a, bool write, bool ok) {
-    if (write) return study_end(&a->study, ok);
-    int status = report_table(&a->study.tables[0].table, &a->study.provenance, a->study.json, ok, &a->study.err);
-    dataset_free(&a->study.data);
-    return status;
-}
-
 int command_audit(int argc, char **argv) {
     static struct audit a; /* zero; the studies that it runs have the stack to themselves */
     struct study *s = &a.study;
@@ -294,17 +286,15 @@ int command_audit(int argc, char **argv) {
     keep_options(&a, own, argc, argv);
     int status = study_parse(s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    bool ok = claims_read(&claims, &s->err);
-    size_t row = 0;
-    while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
-    if (ok && only && row == claims.rows) {
-        csv_free(&claims);
-        return usage_error(&s->options, "--only: there is no claim \"%s\"", only);
-    }
     struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
                                   "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
+    size_t row = 0;
+    bool ok = claims_read(&claims, &s->err);
+    while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
+    if (ok && only && row == claims.rows) ok = study_wrong_use(s, "--only: there is no claim \"%s\"", only);
     ok = ok && (only || a.no_run || begin(&a)) && judge_all(&a, &claims, row, only ? row : claims.rows - 1, t);
-    status = finish(&a, !only, ok);
+    if (only) s->results = NULL; /* no table is written */
+    status = study_end(s, ok);
     for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
     csv_free(&claims);
     return status;
