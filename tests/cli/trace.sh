@@ -9,6 +9,7 @@ case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 mnistq=$BUILD/mnistq
 [ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
 "$BUILD/tests/make_idx" "$TMP/idx" 1000 100 || tap_bail "$BUILD/tests/make_idx does not work"
+[ -z "${MNIST_DIR-}" ] || MNIST_DIR=$(cd "$MNIST_DIR" && pwd)
 cd "$TMP" || exit 1
 
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
@@ -202,5 +203,12 @@ done
 "$mnistq" trace int8.st --image 3 --data idx --results many >/dev/null
 check_grep '^# data: .*, 1000 training and 100 test images ' many/trace.csv 'where all files are there, the table tells of all'
 check_grep '^# data SHA-256: ' many/trace.csv 'where all files are there: their SHA-256'
+if [ -n "${MNIST_DIR-}" ]; then
+    mkdir real && cp "$MNIST_DIR"/t10k-* real
+    check 'MNIST by its test files' "$mnistq" trace int8.st --image 3 --data real
+    check_grep ': test image 3 of MNIST, a 0$' "$TMP/out" 'MNIST by its test files: its name'
+else
+    skip 'MNIST by its test files' 'MNIST is not there'
+fi
 
 tap_done
