@@ -262,7 +262,6 @@ int command_compare(int argc, char **argv) {
                "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
                "cost.");
     study_shows(&s, "also write the tables compare*, waterfall, sensitivity and compare.png there");
-    s.test_only = true;
     option_flag(&s.options, "waterfall", &wanted[WATERFALL],
                 "the steps from A to B also where B's file does not say that it was made from A");
     option_flag(&s.options, "sensitivity", &wanted[SENSITIVITY],
