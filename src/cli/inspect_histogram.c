@@ -8,9 +8,9 @@
 #include "cli/inspect_views.h"
 #include "lowbit/half.h"
 #include "model/layer_tensors.h"
-#include "nn/gemm.h"
+#include "model/measure.h"
 
-enum { LEVELS = HISTOGRAM_MAX, LINE = 32, BATCH = 512 };
+enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
 const char histogram_columns[] = "tensor dtype- holds- elements- codes- used used_percent- never_used- "
                                  "at_lowest_percent- at_highest_percent- saturated_percent:saturated_% "
@@ -210,35 +210,21 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
                                struct error *err) {
     const struct qmlp *q = &model->qmlp;
-    struct histogram *all = aligned_array(MLP_MAX_LAYERS + 1, sizeof *all, err);
-    size_t cut[MLP_MAX_LAYERS + 1] = {0};
-    struct model_run r = {0};
-    if (!all || !model_run_create(model, BATCH, gemm_threads(0), RUN_LAYERS, &r, err)) {
-        model_run_free(&r);
-        free(all);
-        return false;
-    }
-    r.fault = &faults[0]; /* none, which counts what the clamp cuts */
-    for (size_t first = 0; first < split->count; first += BATCH) {
-        size_t n = split->count - first < BATCH ? split->count - first : BATCH;
-        model_run(&r, split->images + first * (size_t)q->shape.widths[0], (int)n, NULL);
-        for (int i = 0; i <= q->shape.layers; i++) {
-            for (size_t k = 0; k < n * (size_t)q->shape.widths[i]; k++)
-                histogram_add(&all[i], r.codes[i][k] - q->activation[i].qmin, 1);
-            cut[i] += r.cut[i];
-        }
-    }
+    struct trial trial = {model, &faults[0], FAULTS_ALL_LAYERS, NULL};
+    struct measurement m;
+    if (!measure(&trial, split, &m, err)) return false;
     for (int i = 0; i <= q->shape.layers; i++) {
+        struct histogram h = {.levels = q->activation[i].qmax - q->activation[i].qmin + 1};
         char name[32] = "pixels";
-        all[i].levels = q->activation[i].qmax - q->activation[i].qmin + 1;
+        for (int code = q->activation[i].qmin; code <= q->activation[i].qmax; code++)
+            histogram_add(&h, code - q->activation[i].qmin, m.histogram[i].seen[code]);
         if (i > 0) snprintf(name, sizeof name, "fc%d output", i);
-        add_row(table, name, "U8", true, &all[i], 100.0 * (double)cut[i] / (double)all[i].count);
+        add_row(table, name, "U8", true, &h, m.saturated_percent[i]);
     }
     table_note(table,
                "pixels and outputs: the codes of the integer engine's activations on %zu test images. ReLU gathers on "
                "the code of 0, which does not count as saturated.",
                split->count);
-    model_run_free(&r);
-    free(all);
+    measurement_free(&m);
     return true;
 }

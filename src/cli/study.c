@@ -116,6 +116,11 @@ static void show(const struct study *s) {
     print_wrapped(stdout, text, 0, width);
 }
 
+bool study_as_set(struct study *s, const struct file_set *set) {
+    s->moved_to = s->results;
+    return (s->results = file_set_begin(set, s->moved_to, &s->err)) != NULL;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
 /* The first table, which the others that are shown join before its last brace. */
@@ -149,6 +154,10 @@ bool study_wrong_use(struct study *s, const char *format, ...) {
 
 int study_end(struct study *s, bool ok) {
     ok = ok && save(s);
+    if (s->moved_to) {
+        ok = file_set_end(&s->provenance, ok, &s->err);
+        s->results = s->moved_to;
+    }
     if (ok && s->json) ok = print_json(s);
     else if (ok) show(s);
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);

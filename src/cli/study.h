@@ -14,6 +14,7 @@
 #ifndef CLI_STUDY_H
 #define CLI_STUDY_H
 
+#include "cli/fileset.h"
 #include "cli/options.h"
 #include "cli/report.h"
 
@@ -34,8 +35,9 @@ struct study {
         bool shown;       /* printed at the end; the first one is, the others where the study says so */
         size_t most_rows; /* that the terminal shows; 0: all */
     } tables[STUDY_MAX_TABLES];
-    char path[4096];    /* study_path's */
-    char written[1024]; /* names of the files beside the tables, ", " between */
+    const char *moved_to; /* where study_end moves what is in results, see study_as_set; else NULL */
+    char path[4096];      /* study_path's */
+    char written[1024];   /* names of the files beside the tables, ", " between */
     struct error err;
 };
 
@@ -59,6 +61,9 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
 /* RESULTS/NAME in s->path, for a file beside the tables, which the last line of output then names too; NULL with s->err
  * set when it is too long. */
 const char *study_path(struct study *s, const char *name);
+
+/* After study_begin: whatever the study writes to s->results becomes one set, which study_end moves to its place. */
+bool study_as_set(struct study *s, const struct file_set *set);
 
 /* Like fail(&s->err, ...), for a command line that does not go with what the files hold: study_end returns 2. */
 bool study_wrong_use(struct study *s, const char *format, ...) PRINTF_LIKE(2, 3);
