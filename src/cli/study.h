@@ -44,12 +44,12 @@ struct study {
 /* what: one or two sentences for --help, those of a struct options. */
 void study_init(struct study *s, const char *command, const char *arguments, const char *what);
 
-/* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
-int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
-
 /* For a command that prints what it finds on test images: without --results it writes no file, and it needs no training
  * images. Sets test_only. results_help: of --results. */
 void study_shows(struct study *s, const char *results_help);
+
+/* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
+int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
 
 /* Checks that --results can be written, loads --data, adds both the data and the machine to the provenance. False with
  * s->err set: study_end says why. */
