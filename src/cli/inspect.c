@@ -145,7 +145,6 @@ int command_inspect(int argc, char **argv) {
                "codes.");
     study_shows(&s, "with --histogram: also write the table histogram there");
     s.source = NULL;
-    s.test_only = true;
     option_flag(&s.options, "histogram", &x.histogram,
                 "for each tensor: codes used, clipped, never used, entropy, a histogram; with --data also an integer "
                 "model's activations on its test images");
