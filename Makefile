@@ -111,7 +111,7 @@ bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
 	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
 bench-peers: models ## the same models in PyTorch and ONNX Runtime | 5 min
-	$(RUN) peers $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims beside what comes out here | 1 min

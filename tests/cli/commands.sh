@@ -280,7 +280,7 @@ check_grep 'fc1.weight_scale +F32 +\[1\] ' inspect.txt 'inspect: a scale per ten
 
 exercise() { "$mnistq" exercise --data "$idx" --hidden 32,16 --epochs 4 "$@"; }
 check 'exercise' exercise --results r/deep
-check 'exercise: its files' [ "$(cd r/deep && find . -type f | sort | tr '\n' ' ')" = "./changed.png ./confusion.csv ./confusion.md ./exercise.csv ./exercise.md ./layers.csv ./layers.md ./models/fp32.safetensors ./models/int8-per-channel.safetensors ./models/int8-per-tensor.safetensors " ]
+check 'exercise: its files' [ "$(cd r/deep && find . -type f | sort | tr '\n' ' ')" = "./.exercise ./changed.png ./confusion.csv ./confusion.md ./exercise.csv ./exercise.md ./layers.csv ./layers.md ./models/fp32.safetensors ./models/int8-per-channel.safetensors ./models/int8-per-tensor.safetensors " ]
 for table in exercise layers confusion; do
     check "exercise: $table.md is $table.csv" md_is_csv r/deep/$table
     for form in md csv; do
