@@ -17,9 +17,9 @@ struct weight_form {
 
 static struct weight_form weight_form(struct codec c, int out, int in) {
     size_t bytes = codec_bytes(c, out, in), rows = (size_t)out;
-    if (strcmp(c.format->name, "f32") == 0) return (struct weight_form){ST_F32, rows, (size_t)in};
-    if (strcmp(c.format->name, "f16") == 0) return (struct weight_form){ST_F16, rows, (size_t)in};
-    if (strcmp(c.format->name, "bf16") == 0) return (struct weight_form){ST_BF16, rows, (size_t)in};
+    enum st_dtype dtype = 0;
+    while (strcmp(st_types[dtype].name, c.format->dtype) != 0) dtype++;
+    if (dtype != ST_U8) return (struct weight_form){dtype, rows, (size_t)in};
     if (c.format->layout == LAYOUT_FLAT || (c.format->block == 0 && c.block == CODEC_TENSOR))
         return (struct weight_form){ST_U8, bytes, 0};
     return (struct weight_form){ST_U8, rows, bytes / rows};
