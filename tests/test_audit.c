@@ -1,7 +1,7 @@
 /* What the audit stands on: the reader of CSV files, and formulas over their cells. */
 #include "base/csv.h"
 #include "base/table.h"
-#include "studies/formula.h"
+#include "studies/claims.h"
 
 #include "support.h"
 
@@ -266,6 +266,73 @@ static void test_patterns(void **state) {
     assert_false(pattern_matches("", "x"));
 }
 
+/* ---- claims ------------------------------------------------------------------------------------------------------ */
+
+static void test_claims_are_judged(void **state) {
+    (void)state;
+    static const struct {
+        const char *claimed, *formula, *shown, *exact, *near, *text;
+        enum verdict verdict;
+        double value;
+    } cases[] = {
+        {"2", "loss[method=GPTQ].x", "%.1f x", "2:2", "1:3", "2.0 x", REPRODUCED, 2},
+        {"2", "loss[method=GPTQ].x", "%.0f", "2.01:", "1:3", "2", DIFFERENTLY, 2},
+        {"2", "loss[method=GPTQ].x", "%.0f", ":1.9", ":1.99", "2", NOT_REPRODUCED, 2},
+        {"", "1; 100 * 0.5; loss[method=static].format", "%+.2f is %g%% of %s", "0:", "0:", "+1.00 is 50% of int8/row",
+         REPRODUCED, 1},
+        {"1, 2, 3", "my-table.k", "each %.1f", "0:0", "0:1", "1.0, 2.0, 3.0", REPRODUCED, 0},
+        {"1, -2, 3", "-my-table.k", "each %.0f", "0:0", "0:6", "-1, -2, -3", DIFFERENTLY, 6},
+        {"", "0.1 + 0.2 - 0.3", "%+.2f", "-1:1", "-1:1", "+0.00", REPRODUCED, 0}, /* not -0.00 or 5e-17 */
+        {"", "1; sd(loss[method=GPTQ].x)", "%.0f ± %.1f", "1:", "1:", "1 ± -", REPRODUCED, 1},
+        {"", "nowhere.x", "%.0f", ":", ":", "there is no table nowhere", NOT_MEASURED, NAN},
+        {"", "1 / 0", "%.0f", ":", ":", "a division by 0", NOT_MEASURED, NAN},
+        {"", "sd(1)", "%.0f", ":", ":", "is no number", NOT_MEASURED, NAN},
+        {"", "loss[method=static].fc1_error", "%s", ":", ":", "\"abc\" is no number", NOT_MEASURED, NAN},
+        {"", "my-table.k", "%.0f", ":", ":", "3 cells, where one is to be shown", NOT_MEASURED, NAN},
+        {"1, 2", "my-table.k", "each %.0f", ":", ":", "3 numbers are more than were claimed", NOT_MEASURED, NAN},
+        {"1, 2, 3, 4", "my-table.k", "each %.0f", ":", ":", "3 numbers are less than were claimed", NOT_MEASURED, NAN},
+        {"1, 2, 3", "loss.fc1_error", "each %.0f", ":", ":", "number 2 of the list is none", NOT_MEASURED, NAN},
+        {"", "1", "%.0f %.0f", ":", ":", "a number, a table or a function expected", NOT_MEASURED, NAN},
+        {"", "1; 2", "%.0f", ":", ":", "no place to show \" 2\"", NOT_MEASURED, NAN},
+        {"", "1", "%d of them", ":", ":", "no conversion: \"%d of them\"", NOT_MEASURED, NAN},
+        {"", "1", "%", ":", ":", "no conversion", NOT_MEASURED, NAN},
+    };
+    struct tables tables = {find};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[1024];
+        struct csv claims;
+        struct error err;
+        struct finding f;
+        snprintf(text, sizeof text,
+                 "id\tpart\tclaim\tclaimed\tformula\tshown\texact\tnear\twhy\n\t\t\t%s\t%s\t%s\t%s\t%s\t\n",
+                 cases[i].claimed, cases[i].formula, cases[i].shown, cases[i].exact, cases[i].near);
+        assert_true(csv_parse("claims", text, strlen(text), '\t', &claims, &err));
+        claim_judge(&claims, 0, &tables, &f);
+        if (f.verdict == NOT_MEASURED) assert_contains(f.text, cases[i].text);
+        else assert_string_equal(f.text, cases[i].text);
+        assert_int_equal(f.verdict, cases[i].verdict);
+        assert_true(isnan(cases[i].value) ? isnan(f.value) : f.value == cases[i].value);
+        csv_free(&claims);
+    }
+}
+
+static void test_claims_that_are_built_in(void **state) {
+    (void)state;
+    struct csv claims;
+    struct error err;
+    char text[128];
+    assert_true(claims_read(&claims, &err));
+    assert_true(claims.rows >= 78);
+    assert_int_equal(claims.columns, CLAIM_WHY + 1);
+    for (size_t i = 0; i < claims.rows; i++) {
+        for (size_t c = 0; c < claims.columns; c++) assert_true(*csv_cell(&claims, i, c));
+        if (strcmp(csv_cell(&claims, i, CLAIM_ID), "quarter-file") != 0) continue;
+        claim_tolerance(&claims, i, text, sizeof text);
+        assert_string_equal(text, "3.8 to 4.2; near: 2 to 8");
+    }
+    csv_free(&claims);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_csv_reads_cells_and_facts),
@@ -278,6 +345,8 @@ int main(void) {
         cmocka_unit_test(test_formula_of_several_values_and_texts),
         cmocka_unit_test(test_formulas_refused),
         cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_claims_are_judged),
+        cmocka_unit_test(test_claims_that_are_built_in),
     };
     return cmocka_run_group_tests(tests, tables_setup, tables_teardown);
 }

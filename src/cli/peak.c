@@ -82,10 +82,13 @@ double peak_measure(enum peak peak, int threads, double seconds) {
     double best = 0, until = seconds_now() + seconds;
     if (!loop.run) return 0;
     do {
-        double started = speed_clock(threads);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-        for (int i = 0; i < 20; i++) loop.run();
-        double rate = 20.0 * CHAINS * ROUNDS * loop.operations * threads / (speed_clock(threads) - started);
+        double rate = 0;
+#pragma omp parallel num_threads(threads) if (threads > 1) reduction(+ : rate)
+        {
+            double started = speed_clock(1);
+            for (int i = 0; i < 20; i++) loop.run();
+            rate += 20.0 * CHAINS * ROUNDS * loop.operations / (speed_clock(1) - started);
+        }
         if (rate > best) best = rate;
     } while (seconds_now() < until);
     return best;

@@ -10,7 +10,8 @@ enum peak { PEAK_FP32, PEAK_INT8, PEAK_BF16, PEAKS };
 const char *peak_name(enum peak peak);
 
 /* Operations a second, a multiply-add counting two, over so many threads at once: the best of short runs that go on for
- * about seconds, one at least. 0 where there is no loop. One thread is timed by its CPU time, several by wall time. */
+ * about seconds, one at least. Each thread is timed by its own CPU time, so a busy machine does not lower the figure.
+ * 0 where there is no loop. */
 double peak_measure(enum peak peak, int threads, double seconds);
 
 /* The clocks that speeds are taken with. One thread: the CPU time of the calling thread, which stands still while other

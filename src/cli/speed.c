@@ -133,8 +133,9 @@ void note_speeds(struct table *t, const struct speed *speeds, int count) {
         table_note(t, "Busy machine: times spread by up to %.0f%% from run to run. Measure again when it is quiet.",
                    spread);
     if (of_peak > 100)
-        table_note(t,
-                   "Up to %.0f%% of peak: one image skips the pixels that are 0, whose products count as done; and a "
-                   "busy or faster clocked machine gives the loop less than the model, a moment later.",
-                   of_peak);
+        table_note(
+            t,
+            "Up to %.0f%% of peak: one image skips the pixels that are 0, whose products count as done; else the "
+            "processor's clock was higher for the model than for the loop.",
+            of_peak);
 }

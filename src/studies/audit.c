@@ -1,28 +1,17 @@
 /* mnistq audit: every checkable claim of the lesson (claims.tsv) beside what stands in the tables of the other studies.
  * It runs the studies whose tables are not there, reads them, computes and judges. */
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/csv.h"
 #include "cli/commands.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
 #include "studies/audit_tables.h"
-#include "studies/formula.h"
-
-static const char claims_text[] =
-#include "claims.inc" /* claims.tsv as a string: see the Makefile */
-    ;
-enum { ID, PART, CLAIM, CLAIMED, FORMULA, SHOWN, EXACT, NEAR, EXPLANATION }; /* its columns */
-
-enum verdict { NOT_REPRODUCED, NOT_MEASURED, REPRODUCED, DIFFERENTLY, VERDICTS };
-static const char *const verdict_names[VERDICTS] = {"does not reproduce", "not measured", "reproduced",
-                                                    "reproduced with a difference"};
+#include "studies/claims.h"
 
 enum { MAX_TABLES = 32, MAX_OPTIONS = 32, PATH = 4200 };
 
@@ -42,8 +31,7 @@ struct audit {
     int read_count;
 };
 
-/* ---- where tables come from ----------------------------------------------------------------------------------------
- */
+/* ---- where tables come from -------------------------------------------------------------------------------------- */
 
 enum { TRAINS = 1, NEEDS_EXERCISE = 2 };
 
@@ -77,8 +65,10 @@ static const struct source *source_of(const char *table) {
     return NULL;
 }
 
-static void table_path(const struct audit *a, const char *name, char path[PATH]) {
-    snprintf(path, PATH, "%.4000s/%.100s.csv", a->study.results, name);
+/* RESULTS/NAMEENDING */
+static char *in_results(const struct audit *a, const char *name, const char *ending, char path[PATH]) {
+    snprintf(path, PATH, "%.4000s/%.100s%s", a->study.results, name, ending);
+    return path;
 }
 
 /* Runs a command as main does, but keeps what it prints from standard output. */
@@ -88,11 +78,9 @@ static bool run_command(struct audit *a, const struct source *s) {
     int argc = 1;
     snprintf(words, sizeof words, "%s", s->words);
     snprintf(seeds, sizeof seeds, "%d", a->seeds);
-    snprintf(fp32, sizeof fp32, "%.4000s/models/fp32.safetensors", a->study.results);
-    snprintf(int8, sizeof int8, "%.4000s/models/int8-per-channel.safetensors", a->study.results);
     for (char *rest, *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = strcmp(word, "FP32") == 0 ? fp32
-            : strcmp(word, "INT8") == 0          ? int8
+        argv[argc++] = strcmp(word, "FP32") == 0 ? in_results(a, "models/fp32", ".safetensors", fp32)
+            : strcmp(word, "INT8") == 0          ? in_results(a, "models/int8-per-channel", ".safetensors", int8)
             : strcmp(word, "SEEDS") == 0         ? seeds
                                                  : word;
     for (int i = 0; (s->flags & TRAINS) && i < a->option_count; i++) argv[argc++] = a->options[i];
@@ -145,10 +133,10 @@ static const char *why_run(const struct audit *a, const struct source *s, const 
     char exercise[PATH];
     struct csv c;
     struct error err;
-    table_path(a, "exercise", exercise);
     if (stat(path, &table) != 0) return "is missing";
     if (stat("/proc/self/exe", &other) == 0 && table.st_mtime < other.st_mtime) return "is older than the program";
-    if ((s->flags & NEEDS_EXERCISE) && stat(exercise, &other) == 0 && table.st_mtime < other.st_mtime)
+    if ((s->flags & NEEDS_EXERCISE) && stat(in_results(a, "exercise", ".csv", exercise), &other) == 0 &&
+        table.st_mtime < other.st_mtime)
         return "is older than exercise.csv";
     const char *why = NULL;
     if (!csv_read(path, &c, &err)) why = "cannot be read";
@@ -183,11 +171,12 @@ static const struct csv *find_table(struct tables *tables, const char *name, str
     struct audit *a = (struct audit *)tables;
     char path[PATH];
     int i = 0;
-    table_path(a, name, path);
+    in_results(a, name, ".csv", path);
     while (i < a->read_count && strcmp(a->read[i].name, path) != 0) i++;
     if (i == a->read_count) {
         a->stopped = a->stopped || (!a->no_run && !provide(a, name, path));
         i = a->read_count; /* provide may have read another */
+        if (i == MAX_TABLES) fail(err, "over %d tables", i);
         if (a->stopped || i == MAX_TABLES || !csv_read(path, &a->read[i], err)) return NULL;
         a->read_count++;
     }
@@ -195,99 +184,7 @@ static const struct csv *find_table(struct tables *tables, const char *name, str
     return &a->read[i];
 }
 
-/* ---- one claim -----------------------------------------------------------------------------------------------------
- */
-
-struct finding {
-    double value; /* the number that is judged; NaN: not measured */
-    char text[256];
-    enum verdict verdict;
-};
-
-/* "LO:HI"; NaN is never within. */
-static bool band_holds(const char *band, double x) {
-    const char *hi = strchr(band, ':') + 1;
-    return (*band == ':' || x >= strtod(band, NULL)) && (!*hi || x <= strtod(hi, NULL));
-}
-
-static void band_text(const char *band, char *text, size_t size) {
-    int lo = (int)strcspn(band, ":");
-    const char *hi = band + lo + 1;
-    if (lo == 0) snprintf(text, size, "<= %s", hi);
-    else if (!*hi) snprintf(text, size, ">= %.*s", lo, band);
-    else if (strncmp(band, hi, (size_t)lo) == 0 && !hi[lo]) snprintf(text, size, "= %s", hi);
-    else snprintf(text, size, "%.*s to %s", lo, band, hi);
-}
-
-/* A list as it is printed, and its largest difference from the list claimed. */
-static bool judge_list(const char *claimed, const char *format, const struct value *v, struct finding *f, FILE *text,
-                       struct error *err) {
-    f->value = 0;
-    for (int i = 0; i < v->count; i++) {
-        char printed[64], *end;
-        snprintf(printed, sizeof printed, format, v->x[i]);
-        double theirs = strtod(claimed, &end);
-        if (end == claimed) break;
-        claimed = end + strspn(end, ", ");
-        f->value = fmax(f->value, fabs(strtod(printed, NULL) - theirs));
-        fprintf(text, "%s%s", i ? ", " : "", printed);
-        if (i + 1 == v->count && !*claimed) return true;
-    }
-    return fail(err, "%d numbers beside as many as were claimed", v->count);
-}
-
-/* The formula's values in the places that shown has for them; the first is judged. */
-static bool judge_numbers(struct audit *a, const char *formula, const char *shown, struct finding *f, FILE *text,
-                          struct error *err) {
-    for (; *shown; shown++) {
-        struct value v;
-        char format[16];
-        if (*shown != '%' || *++shown == '%') {
-            fputc(*shown, text);
-            continue;
-        }
-        size_t length = strcspn(shown, "efgs");
-        snprintf(format, sizeof format, "%%%.*s", (int)length + 1, shown);
-        shown += length;
-        if (!formula_evaluate(&formula, &a->tables, &v, err)) return false;
-        formula += *formula == ';';
-        if (v.count != 1) return fail(err, "%d cells, where one is to be shown", v.count);
-        if (isnan(f->value)) f->value = v.x[0];
-        if (isnan(f->value)) return fail(err, "\"%s\" is no number", v.text);
-        if (*shown == 's') fprintf(text, format, v.text);
-        else if (isfinite(v.x[0])) fprintf(text, format, v.x[0]);
-        else fputc('-', text);
-    }
-    return true;
-}
-
-/* Error: a study that failed. A formula that cannot be computed from the tables is a finding: not measured. */
-static bool judge(struct audit *a, const struct csv *claims, size_t row, struct finding *f, struct error *err) {
-    const char *formula = csv_cell(claims, row, FORMULA), *shown = csv_cell(claims, row, SHOWN);
-    struct error why;
-    struct value list;
-    FILE *text = fmemopen(f->text, sizeof f->text, "w");
-    if (!text) return fail(err, "audit: out of memory");
-    memset(a->used, 0, sizeof a->used);
-    f->value = NAN;
-    bool ok = strncmp(shown, "each ", 5) != 0 ? judge_numbers(a, formula, shown, f, text, &why)
-                                              : formula_evaluate(&formula, &a->tables, &list, &why) &&
-            judge_list(csv_cell(claims, row, CLAIMED), shown + 5, &list, f, text, &why);
-    fclose(text);
-    if (a->stopped) return false;
-    if (!ok) {
-        f->value = NAN;
-        snprintf(f->text, sizeof f->text, "%.250s", why.text);
-    }
-    f->verdict = !ok                                         ? NOT_MEASURED
-        : band_holds(csv_cell(claims, row, EXACT), f->value) ? REPRODUCED
-        : band_holds(csv_cell(claims, row, NEAR), f->value)  ? DIFFERENTLY
-                                                             : NOT_REPRODUCED;
-    return true;
-}
-
-/* ---- the table ------------------------------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 /* The commands that wrote the tables which the claim at hand was read from, "; " between; those without data have none.
  */
@@ -304,41 +201,44 @@ static void command_text(const struct audit *a, const char *id, char *text, size
 
 static void add_row(struct table *t, const struct csv *claims, size_t row, const struct finding *f,
                     const char *command) {
-    char exact[64], near[64];
-    band_text(csv_cell(claims, row, EXACT), exact, sizeof exact);
-    band_text(csv_cell(claims, row, NEAR), near, sizeof near);
-    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.6g | %s; near: %s | %s", csv_cell(claims, row, ID),
-              csv_cell(claims, row, PART), csv_cell(claims, row, CLAIM), csv_cell(claims, row, CLAIMED), f->text,
-              verdict_names[f->verdict], csv_cell(claims, row, EXPLANATION), f->value, exact, near, command);
+    char tolerance[128];
+    claim_tolerance(claims, row, tolerance, sizeof tolerance);
+    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.6g | %s | %s", csv_cell(claims, row, CLAIM_ID),
+              csv_cell(claims, row, CLAIM_PART), csv_cell(claims, row, CLAIM_CLAIM),
+              csv_cell(claims, row, CLAIM_CLAIMED), f->text, verdict_names[f->verdict],
+              csv_cell(claims, row, CLAIM_WHY), f->value, tolerance, command);
 }
 
-/* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
-static bool run(struct audit *a, const struct csv *claims, const char *only, struct table *t) {
-    enum { COMMAND = 2048 };
+enum { COMMAND = 2048 };
+
+/* All claims from first to last. Error: a study that failed. */
+static bool judge_all(struct audit *a, const struct csv *claims, size_t first, size_t last, struct table *t) {
     struct finding *found = calloc(claims->rows, sizeof *found);
     char(*commands)[COMMAND] = calloc(claims->rows, sizeof *commands);
     size_t counts[VERDICTS] = {0};
     bool ok = (found && commands) || fail(&a->study.err, "audit: out of memory");
-    for (size_t i = 0; ok && i < claims->rows; i++) {
-        const char *id = csv_cell(claims, i, ID);
-        if (only && strcmp(only, id) != 0) continue;
-        ok = judge(a, claims, i, &found[i], &a->study.err);
-        command_text(a, id, commands[i], COMMAND);
+    for (size_t i = first; ok && i <= last; i++) {
+        memset(a->used, 0, sizeof a->used);
+        claim_judge(claims, i, &a->tables, &found[i]);
+        command_text(a, csv_cell(claims, i, CLAIM_ID), commands[i], COMMAND);
         counts[found[i].verdict]++;
+        ok = !a->stopped;
     }
+    /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
     for (int turn = NOT_REPRODUCED; ok && turn <= REPRODUCED; turn++)
-        for (size_t i = 0; i < claims->rows; i++) {
-            bool its_turn = turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED);
-            if (*found[i].text && its_turn) add_row(t, claims, i, &found[i], commands[i]);
-            if (*found[i].text && its_turn && only) table_note(t, "%s", csv_cell(claims, i, EXPLANATION));
-        }
+        for (size_t i = first; i <= last; i++)
+            if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
+                add_row(t, claims, i, &found[i], commands[i]);
+    if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
+    else
+        table_note(t,
+                   "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not "
+                   "measured.",
+                   last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED],
+                   counts[NOT_MEASURED]);
     free(found);
     free(commands);
-    if (!ok || only) return ok;
-    table_note(t,
-               "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not measured.",
-               claims->rows, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_MEASURED]);
-    return true;
+    return ok;
 }
 
 /* Keeps the options from entries[first] on as they were typed, for the studies: "--hidden=32". getopt takes the
@@ -391,11 +291,14 @@ int command_audit(int argc, char **argv) {
     table_note(t,
                "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
                "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
-    bool ok = csv_parse("claims.tsv", claims_text, sizeof claims_text - 1, '\t', &claims, &s->err);
+    bool ok = claims_read(&claims, &s->err);
     size_t row = 0;
-    while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, ID)) != 0) row++;
+    while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
     if (ok && only && row == claims.rows) status = usage_error(&s->options, "--only: there is no claim \"%s\"", only);
-    else status = finish(&a, !only, ok && (only || a.no_run || begin(&a)) && run(&a, &claims, only, t));
+    else
+        status = finish(&a, !only,
+                        ok && (only || a.no_run || begin(&a)) &&
+                            judge_all(&a, &claims, row, only ? row : claims.rows - 1, t));
     for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
     csv_free(&claims);
     return status;

@@ -70,10 +70,8 @@ static void add_storage(struct table *t) {
     enum { WIDTH = 4096 };
     for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
         struct codec codec;
-        char name[64];
-        if (!codec_parse(codecs[i], &codec)) continue;
-        snprintf(name, sizeof name, "bytes of %s", codecs[i]);
-        add(t, name, (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH);
+        if (codec_parse(codecs[i], &codec))
+            table_row(t, "bytes of %s | %.9g", codecs[i], (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH);
     }
 }
 
@@ -88,16 +86,6 @@ static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(
     }
     add(t, name, log2(binades + 2));
     add(t, name, -log2(step));
-}
-
-/* The smallest fp32 number that fp16 rounds to infinity, by bisection. */
-static double half_overflow(void) {
-    float low = 32768, high = 131072;
-    while (nextafterf(low, high) < high) {
-        float middle = low + (high - low) / 2;
-        *(isinf(float_from_half(half_from_float(middle))) ? &high : &low) = middle;
-    }
-    return (double)high;
 }
 
 /* Decades between the smallest and the largest normal number, and the worst relative error near 1. */
@@ -117,12 +105,14 @@ static void add_range_and_precision(struct table *t) {
 }
 
 static void add_formats(struct table *t) {
+    float overflow = float_from_half(0x7bff); /* the first fp32 number that rounds to infinity */
+    while (isfinite(float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
     add(t, "fp32 step above 1", FLT_EPSILON);
     add_storage(t);
     add_sixteen_bits(t, "fp16 bits", float_from_half, half_from_float(1));
     add_sixteen_bits(t, "bf16 bits", float_from_bfloat, bfloat_from_float(1));
     add(t, "fp16 largest", (double)float_from_half(0x7bff));
-    add(t, "fp16 infinity", half_overflow());
+    add(t, "fp16 infinity", (double)overflow);
     add_range_and_precision(t);
     double fp32_peak = peak_measure(PEAK_FP32, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, 1, 0.2);
     add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
@@ -218,8 +208,7 @@ static void add_accumulators(struct table *t) {
     add(t, "sums outside int16 percent", 100.0 * outside16 / SUMS);
 }
 
-/* ---- the network of the PyTorch listing, as nn.Linear initialises it, calibrated on normal numbers ------------------
- */
+/* ---- the network of the PyTorch listing, calibrated on normal numbers -------------------------------------------- */
 
 enum { CALIBRATION_ROUNDS = 32, ROUND = 64, FRESH_ROWS = 16 };
 
@@ -289,22 +278,11 @@ static bool add_listing(struct table *t, int inputs, int hidden, const char *fol
         model_write_qmlp(paths[1], &q, &notes, err) && file_size(paths[0], &bytes[0], err) &&
         file_size(paths[1], &bytes[1], err);
     if (ok) {
-        char name[64];
-        double biases = hidden + 10;
+        static const char *const names[] = {"fp32 bytes", "int8 bytes", "fresh drift", "twin drift"};
         normal_rows(ws.activation[0], (size_t)FRESH_ROWS * (size_t)inputs, &rng);
-        const struct {
-            const char *what;
-            double value;
-        } rows[] = {{"weights", (double)mlp_parameter_count(&shape) - biases},
-                    {"biases", biases},
-                    {"fp32 bytes", (double)bytes[0]},
-                    {"int8 bytes", (double)bytes[1]},
-                    {"fresh drift", listing_drift(&fresh, &q, &ws)},
-                    {"twin drift", listing_drift(&twin, &q, &ws)}};
-        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-            snprintf(name, sizeof name, "%s of %d-%d-10", rows[i].what, inputs, hidden);
-            add(t, name, rows[i].value);
-        }
+        const double values[] = {(double)bytes[0], (double)bytes[1], listing_drift(&fresh, &q, &ws),
+                                 listing_drift(&twin, &q, &ws)};
+        for (int i = 0; i < 4; i++) table_row(t, "%s of %d-%d-10 | %.9g", names[i], inputs, hidden, values[i]);
     }
     mlp_workspace_free(&ws);
     qmlp_free(&q);

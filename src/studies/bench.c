@@ -130,7 +130,7 @@ static void note_peaks(struct table *t, const struct int_list *threads) {
         for (enum peak peak = 0; peak < PEAKS; peak++)
             if (peak_name(peak))
                 used += (size_t)snprintf(text + used, sizeof text - used, "%s %s %.0f G%s/s", used ? "," : "",
-                                         peak_name(peak), peak_measure(peak, threads->values[i], 0.3) / 1e9,
+                                         peak_name(peak), peak_measure(peak, threads->values[i], 0.05) / 1e9,
                                          peak == PEAK_INT8 ? "OP" : "FLOP");
         if (used)
             table_note(t, "Peak of this machine in this run on %d thread%s:%s.", threads->values[i],

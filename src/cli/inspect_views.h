@@ -1,22 +1,21 @@
-/* What is in a model file beyond the list of its tensors: how its codes are used, and the first layer as pictures. */
-#ifndef CLI_INSPECT_H
-#define CLI_INSPECT_H
+/* What `mnistq inspect` shows of a model file beside the list of its tensors. */
+#ifndef CLI_INSPECT_VIEWS_H
+#define CLI_INSPECT_VIEWS_H
 
-#include "cli/report.h"
+#include "base/table.h"
+#include "data/dataset.h"
+#include "model/model_run.h"
 
 /* Element i of a tensor as a number. */
 double tensor_element(const struct st_tensor *t, size_t i);
 
 extern const char histogram_columns[];
 
-/* The file as a model, and the fp32 network that it was made from; NULL: not given. */
-struct origin {
-    const struct model *model, *fp32;
-};
-
 /* A row for each tensor of two elements and more: codes where the tensor holds codes of a layer's weights, else values
- * in 256 equal steps. Error: out of memory. */
-bool fill_histogram(struct table *table, const struct st_file *file, const struct origin *origin, struct error *err);
+ * in 256 equal steps. model: the file as a model; fp32: the network that it was made from, or NULL. Error: out of
+ * memory. */
+bool fill_histogram(struct table *table, const struct st_file *file, const struct model *model,
+                    const struct model *fp32, struct error *err);
 
 /* The same for the activations of an integer model on a split. Error: out of memory. */
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
@@ -27,8 +26,5 @@ bool fill_activation_histogram(struct table *table, const struct model *model, c
  * file that cannot be written. */
 bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols, const char *path,
                            struct error *err);
-
-/* inspect --cpu: which kernels there are, which this CPU runs, which are taken. Returns the exit status. */
-int inspect_cpu(bool json);
 
 #endif
