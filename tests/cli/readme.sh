@@ -17,10 +17,10 @@ check_grep '^[1-9][0-9]* figures checked, 0 wrong$' "$TMP/out" '... so many'
 
 commas() { echo "$1" | sed -e ':a' -e 's/\([0-9]\)\([0-9]\{3\}\)\($\|,\)/\1,\2\3/' -e 'ta'; }
 page <<END
-| int8 | $(commas "$bytes") | $accuracy% <!-- $table[granularity=per-tensor].file_bytes, .accuracy_percent --> |
-about ${accuracy%.*}.${accuracy#*.} of 100 <!-- $table[granularity=per-tensor].accuracy_percent, .n --> and so on
+| int8 | $(commas "$bytes") | $accuracy% <!-- ${table}[granularity=per-tensor].file_bytes, .accuracy_percent --> |
+about ${accuracy%.*}.${accuracy#*.} of 100 <!-- ${table}[granularity=per-tensor].accuracy_percent, .n --> and so on
 a figure in the line above: $bytes
-<!-- $table[format=int8,granularity=per-tensor].file_bytes --> goes on
+<!-- ${table}[format=int8,granularity=per-tensor].file_bytes --> goes on
 END
 sed -i.old 's/of 100 /of 10,000 /' "$TMP/page.md"
 check 'figures as one writes them' readme_check
@@ -32,22 +32,22 @@ wrong() { # NAME PATTERN <page
     check_grep "$2" "$TMP/out" '... is told'
 }
 wrong 'a wrong figure' "page.md:1: 9$bytes, but .*file_bytes is $bytes" <<END
-9$bytes <!-- $table[granularity=per-tensor].file_bytes -->
+9$bytes <!-- ${table}[granularity=per-tensor].file_bytes -->
 END
 wrong 'one of two is wrong' '2 figures checked, 1 wrong' <<END
-| $bytes | 12.34 <!-- $table[granularity=per-tensor].file_bytes, .accuracy_percent --> |
+| $bytes | 12.34 <!-- ${table}[granularity=per-tensor].file_bytes, .accuracy_percent --> |
 END
 wrong 'a sign' 'but ' <<END
-+0.07 <!-- $table[granularity=per-tensor].change -->
++0.07 <!-- ${table}[granularity=per-tensor].change -->
 END
 wrong 'a cell that is not there' 'no such cell' <<END
-$bytes <!-- $table[granularity=per-row].file_bytes -->
+$bytes <!-- ${table}[granularity=per-row].file_bytes -->
 END
 wrong 'a table that is not there' 'no such cell' <<END
 $bytes <!-- results/reference/mnist/none.csv[granularity=per-row].file_bytes -->
 END
 wrong 'no figure before the comment' 'nothing, but' <<END
-words <!-- $table[granularity=per-tensor].file_bytes -->
+words <!-- ${table}[granularity=per-tensor].file_bytes -->
 END
 wrong 'a page without figures' 'no figure of the page' <<END
 words
