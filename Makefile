@@ -64,6 +64,13 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
 
+# The audit's claims, as a string of C.
+$(BUILD)/claims.inc: src/studies/claims.tsv
+	@mkdir -p $(@D)
+	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< > $@
+$(call objects,src/studies/claims.c): INCLUDES += -I$(BUILD)
+$(call objects,src/studies/claims.c): $(BUILD)/claims.inc
+
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
 $(BUILD)/%.a:

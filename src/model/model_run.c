@@ -36,7 +36,7 @@ bool model_run_create(const struct model *model, int capacity, int threads, int 
     case MODEL_FP32:
     case MODEL_WEIGHT_ONLY: return mlp_workspace_create(shape, capacity, false, &out->mlp_ws, err);
     case MODEL_DYNAMIC: return dynamic_workspace_create(shape, capacity, &out->dynamic_ws, err);
-    case MODEL_INT8: return how || qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
+    case MODEL_INT8: return qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
     }
     return false;
 }
@@ -67,7 +67,7 @@ static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
 /* Eq. 5 and 6 as they stand, layer by layer, or with the fault. */
 static void run_reference(struct model_run *r, const uint8_t *images, int count) {
     const struct qmlp *q = &r->model->qmlp;
-    if (r->fault) faults_forward(q, r->fault, r->fault_layer, images, count, r->codes, r->cut);
+    if (r->fault) faults_forward(q, r->fault, r->fault_layer, images, count, &r->qmlp_ws, r->codes, r->cut);
     else {
         for (size_t i = 0; i < values_of(r, 0, count); i++) r->codes[0][i] = q->pixel_code[images[i]];
         for (int l = 0; l < q->shape.layers; l++) {
