@@ -2,7 +2,7 @@
  * to them reads outside the file, takes memory that the file does not account for, or loads what cannot be
  * run. */
 #include "base/rng.h"
-#include "model/ladder_file.h"
+#include "model/model_file.h"
 #include "model/model_file.h"
 #include "nn/gemm.h"
 #include "lowbit/half.h"

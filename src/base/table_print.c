@@ -6,7 +6,7 @@
 
 #include "base/table.h"
 
-enum { NARROWEST = 40, NARROWEST_TEXT = 14, INDENT = 2, GAP = 2 };
+enum { NARROWEST = 40, NARROWEST_TEXT = 14, NARROWEST_WORDS = 10, INDENT = 2, GAP = 2 };
 
 int terminal_width(FILE *stream) {
     struct winsize size;
@@ -78,10 +78,11 @@ static size_t longest_word(const char *text) {
     return longest;
 }
 
-static size_t widest_cell(const struct table *t, size_t column) {
+/* The most that measure finds in a column: text_width or longest_word. */
+static size_t widest_cell(const struct table *t, size_t column, size_t (*measure)(const char *)) {
     size_t widest = 0;
     for (size_t row = 0; row < table_row_count(t); row++) {
-        size_t width = text_width(t->cells[row * t->column_count + column].text);
+        size_t width = measure(t->cells[row * t->column_count + column].text);
         if (width > widest) widest = width;
     }
     return widest;
@@ -95,23 +96,32 @@ static size_t total_width(const struct layout *l) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Where it is too wide, headings are broken into words; then the widest text column gives way, then the last columns.
- */
+/* The widest text column that may lose a letter: with whole_words, none may be cut; l->count when there is none. */
+static size_t widest_text(const struct table *t, const struct layout *l, bool whole_words) {
+    size_t widest = l->count;
+    for (size_t i = 0; i < l->count; i++) {
+        size_t least = whole_words ? larger(widest_cell(t, l->column[i], longest_word), NARROWEST_WORDS)
+                                   : NARROWEST_TEXT;
+        if (!l->right[i] && l->width[i] > least && (widest == l->count || l->width[i] > l->width[widest])) widest = i;
+    }
+    return widest;
+}
+
+/* Where it is too wide, headings are broken into words; then the widest text column gives way, between words where that
+ * is enough; then the last columns. */
 static void fit(const struct table *t, struct layout *l, size_t room) {
     for (size_t c = 0; c < t->column_count; c++) {
         if (!t->columns[c].heading[0]) continue;
         l->column[l->count] = c;
         l->right[l->count] = table_column_is_numeric(t, c);
-        l->width[l->count++] = larger(widest_cell(t, c), text_width(t->columns[c].heading));
+        l->width[l->count++] = larger(widest_cell(t, c, text_width), text_width(t->columns[c].heading));
     }
     bool too_wide = total_width(l) > room;
     for (size_t i = 0; too_wide && i < l->count; i++)
-        l->width[i] = larger(widest_cell(t, l->column[i]), longest_word(t->columns[l->column[i]].heading));
+        l->width[i] = larger(widest_cell(t, l->column[i], text_width), longest_word(t->columns[l->column[i]].heading));
     while (total_width(l) > room) {
-        size_t widest = l->count;
-        for (size_t i = 0; i < l->count; i++)
-            if (!l->right[i] && l->width[i] > NARROWEST_TEXT && (widest == l->count || l->width[i] > l->width[widest]))
-                widest = i;
+        size_t widest = widest_text(t, l, true);
+        if (widest == l->count) widest = widest_text(t, l, false);
         if (widest < l->count) l->width[widest]--;
         else if (l->count > 1) l->count--;
         else break;

@@ -8,48 +8,11 @@
 
 #include "cli/restart.h"
 #include "cli/options.h"
-#include "base/stats.h"
-#include "base/progress.h"
 #include "nn/gemm.h"
-
-enum { SPEED_BATCH = 1000, SPEED_RUNS = 21 };
 
 static int machine_threads(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 64 ? 64 : (int)n;
-}
-
-/* One model being timed; its scratch is made before the clock starts. */
-struct timed_model {
-    struct model_run run;
-    double seconds[SPEED_RUNS];
-};
-
-static double timed_run(struct model_run *r, const uint8_t *images, size_t n) {
-    uint8_t predicted[SPEED_BATCH];
-    double started = seconds_now();
-    model_run(r, images, (int)n, predicted);
-    return seconds_now() - started;
-}
-
-bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
-                    struct error *err) {
-    struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
-    size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
-    bool ok = timed != NULL;
-    for (int i = 0; ok && i < count; i++)
-        ok = model_run_create(models[i], SPEED_BATCH, 1, RUN_FAST, &timed[i].run, err);
-    for (int run = -1; ok && run < SPEED_RUNS; run++) /* the first, -1, only warms the caches */
-        for (int i = 0; i < count; i++) {
-            double seconds = timed_run(&timed[i].run, split->images, n);
-            if (run >= 0) timed[i].seconds[run] = seconds;
-        }
-    for (int i = 0; timed && i < count; i++) {
-        speeds[i] = (double)n / percentile_of(timed[i].seconds, SPEED_RUNS, 0.5);
-        model_run_free(&timed[i].run);
-    }
-    free(timed);
-    return ok;
 }
 
 const char *arithmetic_name(const struct model *model) {
@@ -90,6 +53,12 @@ void provenance_typed(int argc, char **argv) {
 void provenance_command(struct provenance *p) { provenance_add(p, "command", "%s", typed); }
 
 void provenance_dataset(struct provenance *p, const struct dataset *data) {
+    if (data->train.count == 0) {
+        provenance_add(p, "data", "%s, %zu test images of %d x %d, %d classes; its training images were not read",
+                       data->name, data->test.count, data->test.rows, data->test.cols, data->classes);
+        provenance_add(p, "test data SHA-256", "%s", data->sha256);
+        return;
+    }
     provenance_add(p, "data", "%s, %zu training and %zu test images of %d x %d, %d classes", data->name,
                    data->train.count, data->test.count, data->train.rows, data->train.cols, data->classes);
     provenance_add(p, "data SHA-256", "%s", data->sha256);

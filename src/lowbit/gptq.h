@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "lowbit/formats.h"
+#include "quant/convert.h"
 
 /* Where the grid of a block comes from. */
 enum grid_rule {
@@ -53,6 +54,11 @@ bool gptq_codes(const float *w, const double *gram, const struct gptq_config *co
  * scratch. Error: out of memory. */
 bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
                 float *scale, double *alpha, struct error *err);
+
+/* As convert (quant/convert.h), from codes [layers], one block a row, symmetric, 2 to 8 bits. Only the biases of mlp
+ * are used. */
+bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
+                   bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err);
 
 /* sum over outputs and images of (W x - W_hat x)^2 = trace(D gram D^T), D = W - W_hat; divided by the same for
  * W: the relative squared output error of a layer. */

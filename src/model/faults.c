@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/vectorise.h"
-#include "quant/dot.h"
 
 static int32_t clamp32(int64_t x, int32_t lo, int32_t hi) { return x < lo ? lo : x > hi ? hi : (int32_t)x; }
 
@@ -298,13 +297,13 @@ static size_t count_cut(const struct qmlp *q, int l, const uint8_t *x, const uin
     return cut;
 }
 
-/* rows of layer l, at most QMLP_BLOCK, by the kernel, whose rows are padded: scratch [2][QMLP_BLOCK][stride]. */
+/* rows of layer l, at most QMLP_BLOCK, by the kernel, whose rows are padded: scratch [QMLP_ROWS][stride]. */
 static size_t run_sound(const struct qmlp *q, int l, const uint8_t *x, size_t rows, uint8_t *scratch, size_t stride,
                         uint8_t *y) {
     size_t in = (size_t)q->layer[l].in, out = (size_t)q->layer[l].out, cut = 0;
     uint8_t *to = scratch + QMLP_BLOCK * stride;
     for (size_t r = 0; r < rows; r++) memcpy(scratch + r * stride, x + r * in, in);
-    q->kernel->run(&q->layer[l], scratch, stride, rows, to, stride);
+    q->kernel->run(&q->layer[l], scratch, stride, rows, to, stride, scratch + 2 * QMLP_BLOCK * stride);
     for (size_t r = 0; r < rows; r++) {
         memcpy(y + r * out, to + r * stride, out);
         cut += count_cut(q, l, x + r * in, y + r * out);
@@ -319,7 +318,7 @@ static size_t run_layer(const struct qmlp *q, int l, const struct fault *fault, 
     size_t threads = (size_t)ws->threads, each = (count + threads - 1) / threads;
 #pragma omp parallel for schedule(static, 1) num_threads(ws->threads) reduction(+ : cut)
     for (size_t part = 0; part < threads; part++) {
-        uint8_t *scratch = ws->rows + part * 2 * QMLP_BLOCK * ws->stride;
+        uint8_t *scratch = ws->rows + part * QMLP_ROWS * ws->stride;
         size_t end = (part + 1) * each < count ? (part + 1) * each : count;
         for (size_t i = part * each, n; i < end; i += n) {
             n = fault ? 1 : end - i < QMLP_BLOCK ? end - i : QMLP_BLOCK;

@@ -3,10 +3,15 @@
 #include <math.h>
 #include <string.h>
 
-#include "quant/dot.h"
 
-const char *const waterfall_names[WATERFALL_STEPS] = {"fp32",     "+ weights", "+ activations",
-                                                      "+ logits", "+ bias",    "+ requantize"};
+const struct waterfall_row waterfall_rows[WATERFALL_STEPS] = {
+    {"fp32", "y = relu(W x + b)"},
+    {"+ weights", "W read back from its codes, s_w w_q"},
+    {"+ activations", "pixels and hidden layers rounded to codes (eq. 2)"},
+    {"+ logits", "the last outputs too"},
+    {"+ bias", "b as b_q (eq. 5)"},
+    {"+ requantize", "M as (m, right) with one rounding (eq. 6)"},
+};
 
 static void carve(struct waterfall *w) {
     for (int step = WATERFALL_ACTIVATIONS; step < WATERFALL_STEPS; step++)

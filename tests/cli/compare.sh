@@ -31,7 +31,12 @@ equal() { [ "$1" = "$2" ] || { echo "$1 is not $2" >&2; false; }; }
 # ---- an fp32 model and the int8 one made from it ------------------------------------------------------------------
 
 check 'compare: fp32 and int8' "$mnistq" compare fp32.st int8.st --data idx --sensitivity --results r
-check_grep 'what each step costs' "$TMP/out" 'the waterfall is shown without being asked for'
+cp "$TMP/out" shown
+check 'compare: no line is wider than 80 columns' sh -c "awk 'length > 80 { exit 1 }' shown"
+for column in accuracy fixed broken weight margin step format; do
+    check_grep "^ .*$column" shown "compare: the terminal shows $column"
+done
+check_grep 'what each step costs' shown 'the waterfall is shown without being asked for'
 for table in compare compare-layers compare-changes waterfall sensitivity; do
     check "$table.md" [ -s r/$table.md ]
     check_grep '^# command: mnistq compare ' r/$table.csv "$table.csv: its command"
@@ -81,16 +86,18 @@ check 'compare-layers: int8 weights at 35 to 55 dB' sh -c "grep '^fc' r/compare-
 check 'sensitivity: three formats by three layers and all' equal "$(rows r/sensitivity.csv)" 12
 check 'sensitivity: fewer bits, less SQNR' sh -c "grep -v '^#' r/sensitivity.csv | awk -F, '\$1 == \"all\" { if (n++ && \$NF >= before) exit 1; before = \$NF } END { exit n != 3 }'"
 
+"$mnistq" compare fp32.st int8.st --data idx --json >j.json
+json_keys() { grep -oE '"(compare-[a-z]+|waterfall|sensitivity|title|tables|provenance)":' j.json | tr -d '":' | tr '\n' ' '; }
+check '--json: one table, and the others in it' equal "$(json_keys)" \
+    'provenance title tables compare-layers title compare-changes title waterfall title '
 if command -v jq >/dev/null; then
-    "$mnistq" compare fp32.st int8.st --data idx --json >j.json
-    check '--json: all tables in one object' jq -e '(keys | sort) == ["compare", "compare-changes", "compare-layers", "waterfall"]' j.json
-    check '--json: the numbers of the CSV' equal "$(jq -r '.waterfall.rows[5].correct' j.json)" "$(cell r/waterfall.csv 6 correct)"
+    check '--json: JSON' jq -e '(.tables | keys) == ["compare-changes", "compare-layers", "waterfall"]' j.json
+    check '--json: the numbers of the CSV' equal "$(jq -r '.tables.waterfall.rows[5].correct' j.json)" "$(cell r/waterfall.csv 6 correct)"
 elif command -v python3 >/dev/null; then
-    "$mnistq" compare fp32.st int8.st --data idx --json >j.json
-    check '--json: all tables in one object' python3 -c 'import json
-t = json.load(open("j.json")); assert sorted(t) == ["compare", "compare-changes", "compare-layers", "waterfall"]'
+    check '--json: JSON' python3 -c 'import json
+t = json.load(open("j.json")); assert sorted(t["tables"]) == ["compare-changes", "compare-layers", "waterfall"]'
 else
-    skip '--json' 'there is neither jq nor python3'
+    skip '--json: JSON' 'there is neither jq nor python3'
 fi
 
 # ---- other pairs ----------------------------------------------------------------------------------------------------
@@ -107,30 +114,56 @@ check '--waterfall: ends at the integer engine all the same' equal "$(cell force
 check_no_grep 'not a.s rounded to the nearest' plain/waterfall.md 'rounded weights: the waterfall has nothing more to say of them'
 "$mnistq" compare fp32.st "$(find $rungs -name '08-*QAT*')" --data idx --waterfall --results qat >/dev/null
 check_grep 'not a.s rounded to the nearest code' qat/waterfall.md 'QAT: the waterfall says that its first step is not only rounding'
-for kind in 01 06 07 12 14 17 25 31 38; do
+for kind in 01 02 06 07 12 14 17 25 31 38; do
     file=$(find $rungs -name "$kind-*")
     check "compare fp32 ${file##*/}" "$mnistq" compare fp32.st "$file" --data idx --results pair
     check "${file##*/}: correct is what eval says" equal "$(cell pair/compare.csv 2 correct)" "$(eval_cell "$file" correct)"
     check "inspect --histogram ${file##*/}" "$mnistq" inspect --histogram "$file" --data idx
 done
 
+# bf16: on this CPU's own products where it has them, decoded with --kernel of another instruction set
+bf16=$(find $rungs -name '02-bf16*')
+"$mnistq" compare fp32.st "$bf16" --data idx --results bf16 >/dev/null
+layers_between() { csv_rows bf16/compare-layers.csv | awk -F, -v lo="$1" -v hi="$2" '/^fc/ { n++
+    if ($3 < 45 || $3 > 65 || $6 < lo || $6 > hi) exit 1 } END { exit n != 3 }'; }
+check 'bf16: 8 bits of mantissa in weights and in every layer' layers_between 40 65
+"$mnistq" eval "$bf16" --data idx --predictions b.csv >/dev/null
+paste -d, a.csv b.csv | awk -F, 'NR > 1 && $3 != $6 { print $1 "," $2 "," $3 "," $6 }' | sort >expected
+csv_rows bf16/compare-changes.csv | sed 1d | cut -d, -f1-4 | sort >found
+check 'bf16: layer by layer it answers as it does at once' cmp expected found
+check 'bf16 and itself' "$mnistq" compare "$bf16" "$bf16" --data idx --results same16
+check 'bf16 and itself: no difference in any layer' equal "$(csv_rows same16/compare-layers.csv | sed 1d | cut -d, -f3,4,6,7 | sort -u)" \
+    ',,,0.000000
+,0.000000,,0.000000'
+check_no_grep 'bf16' shown 'fp32 and int8: no bf16 is spoken of'
+
+mkdir tests && cp idx/t10k-* tests
+check 'no training files' "$mnistq" compare fp32.st int8.st --data tests --results few
+check 'no training files: the same numbers' sh -c "grep -v '^#' r/compare.csv >one; grep -v '^#' few/compare.csv | cmp one -"
+check_grep 'its training images were not read' few/compare.csv 'no training files: the table says so'
+check 'a folder of results is only made where it is asked for' [ ! -e results ]
+
 # ---- wrong use ------------------------------------------------------------------------------------------------------
 
-one_line() { check_status 2 "$@" && [ "$(wc -l <"$TMP/err")" -eq 1 ]; }
-one_line 'one model' "$mnistq" compare fp32.st
-one_line 'three models' "$mnistq" compare fp32.st int8.st int8.st
-one_line 'two shapes' "$mnistq" compare fp32.st other.st --data idx
+wrong() { # STATUS NAME COMMAND...: that status, and one line that says why
+    check_status "$@"
+    if [ "$(wc -l <"$TMP/err")" -eq 1 ]; then tap_pass "$2: in one line"; else tap_fail "$2: in one line" '' "$TMP/err"; fi
+}
+wrong 2 'one model' "$mnistq" compare fp32.st
+wrong 2 'three models' "$mnistq" compare fp32.st int8.st int8.st
+wrong 1 'two shapes' "$mnistq" compare fp32.st other.st --data idx
 check_grep '784-24-16-10.*784-12-10' "$TMP/err" 'two shapes: both are named'
-one_line '--waterfall to fp32' "$mnistq" compare fp32.st second.st --data idx --waterfall
-one_line '--waterfall from int8' "$mnistq" compare int8.st int8.st --data idx --waterfall
-one_line '--sensitivity of int8' "$mnistq" compare int8.st fp32.st --data idx --sensitivity
-one_line 'an unknown option' "$mnistq" compare fp32.st int8.st --wrong
-check_status 1 'a model that is not there' "$mnistq" compare fp32.st nowhere.st --data idx
+wrong 1 '--waterfall to fp32' "$mnistq" compare fp32.st second.st --data idx --waterfall
+wrong 1 '--waterfall from int8' "$mnistq" compare int8.st int8.st --data idx --waterfall
+wrong 1 '--sensitivity of int8' "$mnistq" compare int8.st fp32.st --data idx --sensitivity
+wrong 2 'an empty --results' "$mnistq" compare fp32.st int8.st --data idx --results ''
+wrong 2 'an unknown option' "$mnistq" compare fp32.st int8.st --wrong
+wrong 1 'a model that is not there' "$mnistq" compare fp32.st nowhere.st --data idx
 check_grep '^mnistq: nowhere.st' "$TMP/err" 'a model that is not there: named'
-check_status 1 'data that is not there' "$mnistq" compare fp32.st int8.st --data nowhere
+wrong 1 'data that is not there' "$mnistq" compare fp32.st int8.st --data nowhere
 "$BUILD/tests/make_idx" "$TMP/small" 20 10 14 14
-check_status 1 'images of another size' "$mnistq" compare fp32.st int8.st --data small
-check_status 1 'results under a file' "$mnistq" compare fp32.st int8.st --data idx --results int8.st/x
+wrong 1 'images of another size' "$mnistq" compare fp32.st int8.st --data small
+wrong 1 'results under a file' "$mnistq" compare fp32.st int8.st --data idx --results int8.st/x
 
 # ---- inspect: histograms and the picture of layer 1 -----------------------------------------------------------------
 
@@ -178,22 +211,32 @@ fi
 low=$(find $rungs -name '*int4-row-round*' | head -n 1)
 [ -n "$low" ] && "$mnistq" inspect --histogram "$low" --results h >/dev/null
 check 'int4: 15 codes of 16' equal "$(row_of fc1.weight codes)" 15
-check 'the fp32 file: values' "$mnistq" inspect --histogram fp32.st
-check_grep 'fc1.weight +F32 +values' "$TMP/out" 'the fp32 file: values in 256 steps'
+check 'the fp32 file: values' "$mnistq" inspect --histogram fp32.st --data idx --results h
+check 'the fp32 file: values in 256 steps' equal "$(row_of fc1.weight dtype),$(row_of fc1.weight holds),$(row_of fc1.weight codes)" F32,values,256
+"$mnistq" inspect --histogram int8.st --data idx >shown
+check 'inspect --histogram: no line is wider than 80 columns' sh -c "grep -q 'fc1.weight_scale ' shown && awk 'length > 80 { exit 1 }' shown"
+"$mnistq" inspect int8.st >shown
+check 'inspect: no line is wider than 80 columns' sh -c "grep -q 'fc1.input_zero_point ' shown && awk 'length > 80 { exit 1 }' shown"
+for options in '' --histogram; do
+    # shellcheck disable=SC2086 # none, or one
+    "$mnistq" inspect int8.st $options --json >i.json
+    check "inspect $options --json: the one shape" equal "$(sed -n 's/^.\{0,1\}"\([a-z]*\)":.*/\1/p' i.json | tr '\n' ' ')" 'rows notes provenance title '
+done
 
 check 'inspect --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st --weights-png w.png
 check 'weights.png is a PNG' png w.png
 check 'weights.png of an fp32 file alone' "$mnistq" inspect fp32.st --weights-png w32.png
-one_line '--weights-png of int8 without --fp32' "$mnistq" inspect int8.st --weights-png w.png
-one_line '--fp32 of another shape' "$mnistq" inspect int8.st --fp32 other.st --weights-png w.png
-one_line '--fp32 that is int8' "$mnistq" inspect int8.st --fp32 int8.st --weights-png w.png
-one_line '--fp32 without --histogram or --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st
-one_line '--results without --histogram' "$mnistq" inspect int8.st --results h
-one_line '--data without --histogram' "$mnistq" inspect int8.st --data idx
-check_status 1 'a picture where no folder is' "$mnistq" inspect int8.st --fp32 fp32.st --weights-png nowhere/w.png
+wrong 2 '--weights-png of int8 without --fp32' "$mnistq" inspect int8.st --weights-png w.png
+wrong 1 '--fp32 of another shape' "$mnistq" inspect int8.st --fp32 other.st --weights-png w.png
+wrong 1 '--fp32 of another seed' "$mnistq" inspect int8.st --fp32 second.st --weights-png w.png
+wrong 1 '--fp32 that is int8' "$mnistq" inspect int8.st --fp32 int8.st --weights-png w.png
+wrong 2 '--fp32 without --histogram or --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st
+wrong 2 '--results without --histogram' "$mnistq" inspect int8.st --results h
+wrong 2 '--data without --histogram' "$mnistq" inspect int8.st --data idx
+wrong 1 'a picture where no folder is' "$mnistq" inspect int8.st --fp32 fp32.st --weights-png nowhere/w.png
 "$BUILD/tests/make_idx" "$TMP/wide" 60 20 10 28
 "$mnistq" train --data wide --hidden 5 --epochs 1 --out wide.st >/dev/null
-one_line 'images that are not square' "$mnistq" inspect wide.st --weights-png wide.png
+wrong 2 'images that are not square' "$mnistq" inspect wide.st --weights-png wide.png
 check 'images that are not square, with --data' "$mnistq" inspect wide.st --weights-png wide.png --data wide
 
 tap_done

@@ -14,7 +14,8 @@ cd "$TMP" || exit 1
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
     "$mnistq" quantize fp32.st --data idx --out int8.st >/dev/null &&
     "$mnistq" quantize fp32.st --data idx --scheme per-tensor --activations symmetric --out symmetric.st >/dev/null &&
-    "$mnistq" train --data idx --hidden 12 --epochs 1 --out other.st >/dev/null ||
+    "$mnistq" train --data idx --hidden 12 --epochs 1 --out other.st >/dev/null &&
+    "$mnistq" train --data idx --hidden 24,16 --epochs 3 --seed 9 --out second.st >/dev/null ||
     tap_bail 'train or quantize does not work'
 
 equal() { [ "$1" = "$2" ] || { echo "$1 is not $2" >&2; false; }; }
@@ -26,7 +27,8 @@ cp "$TMP/out" page
 check_grep '^The path:  pixels  ->  fc1 neuron [0-9]+  ->  fc2 neuron [0-9]+  ->  fc3 logit [0-9]+$' "$TMP/out" 'the path'
 check_grep 'is the one of the integer engine' "$TMP/out" 'checked against the engine'
 check 'no line is wider than a terminal of 110' sh -c "awk 'length > 110 { exit 1 }' page"
-check 'the page is written too' cmp page r/trace.txt
+check 'the page is written too' sh -c "sed '/^Written to /d' page | cmp - r/trace.txt"
+check_grep '^Written to r: trace \(\.md and \.csv\), trace\.txt$' page 'the files are named'
 check_grep '^# command: mnistq trace ' r/trace.csv 'trace.csv: its command'
 check 'trace without --fp32' "$mnistq" trace int8.st --data idx
 check_no_grep fp32 "$TMP/out" 'trace without --fp32 speaks of none'
@@ -159,21 +161,46 @@ check_grep '^Made by: mnistq trace .* --results sheets$' sheets/worksheet-key.tx
 
 # ---- wrong use -------------------------------------------------------------------------------------------------------
 
-one_line() { check_status 2 "$@" && [ "$(wc -l <"$TMP/err")" -eq 1 ]; }
-one_line 'no model' "$mnistq" trace
-one_line 'an fp32 model' "$mnistq" trace fp32.st --data idx
-one_line 'an image too far' "$mnistq" trace int8.st --image 100 --data idx
+wrong() { # STATUS NAME COMMAND...: that status, and one line that says why
+    check_status "$@"
+    if [ "$(wc -l <"$TMP/err")" -eq 1 ]; then tap_pass "$2: in one line"; else tap_fail "$2: in one line" '' "$TMP/err"; fi
+}
+wrong 2 'no model' "$mnistq" trace
+wrong 1 'an fp32 model' "$mnistq" trace fp32.st --data idx
+wrong 2 'an image too far' "$mnistq" trace int8.st --image 100 --data idx
 check_grep '0 to 99' "$TMP/err" 'an image too far: how many there are'
-for wrong in 0:0 4:0 1:24 3:10 1 x 1:2x 1:-1 ''; do one_line "--neuron '$wrong'" "$mnistq" trace int8.st --neuron "$wrong" --data idx; done
-one_line '--row too far' "$mnistq" trace int8.st --row 28 --data idx
-one_line '--key without --worksheet' "$mnistq" trace int8.st --key k --data idx
-one_line '--json and --worksheet' "$mnistq" trace int8.st --json --worksheet --data idx
-one_line '--fp32 that is int8' "$mnistq" trace int8.st --fp32 symmetric.st --data idx
-one_line '--fp32 of another shape' "$mnistq" trace int8.st --fp32 other.st --data idx
-check_status 1 'a model that is not there' "$mnistq" trace nowhere.st --data idx
-check_status 1 'data that is not there' "$mnistq" trace int8.st --data nowhere
-check_status 1 'a key where no folder is' "$mnistq" trace int8.st --worksheet --key nowhere/key --data idx
+for text in 0:0 4:0 1:24 3:10 1 x 1:2x 1:-1 ''; do wrong 2 "--neuron '$text'" "$mnistq" trace int8.st --neuron "$text" --data idx; done
+wrong 2 '--row too far' "$mnistq" trace int8.st --row 28 --data idx
+wrong 2 '--key without --worksheet' "$mnistq" trace int8.st --key k --data idx
+wrong 2 '--json and --worksheet' "$mnistq" trace int8.st --json --worksheet --data idx
+wrong 1 '--fp32 that is int8' "$mnistq" trace int8.st --fp32 symmetric.st --data idx
+wrong 1 '--fp32 of another shape' "$mnistq" trace int8.st --fp32 other.st --data idx
+check_grep '784-24-16-10.*784-12-10' "$TMP/err" '--fp32 of another shape: both are named'
+wrong 1 '--fp32 of another seed' "$mnistq" trace int8.st --fp32 second.st --data idx
+check_grep 'seed 1 .*seed 9 ' "$TMP/err" '--fp32 of another seed: both are named'
+wrong 1 'a model that is not there' "$mnistq" trace nowhere.st --data idx
+wrong 1 'data that is not there' "$mnistq" trace int8.st --data nowhere
+wrong 1 'a key where no folder is' "$mnistq" trace int8.st --worksheet --key nowhere/key --data idx
+wrong 1 'results under a file' "$mnistq" trace int8.st --data idx --results int8.st/x
 "$BUILD/tests/make_idx" "$TMP/small" 20 10 14 14
-check_status 1 'images of another size' "$mnistq" trace int8.st --data small
+wrong 1 'images of another size' "$mnistq" trace int8.st --data small
+check 'nothing was written without --results' [ ! -e results ]
+
+# ---- no training files -----------------------------------------------------------------------------------------------
+
+mkdir tests tests/broken && cp idx/t10k-* tests && cp idx/* tests/broken && echo >tests/broken/train-images-idx3-ubyte
+"$mnistq" trace int8.st --image 3 --data idx | sed 's/ idx / - /' >all
+for folder in tests tests/broken; do
+    check "$folder: trace" "$mnistq" trace int8.st --image 3 --data $folder --results few
+    sed "s/ ${folder#*/} / - /" few/trace.txt >few.txt
+    check "$folder: the same page" same_page all few.txt
+    check_grep '^# data: .*, 100 test images of 28 x 28, 10 classes; its training images were not read$' few/trace.csv \
+        "$folder: the table says so"
+    check "$folder: SHA-256 of the test files" [ "$(sed -n 's/^# test data SHA-256: //p' few/trace.csv)" = \
+        "$(cat idx/t10k-images-idx3-ubyte idx/t10k-labels-idx1-ubyte | sha256sum | cut -d' ' -f1)" ]
+done
+"$mnistq" trace int8.st --image 3 --data idx --results many >/dev/null
+check_grep '^# data: .*, 1000 training and 100 test images ' many/trace.csv 'where all files are there, the table tells of all'
+check_grep '^# data SHA-256: ' many/trace.csv 'where all files are there: their SHA-256'
 
 tap_done
