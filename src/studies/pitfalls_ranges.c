@@ -14,17 +14,17 @@ enum { SHOWN_CLASSES = 10 };
 /* What activation ranges are calibrated on, and what is done to the images, or to the ranges that they gave. */
 static const struct calibration {
     const char *name;
-    int images; /* 0: as many as --calibration says */
-    bool each_class,
-        repair; /* once for each class, with the first images of it alone; nothing that the summary warns of */
+    int images;                        /* 0: as many as --calibration says */
+    bool each_class;                   /* a row for each class, with the first images of it alone */
+    bool harmless;                     /* no line of the summary */
     double pixel_offset, pixel_factor; /* pixel -> offset + factor * pixel; a factor of 0 is 1, here and below */
     float input_factor;                /* the network is shown x * factor */
     float hidden_factor;               /* of the ranges of hidden layers */
 } calibrations[] = {
-    {.name = "representative", .repair = true},
-    {.name = "representative", .images = 512, .repair = true},
-    {.name = "representative", .images = 64, .repair = true},
-    {.name = "representative", .images = 8, .repair = true},
+    {.name = "representative", .harmless = true},
+    {.name = "representative", .images = 512, .harmless = true},
+    {.name = "representative", .images = 64, .harmless = true},
+    {.name = "representative", .images = 8, .harmless = true},
     {.name = "representative", .images = 1},
     {.name = "only class %d", .each_class = true},
     {.name = "inverted images", .pixel_offset = 255, .pixel_factor = -1},
@@ -113,7 +113,7 @@ static bool fill_calibration(struct variants *v, struct table *t) {
             worst = m;
             if (c->images != 1) snprintf(worst_name, sizeof worst_name, "%s", name);
         }
-        if (worst && !c->repair) summarise(v, "calibration", worst_name, repaired_by, v->healthy, worst, v->healthy);
+        if (worst && !c->harmless) summarise(v, "calibration", worst_name, repaired_by, v->healthy, worst, v->healthy);
     }
     return true;
 }
