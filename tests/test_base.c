@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "base/table.h"
+#include "base/text.h"
 
 #include "support.h"
 
@@ -47,8 +48,8 @@ static void test_utf8(void **state) {
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) assert_true(is_utf8(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(is_utf8(bad[i], strlen(bad[i])));
     struct error err;
-    (fail)(&err, "name\xff.st \xc3\xa9");
-    assert_string_equal(err.text, "name?.st ??"); /* not UTF-8 as a whole: nothing above 0x7f is printed */
+    (fail)(&err, "name\xff.st \xc3\xa9 \xe2\x82"); /* a name that was cut */
+    assert_string_equal(err.text, "name?.st \xc3\xa9 ??");
     (fail)(&err, "\xc3\xa9.st");
     assert_string_equal(err.text, "\xc3\xa9.st");
 }
@@ -404,7 +405,7 @@ static void test_table_json_is_json_with_the_same_digits(void **state) {
     cJSON_Delete(root);
     free(text);
     text = printed(&t, NULL, true);
-    assert_null(strstr(text, "provenance"));
+    assert_contains(text, "\"provenance\":\t{\n\t}"); /* one shape for all */
     free(text);
     table_free(&t);
 }
@@ -483,8 +484,8 @@ static void test_provenance_that_is_full_or_long_does_no_harm(void **state) {
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = 0;
     for (int i = 0; i < 40; i++) provenance_add(&p, "fact", "%s", value);
-    assert_int_equal(p.count, 16);
-    assert_int_equal(strlen(p.facts[15].value), sizeof p.facts[15].value - 1);
+    assert_int_equal(p.count, 20);
+    assert_int_equal(strlen(p.facts[19].value), sizeof p.facts[19].value - 1);
 }
 
 static void test_table_that_cannot_be_saved_says_where(void **state) {

@@ -13,70 +13,58 @@ static const struct cell *cell_at(const struct table *t, size_t row, size_t colu
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */
 
-/* A bar in a cell would end it, and is written as \|. */
-static void write_escaped(const char *text, FILE *stream) {
-    for (; *text; text++) {
-        if (*text == '|') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-}
-
-static size_t escaped_width(const char *text) {
+static size_t markdown_width(const char *text) {
     size_t width = text_width(text);
     for (; *text; text++) width += *text == '|';
     return width;
 }
 
-static void write_padded(const char *text, size_t width, bool right, FILE *stream) {
-    size_t used = escaped_width(text), pad = used < width ? width - used : 0;
-    if (right) fprintf(stream, "%*s", (int)pad, "");
-    write_escaped(text, stream);
-    if (!right) fprintf(stream, "%*s", (int)pad, "");
+/* A bar in a cell would end it, and is written as \|. Titles have spaces for the underscores of their columns. */
+static void write_markdown_cell(const char *text, bool is_title, size_t width, bool right, FILE *stream) {
+    int pad = (int)(width - markdown_width(text));
+    fprintf(stream, "| %*s", right ? pad : 0, "");
+    for (; *text; text++) {
+        if (*text == '|') fputc('\\', stream);
+        fputc(is_title && *text == '_' ? ' ' : *text, stream);
+    }
+    fprintf(stream, "%*s ", right ? 0 : pad, "");
 }
 
-/* "accuracy_percent" -> "accuracy percent" */
-static void title_of(const char *name, char title[48]) {
-    snprintf(title, 48, "%s", name);
-    for (char *c = title; *c; c++)
-        if (*c == '_') *c = ' ';
-}
+struct layout {
+    size_t width;
+    bool right;
+};
 
-static void write_grid(const struct table *t, const size_t *widths, FILE *stream) {
-    char title[48];
+static void write_grid(const struct table *t, const struct layout *l, FILE *stream) {
+    for (size_t c = 0; c < t->column_count; c++)
+        write_markdown_cell(t->columns[c].name, true, l[c].width, l[c].right, stream);
+    fputs("|\n", stream);
     for (size_t c = 0; c < t->column_count; c++) {
-        fputs(c ? " | " : "| ", stream);
-        title_of(t->columns[c].name, title);
-        write_padded(title, widths[c], table_column_is_numeric(t, c), stream);
+        fputs("| ", stream);
+        for (size_t i = 1; i < l[c].width; i++) fputc('-', stream);
+        fputs(l[c].right ? ": " : "- ", stream);
     }
-    fputs(" |\n", stream);
-    for (size_t c = 0; c < t->column_count; c++) {
-        fputs(c ? " | " : "| ", stream);
-        for (size_t i = 1; i < widths[c]; i++) fputc('-', stream);
-        fputc(table_column_is_numeric(t, c) ? ':' : '-', stream);
-    }
-    fputs(" |\n", stream);
+    fputs("|\n", stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
-        for (size_t c = 0; c < t->column_count; c++) {
-            fputs(c ? " | " : "| ", stream);
-            write_padded(cell_at(t, row, c)->text, widths[c], table_column_is_numeric(t, c), stream);
-        }
-        fputs(" |\n", stream);
+        for (size_t c = 0; c < t->column_count; c++)
+            write_markdown_cell(cell_at(t, row, c)->text, false, l[c].width, l[c].right, stream);
+        fputs("|\n", stream);
     }
 }
 
 static bool write_markdown(const struct table *t, const struct provenance *p, FILE *stream) {
-    size_t *widths = calloc(t->column_count + 1, sizeof *widths);
-    if (!widths) return false;
+    struct layout *l = calloc(t->column_count + 1, sizeof *l);
+    if (!l) return false;
     for (size_t c = 0; c < t->column_count; c++) {
-        widths[c] = strlen(t->columns[c].name);
+        l[c] = (struct layout){strlen(t->columns[c].name), table_column_is_numeric(t, c)};
         for (size_t row = 0; row < table_row_count(t); row++) {
-            size_t width = escaped_width(cell_at(t, row, c)->text);
-            if (width > widths[c]) widths[c] = width;
+            size_t width = markdown_width(cell_at(t, row, c)->text);
+            if (width > l[c].width) l[c].width = width;
         }
     }
     fprintf(stream, "# %s\n\n", t->title);
-    write_grid(t, widths, stream);
-    free(widths);
+    write_grid(t, l, stream);
+    free(l);
     fputc('\n', stream);
     for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
     fputs("Provenance:\n", stream);
@@ -165,11 +153,11 @@ static bool add_rows(cJSON *rows, const struct table *t) {
 }
 
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
-    cJSON *root = cJSON_CreateObject(), *rows = cJSON_AddArrayToObject(root, "rows"),
-          *notes = cJSON_AddArrayToObject(root, "notes"),
-          *facts = p ? cJSON_AddObjectToObject(root, "provenance") : root;
-    bool ok = rows && notes && facts && !t->out_of_memory && add_to(root, "title", cJSON_CreateString(t->title)) &&
-        add_rows(rows, t);
+    cJSON *root = cJSON_CreateObject();
+    bool ok = !t->out_of_memory && add_to(root, "title", cJSON_CreateString(t->title));
+    cJSON *rows = cJSON_AddArrayToObject(root, "rows"), *notes = cJSON_AddArrayToObject(root, "notes"),
+          *facts = cJSON_AddObjectToObject(root, "provenance");
+    ok = ok && rows && notes && facts && add_rows(rows, t);
     for (size_t i = 0; ok && i < t->note_count; i++) ok = add_to(notes, NULL, cJSON_CreateString(t->notes[i]));
     for (size_t i = 0; ok && p && i < p->count; i++)
         ok = add_to(facts, p->facts[i].name, cJSON_CreateString(p->facts[i].value));

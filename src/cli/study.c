@@ -28,14 +28,6 @@ int study_parse(struct study *s, int argc, char **argv, int min_files, int max_f
     return status;
 }
 
-/* Found out before the long work: the folder can be made, and a file in it. */
-static bool results_can_be_written(struct study *s) {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/.mnistq", s->results) >= (int)sizeof path)
-        return fail(&s->err, "%.60s...: the name is too long", s->results);
-    return folder_create(s->results, &s->err) && out_file_check(path, &s->err);
-}
-
 /* Files tell the SHA-256 of all images, where all are there. */
 static bool load_data(struct study *s) {
     if (!s->test_only) return dataset_load(s->source, &s->data, &s->err);
@@ -44,7 +36,7 @@ static bool load_data(struct study *s) {
 }
 
 bool study_begin(struct study *s) {
-    if ((s->results && !results_can_be_written(s)) || (s->source && !load_data(s))) return false;
+    if ((s->results && !folder_check(s->results, &s->err)) || (s->source && !load_data(s))) return false;
     if (s->source) provenance_dataset(&s->provenance, &s->data);
     provenance_machine(&s->provenance);
     return true;
@@ -68,6 +60,7 @@ const char *study_path(struct study *s, const char *name) {
         fail(&s->err, "%.60s...: the name is too long", s->results);
         return NULL;
     }
+    if (!folder_create(s->results, &s->err)) return NULL;
     note_written(s, name);
     return s->path;
 }
