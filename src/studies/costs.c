@@ -97,8 +97,7 @@ static void add_step(struct table *t, const struct steps *s, int step, double *s
     similarity_add(&to_fp32, s->logits, logits_of(s, step), s->logit_count);
     similarity_add(&to_before, logits_of(s, before), logits_of(s, step), s->logit_count);
     double sqnr = similarity_sqnr_db(&to_fp32);
-    table_row(t, "%s", waterfall_rows[step].name);
-    add_accuracy(t, ours);
+    table_row(t, "%s | %zu | %.2f", waterfall_rows[step].name, ours->correct, accuracy_percent(ours));
     add_paired(t, &s->evaluations[0], ours, labels);
     table_row(t, "%.2f | %+.2f | %zu | %.2f | %.6f", sqnr, sqnr - *sqnr_before,
               compare(&s->evaluations[before], ours, labels).changed, similarity_sqnr_db(&to_before),
@@ -192,9 +191,8 @@ static bool try_layer(struct table *t, const struct pair *p, int layer, struct c
         similarity_add(&outputs, p->logits[0], logits, p->test->count * pair_classes(p));
         if (layer == ALL_LAYERS) table_row(t, "all");
         else table_row(t, "fc%d", layer + 1);
-        table_row(t, "%s | %.3f | %.2f", codec.format->name, bits / (double)weights.count,
-                  similarity_sqnr_db(&weights));
-        add_accuracy(t, &e);
+        table_row(t, "%s | %.3f | %.2f | %zu | %.2f", codec.format->name, bits / (double)weights.count,
+                  similarity_sqnr_db(&weights), e.correct, accuracy_percent(&e));
         add_paired(t, &p->evaluations[0], &e, p->test->labels);
         table_row(t, "%.2f", similarity_sqnr_db(&outputs));
     }

@@ -122,7 +122,8 @@ static const char *const network_names[NETWORKS] = {"asymmetric", "symmetric", "
 static float power_of_two_above(float scale) { return (float)exp2(ceil(log2((double)scale))); }
 
 /* Scales as on a processor that can only shift: exact ties, of which other networks have none, are common here. */
-static bool use_powers_of_two(const struct variants *v, struct qmlp *q) {
+static bool use_powers_of_two(const struct variants *v, struct model *out) {
+    struct qmlp *q = &out->qmlp;
     for (int l = 0; l <= q->shape.layers; l++) {
         struct qparams *a = &q->activation[l];
         a->scale = power_of_two_above(a->scale);
@@ -130,7 +131,7 @@ static bool use_powers_of_two(const struct variants *v, struct qmlp *q) {
     }
     for (int l = 0; l < q->shape.layers; l++)
         for (int c = 0; c < q->layer[l].out; c++) q->weight_scale[l][c] = power_of_two_above(q->weight_scale[l][c]);
-    return requantize_network(v->fp32, q, &v->study->err);
+    return requantize_network(v->fp32, out, &v->study->err);
 }
 
 /* Accuracy would not do: a few lucky answers, and a fault harms least where it does most. */
@@ -176,7 +177,7 @@ static bool fill_quiet(struct variants *v, struct table *t) {
     bool ok = true;
     for (int i = 0; ok && i < NETWORKS; i++)
         ok = int8_network(v->fp32, v->ranges, true, i == SYMMETRIC, &networks[i], &v->study->err) &&
-            (i != POWERS_OF_TWO || use_powers_of_two(v, &networks[i].qmlp));
+            (i != POWERS_OF_TWO || use_powers_of_two(v, &networks[i]));
     ok = ok && run_quiet(v, t, networks);
     for (int i = 0; i < NETWORKS; i++) qmlp_free(&networks[i].qmlp);
     for (const struct fault *f = faults; f->name; f++)

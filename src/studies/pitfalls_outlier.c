@@ -193,9 +193,7 @@ static bool static_network(const struct outlier *o, int way, float *scale, struc
     if (!int8_network(&o->fp32, o->ranges, per_channel(way), false, out, err)) return false;
     for (int c = 0; c < (per_channel(way) ? out->qmlp.layer[o->layer].out : 1); c++)
         out->qmlp.weight_scale[o->layer][c] = scale[c];
-    if (requantize_network(&o->fp32, &out->qmlp, err)) return true;
-    model_free(out);
-    return false;
+    return requantize_network(&o->fp32, out, err);
 }
 
 /* Weights of a layer by scale [out], column col (or none, -1) in fp16. */

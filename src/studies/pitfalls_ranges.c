@@ -157,9 +157,7 @@ static struct qparams hidden_qparams(struct range range, int bits, bool symmetri
 static bool hidden_network(const struct variants *v, int bits, bool symmetric, struct model *out) {
     if (!int8_network(v->fp32, v->ranges, true, false, out, &v->study->err)) return false;
     for (int l = 1; l < out->shape.layers; l++) out->qmlp.activation[l] = hidden_qparams(v->ranges[l], bits, symmetric);
-    if (requantize_network(v->fp32, &out->qmlp, &v->study->err)) return true;
-    model_free(out);
-    return false;
+    return requantize_network(v->fp32, out, &v->study->err);
 }
 
 /* Outputs of hidden layers against fp32's: as the integer engine has them, and fp32's own, rounded to the same codes.

@@ -64,8 +64,8 @@ bool ranges_over(const struct mlp *mlp, const uint8_t *images, int count, struct
 bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
                   struct model *out, struct error *err);
 
-/* Weights and biases once more from mlp, after weight_scale or activation of q were changed by hand. Error: a bias that
- * does not fit. */
-bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err);
+/* Weights and biases once more from mlp, after weight_scale or activation of out were changed by hand. Errors: the
+ * same; out is then freed. */
+bool requantize_network(const struct mlp *mlp, struct model *out, struct error *err);
 
 #endif
