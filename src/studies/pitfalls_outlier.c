@@ -317,7 +317,8 @@ const struct part pitfall_outlier = {
     fill_outlier,
     {"weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of "
      "the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier, which "
-     "change to p compare with; activations are calibrated anew for each."}};
+     "change to p compare with; activations are calibrated anew for each."},
+    false};
 
 enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
 
@@ -373,4 +374,5 @@ const struct part pitfall_outlier_seeds = {
     "weights k- granularity repair error_ratio:error_x error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
     "accuracy_percent:int8_% accuracy_percent_sd:sd change change_sd:sd logit_sqnr_db:logit_dB logit_sqnr_db_sd:sd",
     fill_seeds,
-    {0}};
+    {0},
+    true};

@@ -29,11 +29,12 @@ struct variants {
     } * kept; /* what was measured */
 };
 
-/* A table, and what fills it; NULL: another part does. notes: after those that fill adds. */
+/* A table, and what fills it. */
 struct part {
     const char *name, *title, *columns;
-    bool (*fill)(struct variants *v, struct table *t);
-    const char *notes[4];
+    bool (*fill)(struct variants *v, struct table *t); /* NULL: another part does */
+    const char *notes[4];                              /* after those that fill adds */
+    bool brief;                                        /* for the terminal, too */
 };
 
 /* What all start from. Begin with study, fp32, calibration and summary set, the rest zero. Release with variants_free.
