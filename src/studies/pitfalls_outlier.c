@@ -371,8 +371,8 @@ static bool fill_seeds(struct variants *v, struct table *t) {
 const struct part pitfall_outlier_seeds = {
     "pitfalls-outlier-seeds",
     "An outlier weight, over several networks",
-    "weights k- granularity repair error_ratio:error_x error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
-    "accuracy_percent:int8_% accuracy_percent_sd:sd change change_sd:sd logit_sqnr_db:logit_dB logit_sqnr_db_sd:sd",
+    "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
+    "accuracy_percent- accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
     fill_seeds,
     {0},
     true};
