@@ -6,7 +6,7 @@ BUILD ?= build
 CFLAGS ?= -O3 -g
 
 # ---- what the program is built with -----------------------------------------------------------------------
-STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc
+STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude
 ifneq ($(shell uname),Darwin)
 OPENMP := -fopenmp
 else
@@ -14,7 +14,7 @@ OPENMP := -Xpreprocessor -fopenmp -lomp
 endif
 COMPILE = $(CC) $(STANDARD) $(INCLUDES) $(CFLAGS) $(OPENMP) -MMD -MP
 
-LIBRARY_SOURCES := $(wildcard $(foreach room,base data nn quant quant/kernels lowbit model,src/$(room)/*.c))
+LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(foreach room,base data nn quant quant/kernels lowbit model,src/$(room)/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TEST_SOURCES := $(wildcard tests/test_*.c)
 TOOL_SOURCES := tests/http_server.c tests/make_idx.c
@@ -72,21 +72,24 @@ $(BUILD)/obj/%.o: %.c
 	@echo "  cc $<"
 	@$(COMPILE) -c $< -o $@
 
-$(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
+# All rooms but the program's, for it and for the tests; the library for other programs is embed.mk's.
+$(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES))
 	@rm -f $@; $(AR) rcs $@ $^
 
 # The commands and studies, apart from main.c, so that tests link them too.
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES))
 	@rm -f $@; $(AR) rcs $@ $^
 
-$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal.a
 	@echo "  ld $@"
 	@$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
 	@echo "  ld $@"
 	@$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@
+
+include embed.mk
 
 # ---- running ------------------------------------------------------------------------------------------------
 # Exit 3 of the fetch script: no mirror can be reached. The built-in digits then stand in, under their own name.
