@@ -177,7 +177,7 @@ int command_inspect(int argc, char **argv) {
                 "for each tensor: codes used, clipped, never used, entropy, a histogram");
     option_data(&given.o, &given.source, "with --histogram: also an integer model's activations on these test images");
     option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
-    option_text(&given.o, "weights-png", "FILE.png", &given.picture,
+    option_out(&given.o, "weights-png", "FILE.png", &given.picture,
                 "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&given.o, "fp32", "MODEL", &given.fp32,
                 "of --weights-png and --histogram: the network that FILE was made from");

@@ -105,7 +105,7 @@ int command_quantize(int argc, char **argv) {
     struct request r = {.source = "data/mnist", .recipe = quantization_defaults()};
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
+    option_out(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
     option_choice(&o, "format", &r.target, target_names, TARGETS,
                   "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16: only the weights, nothing to calibrate");
     option_choice(&o, "scheme", &r.recipe.scheme, scheme_names, SCHEMES,
