@@ -166,7 +166,7 @@ static bool read_seed(const char *text, uint64_t *value) {
 static bool read_real(const char *text, const struct option_entry *e) {
     char *stop;
     double x = strtod(text, &stop);
-    if (!strchr("-.0123456789", *text) || stop == text || *stop || !(x >= e->lo && x <= e->hi)) return false;
+    if (text[strspn(text, "-.0123456789eE")] || stop == text || *stop || !(x >= e->lo && x <= e->hi)) return false;
     *(double *)e->value = x;
     return true;
 }
