@@ -9,14 +9,12 @@
 #=  results    RESULTS=FOLDER; without it results/ and the name of DATA
 #=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
 #=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
-
 CC ?= cc
 CFLAGS ?= -O3 -g
 BUILD ?= build
 DATA ?= data/mnist
 export DATA RESULTS# scripts read these from the environment, where no character needs quoting
 Q := $(if $(V),,@)
-
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
 TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
@@ -38,20 +36,17 @@ PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc $(CPPFLAGS) $(CFLAGS) $(OPENMP)
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -I$(BUILD) \
+  $(CPPFLAGS) $(CFLAGS) $(OPENMP)
 LINK = $(CC) $(CFLAGS) $(OPENMP) $(LDFLAGS)
-
 # The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
 quote = '$(subst ','\'',$(strip $(1)))'
-quoted = $(call quote,$(COMPILE) $(LDFLAGS))
-$(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(quoted) >$@
+$(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) >$@
 ifneq ($(filter-out help clean data format readme-check results-diff,$(or $(MAKECMDGOALS),all)),)
-.PHONY: $(shell printf '%s\n' $(quoted) | cmp -s - $(BUILD)/flags || echo $(BUILD)/flags)
+.PHONY: $(shell printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) | cmp -s - $(BUILD)/flags || echo $(BUILD)/flags)
 include $(BUILD)/config.mk
 endif
-
 # Made before anything else: installs what is missing, or says what to type. Make then reads it and starts again.
 PACKAGES := openblas libcjson libcrypto zlib
 $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
@@ -64,15 +59,18 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
 
+$(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims, as a string of C
+	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
+$(call objects,src/studies/claims.c): $(BUILD)/claims.inc
+
+# ---- library, program, tests -----------------------------------------------------------------------------------
 $(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
 $(BUILD)/%.a:
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
-
 $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/libmnistq.a
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
-
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/libmnistq.a
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
@@ -104,7 +102,7 @@ bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
 	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
 bench-peers: models ## the same models in PyTorch and ONNX Runtime | 5 min
-	$(RUN) peers $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims beside what comes out here | 1 min

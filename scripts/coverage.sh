@@ -15,6 +15,7 @@ done | awk '
     !mine { next }
     function counts(text,   part) { split(text, part, /[:%]| of /); n = part[4]; done = part[2] / 100 * n }
     function room(   name) { name = file; sub(/^src\//, "", name); return sub(/\/[^\/]*$/, "", name) ? name : "main.c" }
+    /^(No calls|Calls executed)/ { mine = 0 }
     /^Lines executed/ { counts($0); lines[room()] += n; ran[room()] += done; missed[file] = int(n - done + 0.5); all = all " " room() }
     /^Taken at least once/ { counts($0); branches[room()] += n; taken[room()] += done }
     /^No executable lines/ { next }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/fileset.h"
 #include "cli/options.h"
 #include "cli/provenance.h"
 #include "cli/restart.h"
@@ -29,7 +30,6 @@ static const struct command {
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
-    {"peers", "how fast next to PyTorch and ONNX Runtime, side by side", command_peers},
     {"ladder", "every precision from fp32 to 2 bits, and the codecs of the lower ones", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
@@ -54,6 +54,7 @@ static void print_help(FILE *stream) {
 /* Interrupted: no half-written file may stay behind. */
 static void on_signal(int number) {
     out_file_discard_all();
+    file_set_discard();
     signal(number, SIG_DFL);
     raise(number);
 }

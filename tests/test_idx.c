@@ -199,6 +199,41 @@ static void test_data_behind_the_end_is_refused(void **state) {
     free(one), free(two);
 }
 
+static char *read_gz_of(const unsigned char *bytes, size_t count, size_t *size) {
+    write_gz(in_folder("member.gz"), bytes, count);
+    return read_bytes(in_folder("member.gz"), size);
+}
+
+/* A gzip file may consist of several, one behind another (RFC 1952, section 2.2): parts compressed side by side. */
+static void test_gzip_of_several_members_is_read(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    char joined[1024];
+    make_files(images, labels);
+    for (size_t split = 0; split <= IMAGE_BYTES; split++) { /* in the header, too; an empty member at both ends */
+        size_t first, second;
+        char *one = read_gz_of(images, split, &first), *two = read_gz_of(images + split, IMAGE_BYTES - split, &second);
+        memcpy(joined, one, first), memcpy(joined + first, two, second);
+        write_bytes(in_folder("members.gz"), joined, first + second);
+        assert_reads(in_folder("members.gz"), 3, 2, 3, 5, images + HEADER);
+        for (size_t cut = 1; cut < second; cut++) {
+            write_bytes(in_folder("members.gz"), joined, first + second - cut);
+            assert_refused(in_folder("members.gz"), 3, ": the compressed file is cut short");
+        }
+        joined[first + second - 1] ^= 1;
+        write_bytes(in_folder("members.gz"), joined, first + second);
+        assert_refused(in_folder("members.gz"), 3, ": cannot be read: incorrect length check");
+        joined[first + second - 1] ^= 1;
+        joined[first + second] = 7;
+        write_bytes(in_folder("members.gz"), joined, first + second + 1);
+        assert_refused(in_folder("members.gz"), 3, "");
+        joined[first + second + 1] = 7;
+        write_bytes(in_folder("members.gz"), joined, first + second + 2);
+        assert_refused(in_folder("members.gz"), 3, ": cannot be read: incorrect header check");
+        free(one), free(two);
+    }
+}
+
 static void test_bad_headers_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -327,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_large_compressed_file_cut_anywhere_is_refused),
         cmocka_unit_test(test_compressed_file_with_a_changed_byte_never_gives_other_images),
         cmocka_unit_test(test_data_behind_the_end_is_refused),
+        cmocka_unit_test(test_gzip_of_several_members_is_read),
         cmocka_unit_test(test_bad_headers_are_refused),
         cmocka_unit_test(test_largest_pictures_are_read),
         cmocka_unit_test(test_a_lying_count_costs_no_memory),

@@ -129,7 +129,9 @@ static bool run_kernel(const struct qkernel *kernel, struct qlinear *layer, cons
     for (size_t r = 0; r < rows; r++) memcpy(wide_x + r * x_stride, x + r * in, in);
     layer->packed = exact_array(kernel->layer_bytes(layer));
     kernel->pack_layer(layer);
-    kernel->run(layer, wide_x, x_stride, rows, wide_y, y_stride);
+    void *scratch = exact_array(QLINEAR_SCRATCH * qlinear_stride(layer->in));
+    kernel->run(layer, wide_x, x_stride, rows, wide_y, y_stride, scratch);
+    free(scratch);
     for (size_t r = 0; r < rows; r++) memcpy(y + r * out, wide_y + r * y_stride, out);
     free(layer->packed);
     free(wide_x);

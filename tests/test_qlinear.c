@@ -100,7 +100,9 @@ static void run_kernel(const struct qkernel *kernel, struct qlinear *layer, cons
     for (size_t r = 0; r < t->rows; r++) memcpy(wide_x + r * x_stride, x + r * in, in);
     layer->packed = array(kernel->layer_bytes(layer), 1);
     kernel->pack_layer(layer);
-    kernel->run(layer, wide_x, x_stride, t->rows, wide_y, y_stride);
+    void *scratch = array(QLINEAR_SCRATCH * qlinear_stride(layer->in), 1);
+    kernel->run(layer, wide_x, x_stride, t->rows, wide_y, y_stride, scratch);
+    free(scratch);
     for (size_t r = 0; r < t->rows; r++) memcpy(y + r * out, wide_y + r * y_stride, out);
     free(layer->packed);
     free(wide_x);

@@ -34,6 +34,13 @@ bool block_reserve(struct block *block, struct error *err) {
     return block->memory != NULL;
 }
 
+bool block_carve(struct block *block, void (*carve)(void *owner), void *owner, struct error *err) {
+    carve(owner);
+    if (!block_reserve(block, err)) return false;
+    carve(owner);
+    return true;
+}
+
 void block_free(struct block *block) {
     free(block->memory);
     *block = (struct block){0};

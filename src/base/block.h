@@ -1,6 +1,6 @@
 /* One aligned block of memory with arrays carved out of it: a model is one allocation, freed in one call.
- * The owner writes one function that takes its arrays in order, and runs it twice: first on an empty block,
- * where every take returns NULL and only counts; then, after block_reserve, on real memory. */
+ * The owner writes one function that takes its arrays in order; block_carve runs it twice: first on an empty block,
+ * where every take returns NULL and only counts; then on real memory. */
 #ifndef BASE_BLOCK_H
 #define BASE_BLOCK_H
 
@@ -20,6 +20,10 @@ void *block_take(struct block *block, size_t count, size_t size);
 
 /* Allocates what was counted and starts again from the front. Error: out of memory. */
 bool block_reserve(struct block *block, struct error *err);
+
+/* Counts, reserves and takes: runs carve(owner), which takes the owner's arrays out of block, twice. Error: out of
+ * memory. */
+bool block_carve(struct block *block, void (*carve)(void *owner), void *owner, struct error *err);
 
 void block_free(struct block *block);
 

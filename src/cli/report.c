@@ -1,45 +1,6 @@
 #include "cli/report.h"
 
-#include <stdlib.h>
-
-#include "base/progress.h"
-#include "base/stats.h"
 #include "cli/options.h"
-
-enum { SPEED_BATCH = 1000, SPEED_RUNS = 21 };
-
-/* One model being timed; its scratch is made before the clock starts. */
-struct timed_model {
-    struct model_run run;
-    double seconds[SPEED_RUNS];
-};
-
-static double timed_run(struct model_run *r, const uint8_t *images, size_t n) {
-    uint8_t predicted[SPEED_BATCH];
-    double started = seconds_now();
-    model_run(r, images, (int)n, predicted);
-    return seconds_now() - started;
-}
-
-bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
-                    struct error *err) {
-    struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
-    size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
-    bool ok = timed != NULL;
-    for (int i = 0; ok && i < count; i++)
-        ok = model_run_create(models[i], SPEED_BATCH, 1, RUN_FAST, &timed[i].run, err);
-    for (int run = -1; ok && run < SPEED_RUNS; run++) /* the first, -1, only warms the caches */
-        for (int i = 0; i < count; i++) {
-            double seconds = timed_run(&timed[i].run, split->images, n);
-            if (run >= 0) timed[i].seconds[run] = seconds;
-        }
-    for (int i = 0; timed && i < count; i++) {
-        speeds[i] = (double)n / percentile_of(timed[i].seconds, SPEED_RUNS, 0.5);
-        model_run_free(&timed[i].run);
-    }
-    free(timed);
-    return ok;
-}
 
 const char *arithmetic_name(const struct model *model) {
     switch (model->kind) {

@@ -1,14 +1,9 @@
-/* What the commands share of their tables: speeds, names, provenance, the end. */
+/* What the commands share of their tables: names, provenance, the end. */
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
 #include "cli/provenance.h"
 #include "model/evaluation.h"
-
-/* Images a second of each model on batches of 1000 of the split, on one thread: the median over repeated runs
- * that take turns, so that a busy machine slows all alike. speeds [count]. */
-bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
-                    struct error *err);
 
 /* "fp32", "integer", "fp32 after decode", "bf16 products, fp32 sums", ...: never mix these in a table without saying so
  */

@@ -29,6 +29,10 @@ struct dataset {
 bool dataset_load(const char *source, struct dataset *out, struct error *err);
 void dataset_free(struct dataset *dataset);
 
+/* As dataset_load, from the test files alone: train is empty, sha256 that of the two test files, classes the highest
+ * test label + 1. */
+bool dataset_load_test_only(const char *source, struct dataset *out, struct error *err);
+
 /* Only the test split of a source, for commands that need no training data. */
 bool dataset_load_test(const char *source, struct split *out, struct error *err);
 void split_free(struct split *split);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "lowbit/formats.h"
+#include "quant/convert.h"
 
 /* Where the grid of a block comes from. */
 enum grid_rule {
@@ -34,6 +35,10 @@ void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as code
  * one_grid. */
 void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m);
 
+/* Symmetric a [n][n], both triangles, becomes the upper triangular U with U^T U = a^-1, zeros below. False when a is
+ * not positive definite; a is then not to be used. */
+bool cholesky_of_inverse(int n, double *a);
+
 struct gptq_config {
     bool act_order; /* columns by falling diagonal of the Hessian, on grids fixed beforehand; else left to right */
     enum grid_rule rule;
@@ -53,6 +58,11 @@ bool gptq_codes(const float *w, const double *gram, const struct gptq_config *co
  * scratch. Error: out of memory. */
 bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
                 float *scale, double *alpha, struct error *err);
+
+/* As convert (quant/convert.h), from codes [layers], one block a row, symmetric, 2 to 8 bits. Only the biases of mlp
+ * are used. */
+bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
+                   bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err);
 
 /* sum over outputs and images of (W x - W_hat x)^2 = trace(D gram D^T), D = W - W_hat; divided by the same for
  * W: the relative squared output error of a layer. */

@@ -1,216 +1,113 @@
 #include "model/model_file.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/ladder_file.h"
-#include "model/layer_tensors.h"
+#include "model/contents.h"
 
-/* A file to be written is large (its table of tensors): on the heap. */
-static struct st_file *new_file(const struct mlp_shape *shape, const struct model_notes *notes, struct error *err) {
-    struct st_file *file = calloc(1, sizeof *file);
-    if (!file) {
-        fail(err, "out of memory");
-        return NULL;
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static const struct note {
+    const char *key;
+    size_t at, size;
+    bool integer_only;
+} notes_written[] = {{"seed", offsetof(struct model_notes, seed), 32, false},
+                     {"training", offsetof(struct model_notes, training), ST_TEXT, false},
+                     {"method", offsetof(struct model_notes, method), 64, false},
+                     {"observer", offsetof(struct model_notes, observer), 32, true},
+                     {"calibration", offsetof(struct model_notes, calibration), 32, true}};
+enum { NOTES = sizeof notes_written / sizeof *notes_written };
+
+static void add_notes(struct st_file *file, const struct model_notes *notes, bool integer_only) {
+    for (int i = 0; i < NOTES; i++) {
+        const char *text = (const char *)notes + notes_written[i].at;
+        if (*text && notes_written[i].integer_only == integer_only)
+            st_add_metadata(file, notes_written[i].key, "%s", text);
     }
-    char architecture[128];
-    mlp_shape_print(shape, architecture, sizeof architecture);
-    st_add_metadata(file, "architecture", "mlp %s", architecture);
-    if (notes->seed[0]) st_add_metadata(file, "seed", "%s", notes->seed);
-    if (notes->training[0]) st_add_metadata(file, "training", "%s", notes->training);
-    if (notes->method[0]) st_add_metadata(file, "method", "%s", notes->method);
-    return file;
 }
 
-/* Writes and frees a file made by new_file. */
-static bool finish_file(const char *path, struct st_file *file, struct error *err) {
+void st_add_coded(struct st_file *file, const struct weight_only *c) {
+    contents_add(&(struct contents){.shape = &c->shape, .coded = c}, file);
+}
+
+void st_add_dynamic(struct st_file *file, const struct dynamic_mlp *q) {
+    st_add_metadata(file, "activations", q->vector_wise ? "vector-wise" : "dynamic");
+    contents_add(&(struct contents){.shape = &q->shape, .dynamic = q}, file);
+}
+
+static bool write_contents(const char *path, const struct contents *c, const struct model_notes *notes,
+                           struct error *err) {
+    struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
+    char architecture[128];
+    if (!file) return fail(err, "%s: out of memory", path);
+    mlp_shape_print(c->shape, architecture, sizeof architecture);
+    st_add_metadata(file, "architecture", "mlp %s", architecture);
+    add_notes(file, notes, false);
+    if (c->q) {
+        st_add_metadata(file, "scheme", c->q->per_channel ? "per-channel" : "per-tensor");
+        st_add_metadata(file, "activations", c->q->symmetric_activations ? "symmetric" : "asymmetric");
+        add_notes(file, notes, true);
+        if (c->bits < 8) st_add_metadata(file, "weight_bits", "%d", c->bits);
+    }
+    if (c->dynamic) st_add_dynamic(file, c->dynamic);
+    else contents_add(c, file);
     bool ok = st_write(path, file, err);
     free(file);
     return ok;
 }
 
 bool model_write_mlp(const char *path, const struct mlp *mlp, const struct model_notes *notes, struct error *err) {
-    struct st_file *file = new_file(&mlp->shape, notes, err);
-    if (!file) return false;
-    char name[ST_NAME];
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        const struct dense *d = &mlp->layer[i];
-        st_add(file, layer_tensor(name, i, "weight"), ST_F32, (size_t)d->out, (size_t)d->in, d->weight);
-        st_add(file, layer_tensor(name, i, "bias"), ST_F32, (size_t)d->out, 0, d->bias);
-    }
-    return finish_file(path, file, err);
-}
-
-/* All weights of q in rows of packed codes, layer after layer: offsets [layers]. Release with free. */
-static uint8_t *pack_weights(const struct qmlp *q, int bits, size_t *offsets, struct error *err) {
-    size_t total = 0;
-    for (int i = 0; i < q->shape.layers; i++) {
-        offsets[i] = total;
-        total += (size_t)q->layer[i].out * packed_bytes((size_t)q->layer[i].in, bits);
-    }
-    uint8_t *bytes = aligned_array(total, 1, err), shifted[MLP_MAX_WIDTH];
-    for (int i = 0; bytes && i < q->shape.layers; i++)
-        for (int c = 0; c < q->layer[i].out; c++) {
-            const int8_t *row = q->layer[i].weight + (size_t)c * (size_t)q->layer[i].in;
-            for (int k = 0; k < q->layer[i].in; k++) shifted[k] = (uint8_t)(row[k] + (1 << (bits - 1)));
-            size_t size = packed_bytes((size_t)q->layer[i].in, bits);
-            pack_bits(shifted, (size_t)q->layer[i].in, bits, bytes + offsets[i] + (size_t)c * size);
-        }
-    return bytes;
-}
-
-static void add_qlayer(struct st_file *file, const struct qmlp *q, int i, int bits, const uint8_t *packed,
-                       const uint8_t *zero_point) {
-    const struct qlinear *d = &q->layer[i];
-    size_t out = (size_t)d->out, in = (size_t)d->in;
-    char name[ST_NAME];
-    if (packed) st_add(file, layer_tensor(name, i, "weight"), ST_U8, out, packed_bytes(in, bits), packed);
-    else st_add(file, layer_tensor(name, i, "weight"), ST_I8, out, in, d->weight);
-    st_add(file, layer_tensor(name, i, "weight_scale"), ST_F32, q->per_channel ? out : 1, 0, q->weight_scale[i]);
-    st_add(file, layer_tensor(name, i, "bias"), ST_I32, out, 0, d->bias);
-    st_add(file, layer_tensor(name, i, "input_scale"), ST_F32, 1, 0, &q->activation[i].scale);
-    st_add(file, layer_tensor(name, i, "input_zero_point"), ST_U8, 1, 0, zero_point);
-}
-
-bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model_notes *notes, struct error *err) {
-    int last = q->shape.layers, bits = notes->weight_bits ? notes->weight_bits : 8;
-    size_t offsets[MLP_MAX_LAYERS] = {0};
-    uint8_t zero_point[MLP_MAX_LAYERS + 1], *packed = NULL;
-    if (bits < 8 && !(packed = pack_weights(q, bits, offsets, err))) return false;
-    struct st_file *file = new_file(&q->shape, notes, err);
-    if (!file) {
-        free(packed);
-        return false;
-    }
-    st_add_metadata(file, "scheme", q->per_channel ? "per-channel" : "per-tensor");
-    st_add_metadata(file, "activations", q->symmetric_activations ? "symmetric" : "asymmetric");
-    if (notes->observer[0]) st_add_metadata(file, "observer", "%s", notes->observer);
-    if (notes->calibration[0]) st_add_metadata(file, "calibration", "%s", notes->calibration);
-    if (packed) st_add_metadata(file, "weight_bits", "%d", bits);
-    for (int i = 0; i <= last; i++) zero_point[i] = (uint8_t)q->activation[i].zero_point;
-    for (int i = 0; i < last; i++) add_qlayer(file, q, i, bits, packed ? packed + offsets[i] : NULL, &zero_point[i]);
-    st_add(file, "output_scale", ST_F32, 1, 0, &q->activation[last].scale);
-    st_add(file, "output_zero_point", ST_U8, 1, 0, &zero_point[last]);
-    bool ok = finish_file(path, file, err);
-    free(packed);
-    return ok;
+    return write_contents(path, &(struct contents){.shape = &mlp->shape, .mlp = mlp}, notes, err);
 }
 
 bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes,
                        struct error *err) {
-    struct st_file *file = new_file(&c->shape, notes, err);
-    if (!file) return false;
-    st_add_coded(file, c);
-    return finish_file(path, file, err);
+    return write_contents(path, &(struct contents){.shape = &c->shape, .coded = c}, notes, err);
 }
 
 bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes,
                          struct error *err) {
-    struct st_file *file = new_file(&q->shape, notes, err);
-    if (!file) return false;
-    st_add_dynamic(file, q);
-    return finish_file(path, file, err);
+    return write_contents(path, &(struct contents){.shape = &q->shape, .dynamic = q}, notes, err);
 }
 
+bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model_notes *notes, struct error *err) {
+    struct contents c = {.shape = &q->shape, .q = q, .bits = notes->weight_bits ? notes->weight_bits : 8};
+    uint8_t *row = contents_reserve_packed(&c, err);
+    for (int i = 0; i <= q->shape.layers; i++) c.zero_point[i] = (uint8_t)q->activation[i].zero_point;
+    if (row && c.bits < 8) contents_pack(&c, row);
+    bool ok = row && write_contents(path, &c, notes, err);
+    free(row);
+    block_free(&c.block);
+    return ok;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
 /* The widths of the layers from the shapes of fc1.weight, fc2.weight, ... */
-static bool read_mlp_shape(const struct st_file *file, struct mlp_shape *shape, struct error *err) {
+static bool shape_of_weights(const struct st_file *file, struct mlp_shape *shape, struct error *err) {
     char name[ST_NAME];
     const struct st_tensor *t;
-    *shape = (struct mlp_shape){0};
-    int hidden[MLP_MAX_LAYERS], inputs = 0, width = 0;
-    for (int i = 0; (t = st_find(file, layer_tensor(name, i, "weight"))); i++) {
-        if (i == MLP_MAX_LAYERS) return fail(err, "more than %d layers", MLP_MAX_LAYERS);
+    int widths[MLP_MAX_LAYERS + 1], layers = 0;
+    for (; (t = st_find(file, layer_tensor(name, layers, "weight"))); layers++) {
+        if (layers == MLP_MAX_LAYERS) return fail(err, "more than %d layers", MLP_MAX_LAYERS);
         if (t->dimensions != 2 || t->shape[0] < 1 || t->shape[1] < 1 || t->shape[0] > MLP_MAX_WIDTH ||
             t->shape[1] > MLP_MAX_WIDTH)
             return fail(err, "tensor %s: expected a matrix of 1 to %d rows and columns", name, MLP_MAX_WIDTH);
-        if (i > 0 && t->shape[1] != (size_t)width)
-            return fail(err, "tensor %s takes %zu inputs, the layer before gives %d", name, t->shape[1], width);
-        if (i == 0) inputs = (int)t->shape[1];
-        if (i > 0) hidden[i - 1] = width;
-        width = (int)t->shape[0];
-        shape->layers = i + 1;
+        if (layers > 0 && t->shape[1] != (size_t)widths[layers])
+            return fail(err, "tensor %s takes %zu inputs, the layer before gives %d", name, t->shape[1],
+                        widths[layers]);
+        widths[layers] = (int)t->shape[1];
+        widths[layers + 1] = (int)t->shape[0];
     }
-    if (shape->layers == 0) return fail(err, "tensor fc1.weight is missing: not a model of this program");
-    return mlp_shape_make(inputs, hidden, shape->layers - 1, width, shape, err);
+    if (layers == 0) return fail(err, "tensor fc1.weight is missing: not a model of this program");
+    return mlp_shape_make(widths[0], widths + 1, layers - 1, widths[layers], shape, err);
 }
 
-static bool read_mlp(const struct st_file *file, struct mlp *out, struct error *err) {
-    for (int i = 0; i < out->shape.layers; i++) {
-        const struct dense *d = &out->layer[i];
-        const struct st_tensor *w = st_expect(file, i, "weight", ST_F32, (size_t)d->out, (size_t)d->in, err);
-        const struct st_tensor *b = w ? st_expect(file, i, "bias", ST_F32, (size_t)d->out, 0, err) : NULL;
-        if (!b || !st_copy_floats(d->weight, w, err) || !st_copy_floats(d->bias, b, err)) return false;
-    }
-    if (file->tensor_count != 2 * (size_t)out->shape.layers)
-        return fail(err, "%zu tensors: expected %d, a weight and a bias a layer", file->tensor_count,
-                    2 * out->shape.layers);
-    return true;
-}
-
-/* Scale and zero point of one activation tensor. */
-static bool read_qparams(const struct st_file *file, int layer, const char *scale_name, const char *zero_point_name,
-                         bool symmetric, struct qparams *out, struct error *err) {
-    const struct st_tensor *scale = st_expect(file, layer, scale_name, ST_F32, 1, 0, err);
-    const struct st_tensor *zero_point = scale ? st_expect(file, layer, zero_point_name, ST_U8, 1, 0, err) : NULL;
-    if (!zero_point || !st_copy_floats(&out->scale, scale, err)) return false;
-    out->zero_point = *(const uint8_t *)zero_point->data;
-    out->qmin = symmetric ? 1 : 0;
-    out->qmax = 255;
-    if (symmetric && out->zero_point != 128)
-        return fail(err, "tensor %s is %d: symmetric activations have 128", zero_point->name, out->zero_point);
-    return true;
-}
-
-/* Weight codes: I8, or packed U8 where bits is less than 8. */
-static bool read_codes(const struct st_file *file, int i, int bits, struct qlinear *d, struct error *err) {
-    size_t in = (size_t)d->in, out = (size_t)d->out, size = packed_bytes(in, bits);
-    const struct st_tensor *w = bits == 8 ? st_expect(file, i, "weight", ST_I8, out, in, err)
-                                          : st_expect(file, i, "weight", ST_U8, out, size, err);
-    if (!w) return false;
-    if (bits == 8) {
-        memcpy(d->weight, w->data, w->bytes);
-        return true;
-    }
-    for (size_t c = 0; c < out; c++) {
-        uint8_t shifted[MLP_MAX_WIDTH];
-        unpack_bits((const uint8_t *)w->data + c * size, in, bits, shifted);
-        for (size_t k = 0; k < in; k++) d->weight[c * in + k] = (int8_t)(shifted[k] - (1 << (bits - 1)));
-    }
-    return true;
-}
-
-static bool read_qlayer(const struct st_file *file, int i, int bits, struct qmlp *q, struct error *err) {
-    struct qlinear *d = &q->layer[i];
-    size_t out = (size_t)d->out;
-    if (!read_codes(file, i, bits, d, err)) return false;
-    const struct st_tensor *s = st_expect(file, i, "weight_scale", ST_F32, q->per_channel ? out : 1, 0, err);
-    const struct st_tensor *b = s ? st_expect(file, i, "bias", ST_I32, out, 0, err) : NULL;
-    if (!b || !st_copy_floats(q->weight_scale[i], s, err)) return false;
-    memcpy(d->bias, b->data, b->bytes);
-    return read_qparams(file, i, "input_scale", "input_zero_point", q->symmetric_activations, &q->activation[i], err);
-}
-
-static bool read_qmlp(const struct st_file *file, int bits, struct qmlp *q, struct error *err) {
-    int last = q->shape.layers;
-    for (int i = 0; i < last; i++)
-        if (!read_qlayer(file, i, bits, q, err)) return false;
-    if (!read_qparams(file, -1, "output_scale", "output_zero_point", q->symmetric_activations, &q->activation[last],
-                      err))
-        return false;
-    if (file->tensor_count != 5 * (size_t)last + 2)
-        return fail(err, "%zu tensors: expected %d, five a layer and two for the output", file->tensor_count,
-                    5 * last + 2);
-    return qmlp_finish(q, err);
-}
-
-static void read_note(const struct st_file *file, const char *key, char *to, size_t size) {
+static bool metadata_is(const struct st_file *file, const char *key, const char *expected) {
     const char *text = st_metadata(file, key);
-    snprintf(to, size, "%s", text ? text : "");
+    return text && strcmp(text, expected) == 0;
 }
-
-static bool text_is(const char *text, const char *expected) { return text && strcmp(text, expected) == 0; }
 
 /* Bits a weight of rows [out][in] of packed codes takes with its scales. */
 static double weight_bits_of(const struct mlp_shape *shape, int bits, bool per_channel) {
@@ -224,21 +121,53 @@ static double weight_bits_of(const struct mlp_shape *shape, int bits, bool per_c
 }
 
 static bool read_fp32(const struct st_file *file, struct model *out, struct error *err) {
+    struct contents c = {.shape = &out->shape, .mlp = &out->mlp};
     out->kind = MODEL_FP32;
     out->bits_per_weight = 32;
-    return mlp_create(&out->shape, &out->mlp, err) && read_mlp(file, &out->mlp, err);
+    return contents_check_weights(&c, file, err) && mlp_create(&out->shape, &out->mlp, err) &&
+        contents_read(&c, file, err);
+}
+
+static bool set_zero_points(struct qmlp *q, const uint8_t *zero_point, struct error *err) {
+    for (int i = 0; i <= q->shape.layers; i++) {
+        struct qparams *p = &q->activation[i];
+        *p = (struct qparams){p->scale, zero_point[i], q->symmetric_activations, 255};
+        if (q->symmetric_activations && p->zero_point != 128) {
+            char name[ST_NAME] = "output_zero_point";
+            if (i < q->shape.layers) layer_tensor(name, i, "input_zero_point");
+            return fail(err, "tensor %s is %d: symmetric activations have 128", name, p->zero_point);
+        }
+    }
+    return true;
 }
 
 /* The granularity is read off fc1.weight_scale; with one output both are the same thing. */
 static bool read_integer(const struct st_file *file, int bits, struct model *out, struct error *err) {
     const struct st_tensor *scale = st_find(file, "fc1.weight_scale");
-    bool per_channel = (scale && scale->elements != 1) || text_is(st_metadata(file, "scheme"), "per-channel");
-    bool symmetric = text_is(st_metadata(file, "activations"), "symmetric");
+    bool per_channel = (scale && scale->elements != 1) || metadata_is(file, "scheme", "per-channel");
+    struct contents c = {.shape = &out->shape, .q = &out->qmlp, .bits = bits};
+    uint8_t *row = NULL;
     out->kind = MODEL_INT8;
-    if (!qmlp_create(&out->shape, per_channel, symmetric, &out->qmlp, err)) return false;
+    bool ok = contents_check_weights(&c, file, err) &&
+        qmlp_create(&out->shape, per_channel, metadata_is(file, "activations", "symmetric"), &out->qmlp, err) &&
+        (row = contents_reserve_packed(&c, err)) && contents_read(&c, file, err);
+    if (ok && bits < 8) contents_unpack(&c, &out->qmlp, row);
     for (int i = 0; i < out->shape.layers; i++) out->qmlp.layer[i].four_bit = bits <= 4;
-    if (!read_qmlp(file, bits, &out->qmlp, err)) return false;
     out->bits_per_weight = weight_bits_of(&out->shape, bits, per_channel);
+    free(row);
+    block_free(&c.block);
+    return ok && set_zero_points(&out->qmlp, c.zero_point, err) && qmlp_finish(&out->qmlp, err);
+}
+
+static bool read_codecs(const struct st_file *file, const struct mlp_shape *shape, struct weight_only *c,
+                        struct error *err) {
+    char name[ST_NAME];
+    for (int i = 0; i < shape->layers; i++) {
+        const char *text = st_metadata(file, layer_tensor(name, i, "format"));
+        if (!text) return fail(err, "metadata %s is missing", name);
+        if (!codec_parse(text, &c->layer[i].codec))
+            return fail(err, "metadata %s is \"%.60s\": not a format of this program", name, text);
+    }
     return true;
 }
 
@@ -250,24 +179,61 @@ static bool is_plain_bf16(const struct weight_only *c) {
 }
 
 static bool read_coded(const struct st_file *file, struct model *out, struct error *err) {
+    struct weight_only coded = {0};
+    struct codec codecs[MLP_MAX_LAYERS];
+    struct contents c = {.shape = &out->shape, .coded = &coded};
     const struct bf16_kernel *kernel = bf16_kernel_best();
-    struct weight_only coded;
-    if (!st_read_coded(file, &coded, err)) return false;
     out->kind = MODEL_WEIGHT_ONLY;
-    out->shape = coded.shape;
-    out->bits_per_weight = weight_only_bits_per_weight(&coded);
-    bool ok = weight_only_decode(&coded, &out->mlp, err);
-    if (ok && kernel && is_plain_bf16(&coded)) ok = bf16_mlp_create(&out->mlp, kernel, &out->bf16, err);
+    if (!st_architecture(file, &out->shape, err) || !read_codecs(file, &out->shape, &coded, err) ||
+        !contents_check_weights(&c, file, err))
+        return false;
+    for (int i = 0; i < out->shape.layers; i++) codecs[i] = coded.layer[i].codec;
+    bool ok = weight_only_create(&out->shape, codecs, st_find(file, "fc1.input_divisor") != NULL, &coded, err) &&
+        contents_read(&c, file, err) && weight_only_decode(&coded, &out->mlp, err) &&
+        (!kernel || !is_plain_bf16(&coded) || bf16_mlp_create(&out->mlp, kernel, &out->bf16, err));
+    if (ok) out->bits_per_weight = weight_only_bits_per_weight(&coded);
     weight_only_free(&coded);
     return ok;
 }
 
+/* How many columns of each layer stand apart. */
+static bool read_outlier_counts(const struct st_file *file, const struct mlp_shape *shape, bool vector_wise,
+                                int *outliers, struct error *err) {
+    char name[ST_NAME];
+    for (int i = 0; i < shape->layers; i++) {
+        const struct st_tensor *t = st_find(file, layer_tensor(name, i, "outlier_columns"));
+        if (t && (t->elements < 1 || t->elements > (size_t)shape->widths[i] || !vector_wise))
+            return fail(err, "tensor %s has %zu columns: expected 1 to %d, in a vector-wise model", name, t->elements,
+                        shape->widths[i]);
+        outliers[i] = t ? (int)t->elements : 0;
+    }
+    return true;
+}
+
+static bool check_outlier_columns(const struct dynamic_mlp *q, struct error *err) {
+    for (int l = 0; l < q->shape.layers; l++)
+        for (int j = 0, before = -1; j < q->layer[l].outliers; before = q->layer[l].outlier_columns[j++]) {
+            int column = q->layer[l].outlier_columns[j];
+            if (column <= before || column >= q->layer[l].in)
+                return fail(err, "tensor fc%d.outlier_columns: element %d is %d: expected rising columns below %d",
+                            l + 1, j, column, q->layer[l].in);
+        }
+    return true;
+}
+
 static bool read_dynamic(const struct st_file *file, struct model *out, struct error *err) {
-    if (!st_read_dynamic(file, &out->dynamic, err)) return false;
-    const struct dynamic_mlp *q = &out->dynamic;
-    double apart = 0, weights = 0;
+    struct dynamic_mlp *q = &out->dynamic;
+    struct contents c = {.shape = &out->shape, .dynamic = q};
+    bool vector_wise = metadata_is(file, "activations", "vector-wise");
+    int outliers[MLP_MAX_LAYERS];
     out->kind = MODEL_DYNAMIC;
-    out->shape = q->shape;
+    if (!st_architecture(file, &out->shape, err) || !contents_check_weights(&c, file, err) ||
+        !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
+        !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
+        !check_outlier_columns(q, err))
+        return false;
+    dynamic_finish(q);
+    double apart = 0, weights = 0;
     for (int i = 0; i < q->shape.layers; i++) {
         weights += (double)q->layer[i].in * q->layer[i].out;
         apart += q->layer[i].outliers * (32.0 + 16.0 * q->layer[i].out);
@@ -276,26 +242,17 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     return true;
 }
 
-/* The weights must be there, of the size that the shape asks for, before memory is taken for them. */
-static bool check_packed(const struct st_file *file, const struct mlp_shape *shape, int bits, struct error *err) {
-    for (int i = 0; i < shape->layers; i++)
-        if (!st_expect(file, i, "weight", ST_U8, (size_t)shape->widths[i + 1],
-                       packed_bytes((size_t)shape->widths[i], bits), err))
-            return false;
-    return true;
-}
-
-static bool read_parsed(const struct st_file *file, struct model *out, struct error *err) {
+static bool read_kind(const struct st_file *file, struct model *out, struct error *err) {
     const char *bits = st_metadata(file, "weight_bits");
-    if (st_is_coded(file)) return read_coded(file, out, err);
-    if (st_is_dynamic(file)) return read_dynamic(file, out, err);
+    if (st_metadata(file, "fc1.format")) return read_coded(file, out, err);
+    if (metadata_is(file, "activations", "dynamic") || metadata_is(file, "activations", "vector-wise"))
+        return read_dynamic(file, out, err);
     if (bits) {
         if (strlen(bits) != 1 || !strchr("234", *bits))
             return fail(err, "metadata weight_bits is \"%.20s\": expected 2, 3 or 4", bits);
-        return st_architecture(file, &out->shape, err) && check_packed(file, &out->shape, *bits - '0', err) &&
-            read_integer(file, *bits - '0', out, err);
+        return st_architecture(file, &out->shape, err) && read_integer(file, *bits - '0', out, err);
     }
-    if (!read_mlp_shape(file, &out->shape, err)) return false;
+    if (!shape_of_weights(file, &out->shape, err)) return false;
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
 }
 
@@ -305,25 +262,27 @@ static bool check_bounded(const struct model *m, struct error *err) {
         fail(err, "its weights are so large that sums of a layer can leave fp32");
 }
 
+bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
+    *out = (struct model){0};
+    if (!read_kind(file, out, err) || !check_bounded(out, err)) {
+        model_free(out);
+        return false;
+    }
+    const char *bits = st_metadata(file, "weight_bits");
+    if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
+    for (int i = 0; notes && i < NOTES; i++) {
+        const char *text = st_metadata(file, notes_written[i].key);
+        snprintf((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
+    }
+    return true;
+}
+
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err) {
     *out = (struct model){0};
     if (notes) *notes = (struct model_notes){0};
     struct st_file *file = calloc(1, sizeof *file);
     if (!file) return fail(err, "%s: out of memory", path);
-    bool ok = st_read(path, file, err);
-    if (ok && !(read_parsed(file, out, err) && check_bounded(out, err))) {
-        model_free(out);
-        ok = fail_in(err, path);
-    }
-    if (ok && notes) {
-        read_note(file, "seed", notes->seed, sizeof notes->seed);
-        read_note(file, "training", notes->training, sizeof notes->training);
-        read_note(file, "observer", notes->observer, sizeof notes->observer);
-        read_note(file, "calibration", notes->calibration, sizeof notes->calibration);
-        read_note(file, "method", notes->method, sizeof notes->method);
-        const char *bits = st_metadata(file, "weight_bits");
-        notes->weight_bits = bits ? *bits - '0' : 0;
-    }
+    bool ok = st_read(path, file, err) && (model_parse(file, out, notes, err) || fail_in(err, path));
     st_free(file);
     free(file);
     return ok;

@@ -1,20 +1,26 @@
-/* Models as safetensors files that one line of Python reads.
+/* Models as safetensors files that one line of Python reads. N counts layers from 1.
  *
- * fp32: fcN.weight F32 [out][in], fcN.bias F32 [out]: what nn.Linear of a PyTorch module of those names loads.
- * int8: fcN.weight I8 [out][in], fcN.weight_scale F32 [out] or [1], fcN.bias I32 [out] (eq. 5, before the zero
- * point is folded in), fcN.input_scale F32 [1], fcN.input_zero_point U8 [1]; output_scale F32 [1] and
- * output_zero_point U8 [1] of the last layer. Metadata says how the file was made.
- * Fewer bits in the integer engine: the same, but fcN.weight U8 [out][bytes of a row], codes packed as
- * lowbit/formats.h says, metadata weight_bits "4", "3" or "2".
- * The other rungs of the ladder: model/ladder_file.h. */
+ * fp32      fcN.weight F32 [out][in], fcN.bias F32 [out]: what nn.Linear of a PyTorch module of those names loads.
+ * int8      fcN.weight I8 [out][in], fcN.weight_scale F32 [out] or [1], fcN.bias I32 [out] (eq. 5, before the zero
+ *           point is folded in), fcN.input_scale F32 [1], fcN.input_zero_point U8 [1]; output_scale F32 [1] and
+ *           output_zero_point U8 [1] of the last layer.
+ * int4 ...  the same, but fcN.weight U8 [out][bytes of a row], codes packed as lowbit/formats.h says, and metadata
+ *           weight_bits "4", "3" or "2".
+ * coded     fcN.weight in the format that metadata fcN.format names ("q4_0", "int4/row", "int4/49", "f16"): F16, BF16
+ *           or F32 [out][in] for those, else U8 [out][bytes of a row], or U8 [bytes] where blocks run through rows;
+ *           fcN.bias F32 [out]; fc1.input_divisor F16 [in] of AWQ.
+ * dynamic   fcN.weight I8 [out][in], fcN.weight_scale F32 [out], fcN.bias F32 [out]; of LLM.int8() also
+ *           fcN.outlier_columns I32 [n] and fcN.outlier_weight F16 [out][n] where n > 0. Metadata activations:
+ *           "dynamic" or "vector-wise".
+ * Metadata says how a file was made; architecture ("mlp 784-256-256-10") gives the shape of all but the first two. */
 #ifndef MODEL_MODEL_FILE_H
 #define MODEL_MODEL_FILE_H
 
-#include "model/safetensors.h"
 #include "lowbit/bf16.h"
-#include "lowbit/weight_only.h"
-#include "quant/convert.h"
 #include "lowbit/dynamic.h"
+#include "lowbit/weight_only.h"
+#include "model/safetensors.h"
+#include "quant/qmlp.h"
 
 enum model_kind {
     MODEL_FP32,
@@ -44,7 +50,6 @@ struct model_notes {
 
 bool model_write_mlp(const char *path, const struct mlp *mlp, const struct model_notes *notes, struct error *err);
 bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model_notes *notes, struct error *err);
-
 bool model_write_coded(const char *path, const struct weight_only *c, const struct model_notes *notes,
                        struct error *err);
 bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const struct model_notes *notes,
@@ -54,6 +59,13 @@ bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const st
  * wrong dtype or shape; layers that do not fit together; values that are not finite; what qmlp_finish refuses.
  * notes may be NULL. Release with model_free. */
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err);
+
+/* The same from a container that is in memory; it may go afterwards. */
+bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err);
 void model_free(struct model *model);
+
+/* Add the tensors and formats of a model to a file to be written; what they point to must live until st_write. */
+void st_add_coded(struct st_file *file, const struct weight_only *c);
+void st_add_dynamic(struct st_file *file, const struct dynamic_mlp *q);
 
 #endif

@@ -2,20 +2,27 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/text.h"
 
 static const size_t max_file = (size_t)1 << 32, max_header = (size_t)1 << 20;
 
 const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I8", 1}, {"U8", 1}};
 
-void st_free(struct st_file *file) {
-    free(file->bytes);
-    *file = (struct st_file){0};
+/* A machine whose first byte of 1 is 0 keeps its numbers the other way round than the file. */
+void st_copy(void *to, const void *from, size_t elements, enum st_dtype dtype) {
+    size_t width = st_types[dtype].bytes;
+    const uint16_t one = 1;
+    memcpy(to, from, elements * width);
+    if (*(const uint8_t *)&one) return;
+    for (uint8_t *x = to, *end = x + elements * width; x < end; x += width)
+        for (size_t i = 0; i < width / 2; i++) {
+            uint8_t byte = x[i];
+            x[i] = x[width - 1 - i], x[width - 1 - i] = byte;
+        }
 }
 
 const struct st_tensor *st_find(const struct st_file *file, const char *name) {
@@ -149,83 +156,16 @@ static bool parse_header(struct st_file *file, struct error *err) {
     return ok && check_cover(file, err);
 }
 
-bool st_read(const char *path, struct st_file *out, struct error *err) {
-    *out = (struct st_file){0};
-    if (!file_read_all(path, max_file, &out->bytes, &out->file_bytes, err)) return false;
+bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {
+    *out = (struct st_file){.bytes = bytes, .file_bytes = size};
+    if (size < 8) return fail(err, "is %zu bytes long: too short for a safetensors file", size);
     uint64_t length = 0;
-    bool ok = out->file_bytes >= 8 || fail(err, "is %zu bytes long: too short for a safetensors file", out->file_bytes);
-    for (int i = 7; ok && i >= 0; i--) length = length << 8 | out->bytes[i];
-    if (ok && (length > out->file_bytes - 8 || length > max_header || length < 2))
-        ok = fail(err,
-                  "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
-                  "%zu bytes follow",
-                  (unsigned long long)length, out->file_bytes - 8);
+    for (int i = 7; i >= 0; i--) length = length << 8 | out->bytes[i];
+    if (length > size - 8 || length > max_header || length < 2)
+        return fail(err,
+                    "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
+                    "%zu bytes follow",
+                    (unsigned long long)length, size - 8);
     out->header_bytes = (size_t)length;
-    if (ok && parse_header(out, err)) return true;
-    st_free(out);
-    return fail_in(err, path);
-}
-
-void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
-    struct st_tensor *t = &file->tensors[file->tensor_count++];
-    *t = (struct st_tensor){.dtype = dtype, .dimensions = cols ? 2 : 1, .shape = {rows, cols}, .data = data};
-    t->elements = rows * (cols ? cols : 1);
-    t->bytes = t->elements * st_types[dtype].bytes;
-    snprintf(t->name, sizeof t->name, "%s", name);
-}
-
-void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
-    size_t i = file->metadata_count++;
-    snprintf(file->metadata[i].key, ST_NAME, "%s", key);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(file->metadata[i].text, ST_TEXT, format, args);
-    va_end(args);
-}
-
-/* The order of the bytes in the file: position i holds tensors[order[i]]. */
-static void order_by_width(const struct st_file *file, size_t *order) {
-    size_t used = 0;
-    for (size_t width = 4; width >= 1; width /= 2)
-        for (size_t i = 0; i < file->tensor_count; i++)
-            if (st_types[file->tensors[i].dtype].bytes == width) order[used++] = i;
-}
-
-static char *make_header(const struct st_file *file, const size_t *order) {
-    cJSON *root = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(root, "__metadata__");
-    for (size_t i = 0; i < file->metadata_count; i++)
-        cJSON_AddStringToObject(metadata, file->metadata[i].key, file->metadata[i].text);
-    size_t offset = 0;
-    for (size_t i = 0; i < file->tensor_count; i++) {
-        const struct st_tensor *t = &file->tensors[order[i]];
-        cJSON *object = cJSON_AddObjectToObject(root, t->name);
-        cJSON_AddStringToObject(object, "dtype", st_types[t->dtype].name);
-        cJSON *shape = cJSON_AddArrayToObject(object, "shape");
-        for (int d = 0; d < t->dimensions; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[d]));
-        cJSON *offsets = cJSON_AddArrayToObject(object, "data_offsets");
-        cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)offset));
-        cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)(offset += t->bytes)));
-    }
-    char *text = cJSON_PrintUnformatted(root);
-    cJSON_Delete(root);
-    return text;
-}
-
-bool st_write(const char *path, const struct st_file *file, struct error *err) {
-    size_t order[ST_MAX_TENSORS];
-    struct out_file out;
-    order_by_width(file, order);
-    char *header = make_header(file, order);
-    if (!header) return fail(err, "%s: out of memory for the header", path);
-    if (!out_file_open(&out, path, err)) {
-        cJSON_free(header);
-        return false;
-    }
-    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
-    for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), out.stream);
-    fprintf(out.stream, "%-*s", (int)padded, header);
-    cJSON_free(header);
-    for (size_t i = 0; i < file->tensor_count; i++)
-        fwrite(file->tensors[order[i]].data, 1, file->tensors[order[i]].bytes, out.stream);
-    return out_file_commit(&out, err);
+    return parse_header(out, err);
 }

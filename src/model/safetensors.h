@@ -27,8 +27,8 @@ struct st_tensor {
     int dimensions;
     size_t shape[ST_MAX_DIMENSIONS];
     size_t elements, bytes;
-    const void *data; /* little-endian; read: in st_file's bytes, at any alignment, so
-                         memcpy it; to be written: the caller's */
+    const void *data; /* read: in st_file's bytes, little-endian, at any alignment, for st_copy; to be written: the
+                         caller's, in the order of the machine */
 };
 
 struct st_file {
@@ -39,15 +39,21 @@ struct st_file {
     } metadata[ST_MAX_METADATA];
     size_t header_bytes; /* N, of a file that was read */
     size_t file_bytes;
-    unsigned char *bytes; /* the whole file that was read */
+    const unsigned char *bytes; /* the whole file that was read */
+    unsigned char *owned;       /* bytes, where st_read took the memory for them */
 };
 
-/* Reads and checks everything before any of it is used. Errors, naming the file: not a safetensors file, a
- * header longer than the file, broken JSON, an unknown dtype, a shape that does not give the bytes between the
- * offsets, offsets out of range, gaps, overlaps, two tensors of one name, a file longer than its tensors.
- * Release with st_free. */
+/* Checks everything before any of it is used; bytes [size] stay the caller's and must live as long as out. Errors: not
+ * a safetensors file, a header longer than the file, broken JSON, an unknown dtype, a shape that does not give the
+ * bytes between the offsets, offsets out of range, gaps, overlaps, two tensors of one name, bytes behind the last. */
+bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err);
+
+/* The same from a file, which errors name. Release with st_free. */
 bool st_read(const char *path, struct st_file *out, struct error *err);
 void st_free(struct st_file *file);
+
+/* Copies elements from the file's byte order to the machine's, or back. */
+void st_copy(void *to, const void *from, size_t elements, enum st_dtype dtype);
 
 /* NULL when there is none. */
 const struct st_tensor *st_find(const struct st_file *file, const char *name);

@@ -13,7 +13,7 @@
 /* C [m][n] = A [m][k] * B^T, with B [n][k] */
 void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c);
 
-/* The same in one call on the calling thread: for who shares out the rows himself. */
+/* The same in one call on the calling thread, for callers that split the rows among threads themselves. */
 void gemm_nt_whole(int m, int n, int k, const float *a, const float *b, float *c);
 
 /* C [m][n] = A [m][k] * B [k][n] */

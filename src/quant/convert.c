@@ -2,9 +2,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "lowbit/gptq.h"
 
 /* All calibration images once through the network, the observers watching. */
 static void observe_pass(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
@@ -70,17 +67,21 @@ static size_t quantize_biases(const struct dense *d, struct qmlp *q, int layer) 
     return saturated;
 }
 
-static bool check_finite(const struct mlp *mlp, struct error *err) {
+bool convert_start(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config,
+                   struct qmlp *out, struct error *err) {
     for (int i = 0; i < mlp->shape.layers; i++) {
         const struct dense *d = &mlp->layer[i];
         if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out) || !all_finite(d->bias, (size_t)d->out))
             return fail(err, "fc%d: a weight or bias is not a finite number", i + 1);
     }
+    if (!qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err)) return false;
+    for (int i = 0; i <= mlp->shape.layers; i++)
+        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
     return true;
 }
 
-/* Everything but the weights: activations, then biases, whose step follows from both. */
-static bool complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated, struct error *err) {
+bool convert_complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated, struct error *err) {
+    *saturated = 0;
     for (int i = 0; i < mlp->shape.layers; i++) *saturated += quantize_biases(&mlp->layer[i], out, i);
     if (qmlp_finish(out, err)) return true;
     qmlp_free(out);
@@ -89,65 +90,7 @@ static bool complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated,
 
 bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
              size_t *saturated, struct error *err) {
-    *saturated = 0;
-    if (!check_finite(mlp, err) ||
-        !qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err))
-        return false;
-    for (int i = 0; i <= mlp->shape.layers; i++)
-        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+    if (!convert_start(mlp, ranges, config, out, err)) return false;
     for (int i = 0; i < mlp->shape.layers; i++) quantize_weights(&mlp->layer[i], out, i);
-    return complete(mlp, out, saturated, err);
-}
-
-bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
-                   bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err) {
-    *saturated = 0;
-    if (!check_finite(mlp, err) || !qmlp_create(&mlp->shape, true, symmetric_activations, out, err)) return false;
-    for (int i = 0; i <= mlp->shape.layers; i++)
-        out->activation[i] = activation_qparams(ranges[i], symmetric_activations);
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        memcpy(out->layer[i].weight, codes[i].codes, (size_t)codes[i].out * (size_t)codes[i].in);
-        for (int c = 0; c < codes[i].out; c++) out->weight_scale[i][c] = codes[i].grids[c].scale;
-    }
-    return complete(mlp, out, saturated, err);
-}
-
-static bool usable_scale(float scale) { return isfinite(scale) && scale > 0; }
-
-/* M[c] = s_x * s_w[c] / s_y, eq. 6, in double: both sides of a comparison with NumPy get the same m. */
-static bool make_multipliers(struct qmlp *q, int l, struct error *err) {
-    for (int c = 0; c < q->layer[l].out; c++) {
-        float s_w = qmlp_weight_scale(q, l, c), s_x = q->activation[l].scale, s_y = q->activation[l + 1].scale;
-        if (!usable_scale(s_w))
-            return fail(err, "fc%d.weight_scale[%d] is %g: expected a finite number > 0", l + 1, c, (double)s_w);
-        double real = (double)s_x * (double)s_w / (double)s_y;
-        if (!multiplier_from_real(real, &q->layer[l].multiplier[c]))
-            return fail(err, "fc%d: the multiplier of output %d is %g: expected less than 2^30", l + 1, c, real);
-        int32_t bias = q->layer[l].bias[c]; /* not abs(bias): that of INT32_MIN is undefined */
-        if (bias < -QLINEAR_MAX_BIAS || bias > QLINEAR_MAX_BIAS)
-            return fail(err, "fc%d.bias[%d] is %d: expected at most 2^30 in size", l + 1, c, bias);
-    }
-    return true;
-}
-
-bool qmlp_finish(struct qmlp *q, struct error *err) {
-    int last = q->shape.layers;
-    for (int i = 0; i <= last; i++)
-        if (!usable_scale(q->activation[i].scale))
-            return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0",
-                        i == last ? "the output" : "the input of fc", i == last ? 0 : i + 1,
-                        (double)q->activation[i].scale);
-    for (int l = 0; l < last; l++) {
-        struct qlinear *layer = &q->layer[l];
-        const struct qparams *y = &q->activation[l + 1];
-        layer->x_zero_point = q->activation[l].zero_point;
-        layer->y_zero_point = y->zero_point;
-        layer->y_min = l + 1 < last ? y->zero_point : y->qmin; /* ReLU: nothing below real 0 */
-        layer->y_max = y->qmax;
-        if (!make_multipliers(q, l, err)) return false;
-        qlinear_fold_bias(layer);
-    }
-    for (int byte = 0; byte < 256; byte++)
-        q->pixel_code[byte] = (uint8_t)quantize((float)byte / 255.0f, q->activation[0]);
-    return qmlp_use_kernel(q, qkernel_best(), err);
+    return convert_complete(mlp, out, saturated, err);
 }

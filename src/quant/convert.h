@@ -26,15 +26,11 @@ bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const
 bool convert(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config, struct qmlp *out,
              size_t *saturated, struct error *err);
 
-/* The same from weight codes that another method chose: codes [layers], one block a row, symmetric, 2 to 8 bits. Only
- * the biases of mlp are used. */
-struct coded_matrix;
-bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
-                   bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err);
-
-/* Derives what the integer engine runs on (folded biases, multipliers, pixel codes, packed weights) from what a
- * model file holds: shape, weight codes and scales, biases, activation scales and zero points. Errors: a scale
- * that is not finite and > 0, a bias beyond QLINEAR_MAX_BIAS, a multiplier of 2^30 or more. */
-bool qmlp_finish(struct qmlp *q, struct error *err);
+/* The two halves of convert around the weights, for codes that another method chose: start checks mlp, makes out and
+ * sets its activations; complete sets the biases, whose step follows from the scales of both, and finishes. After an
+ * error out is freed. */
+bool convert_start(const struct mlp *mlp, const struct range *ranges, const struct convert_config *config,
+                   struct qmlp *out, struct error *err);
+bool convert_complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated, struct error *err);
 
 #endif

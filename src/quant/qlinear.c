@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/vectorise.h"
+
 void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uint8_t *y) {
     for (size_t row = 0; row < rows; row++, x += layer->in, y += layer->out)
         for (int c = 0; c < layer->out; c++) {
@@ -10,6 +12,18 @@ void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uin
             for (int k = 0; k < layer->in; k++) acc += (x[k] - layer->x_zero_point) * w[k];                /* eq. 5 */
             y[c] = requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min, layer->y_max); /* eq. 6 */
         }
+}
+
+/* |x_q - z_x| fits int16: the compiler may then multiply and add in pairs. */
+VECTORISED
+static int32_t dot_pairwise(const uint8_t *restrict x, int32_t x_zero_point, const int8_t *restrict w, int n) {
+    int32_t sum = 0;
+    for (int k = 0; k < n; k++) sum += (int16_t)(x[k] - x_zero_point) * (int16_t)w[k];
+    return sum;
+}
+
+int32_t dot_codes(const uint8_t *restrict x, int32_t x_zero_point, const int8_t *restrict w, int n) {
+    return dot_pairwise(x, x_zero_point, w, n);
 }
 
 void qlinear_fold_bias(struct qlinear *layer) {

@@ -30,20 +30,24 @@ struct qlinear {
 /* The specification: eq. 5 and 6 as they stand. x [rows][in], y [rows][out], both dense. */
 void qlinear_ref(const struct qlinear *layer, const uint8_t *x, size_t rows, uint8_t *y);
 
+/* The sum of eq. 5 alone, sum_k (x[k] - x_zero_point) w[k] over n codes, exact: n <= 16384, the zero point a code of x.
+ */
+int32_t dot_codes(const uint8_t *restrict x, int32_t x_zero_point, const int8_t *restrict w, int n);
+
 /* folded_bias from bias, weight and x_zero_point. */
 void qlinear_fold_bias(struct qlinear *layer);
 
 /* A fast path equal to qlinear_ref bit for bit. Rows of x and y begin stride bytes apart, a multiple of
  * QLINEAR_STRIDE and at least in (out): a kernel may read and write the padding, whose content is of no
  * account. Where in is a multiple of its reads, rows of x may also lie back to back, with nothing behind the
- * last. */
-enum { QLINEAR_STRIDE = 64 };
+ * last. scratch is the caller's: QLINEAR_SCRATCH * qlinear_stride(in) bytes of any content, aligned to 64. */
+enum { QLINEAR_STRIDE = 64, QLINEAR_SCRATCH = 16 };
 
 struct qkernel {
     const char *name, *what; /* for --kernel and for the tables */
     int (*supported)(void);  /* by this CPU */
     void (*run)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                size_t y_stride);
+                size_t y_stride, void *scratch);
     size_t (*layer_bytes)(const struct qlinear *layer);
     void (*pack_layer)(const struct qlinear *layer); /* all of the layer, its biases and multipliers too, into
                                                         layer->packed: layer_bytes long, zeroed, aligned to 64 */

@@ -1,8 +1,10 @@
 #include "quant/qmlp.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-static void carve_model(struct qmlp *q) {
+static void carve_model(void *self) {
+    struct qmlp *q = self;
     for (int i = 0; i < q->shape.layers; i++) {
         struct qlinear *layer = &q->layer[i];
         size_t in = (size_t)(layer->in = q->shape.widths[i]), out = (size_t)(layer->out = q->shape.widths[i + 1]);
@@ -17,10 +19,7 @@ static void carve_model(struct qmlp *q) {
 bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
                  struct error *err) {
     *out = (struct qmlp){.shape = *shape, .per_channel = per_channel, .symmetric_activations = symmetric_activations};
-    carve_model(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_model(out);
-    return true;
+    return block_carve(&out->block, carve_model, out, err);
 }
 
 void qmlp_free(struct qmlp *q) {
@@ -28,7 +27,8 @@ void qmlp_free(struct qmlp *q) {
     block_free(&q->packed);
 }
 
-static void carve_packed(struct qmlp *q) {
+static void carve_packed(void *self) {
+    struct qmlp *q = self;
     for (int i = 0; i < q->shape.layers; i++)
         q->layer[i].packed = block_take(&q->packed, q->kernel->layer_bytes(&q->layer[i]), 1);
 }
@@ -43,28 +43,23 @@ bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error 
     block_free(&q->packed);
     q->kernel = kernel;
     q->pixels_are_codes = is_identity(q->pixel_code);
-    carve_packed(q);
-    if (!block_reserve(&q->packed, err)) return false;
-    carve_packed(q);
+    if (!block_carve(&q->packed, carve_packed, q, err)) return false;
     for (int i = 0; i < q->shape.layers; i++) kernel->pack_layer(&q->layer[i]);
     return true;
-}
-
-static void carve_workspace(struct qmlp_workspace *ws) {
-    ws->rows = block_take(&ws->block, (size_t)ws->threads * 2 * QMLP_BLOCK, ws->stride);
 }
 
 bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err) {
     *out = (struct qmlp_workspace){.threads = threads};
     for (int i = 0; i <= shape->layers; i++)
         if (qlinear_stride(shape->widths[i]) > out->stride) out->stride = qlinear_stride(shape->widths[i]);
-    carve_workspace(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_workspace(out);
-    return true;
+    out->rows = aligned_array((size_t)threads * QMLP_ROWS, out->stride, err);
+    return out->rows != NULL;
 }
 
-void qmlp_workspace_free(struct qmlp_workspace *ws) { block_free(&ws->block); }
+void qmlp_workspace_free(struct qmlp_workspace *ws) {
+    free(ws->rows);
+    *ws = (struct qmlp_workspace){0};
+}
 
 static void encode_pixels(const struct qmlp *q, const uint8_t *pixels, uint8_t *codes) {
     for (int k = 0; k < q->shape.widths[0]; k++) codes[k] = q->pixel_code[pixels[k]];
@@ -90,7 +85,7 @@ static void gather_rows(const uint8_t *from, size_t stride, size_t rows, size_t 
     for (; r < rows; r++) memcpy(to + r * width, from + r * stride, width);
 }
 
-/* rows images, at most QMLP_BLOCK, through all layers in one thread's scratch [2][QMLP_BLOCK][stride] */
+/* rows images, at most QMLP_BLOCK, through all layers in one thread's scratch [QMLP_ROWS][stride] */
 static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch, size_t stride,
                           uint8_t *codes) {
     uint8_t *side[2] = {scratch, scratch + QMLP_BLOCK * stride};
@@ -101,7 +96,7 @@ static void forward_block(const struct qmlp *q, const uint8_t *images, size_t ro
     else
         for (size_t r = 0; r < rows; r++) encode_pixels(q, images + r * inputs, side[0] + r * stride);
     for (int l = 0; l < q->shape.layers; l++, x_stride = stride) {
-        q->kernel->run(&q->layer[l], x, x_stride, rows, side[(l + 1) % 2], stride);
+        q->kernel->run(&q->layer[l], x, x_stride, rows, side[(l + 1) % 2], stride, scratch + 2 * QMLP_BLOCK * stride);
         x = side[(l + 1) % 2];
     }
     gather_rows(x, stride, rows, classes, codes);
@@ -132,7 +127,7 @@ void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, str
 #pragma omp parallel for schedule(static) num_threads((int)parts)
     for (size_t part = 0; part < parts; part++) {
         size_t first = part * each < count ? part * each : count, rows = count - first < each ? count - first : each;
-        uint8_t *scratch = ws->rows + part * 2 * QMLP_BLOCK * ws->stride;
+        uint8_t *scratch = ws->rows + part * QMLP_ROWS * ws->stride;
         forward_range(q, images + first * inputs, rows, scratch, ws->stride, codes + first * classes);
     }
 }

@@ -6,7 +6,7 @@
 #include "quant/affine.h"
 #include "quant/qlinear.h"
 
-/* What a model file holds, plus what qmlp_finish (convert.h) derives from it. */
+/* What a model file holds, plus what qmlp_finish derives from it. */
 struct qmlp {
     struct mlp_shape shape;
     bool per_channel;                              /* one weight scale per output, else one per layer */
@@ -24,18 +24,22 @@ struct qmlp {
 struct qmlp_workspace {
     int threads;
     size_t stride; /* of a row: the widest layer, padded */
-    uint8_t *rows; /* [threads][2][QMLP_BLOCK][stride] */
-    struct block block;
+    uint8_t *rows; /* [threads][QMLP_ROWS][stride]: two sides of QMLP_BLOCK rows, and the kernel's scratch */
 };
 
 /* Images that walk through all layers together, so that their activations stay in L1 and L2. A multiple of
  * the 12 rows of the widest tile, and of 6 and 4. */
-enum { QMLP_BLOCK = 96 };
+enum { QMLP_BLOCK = 96, QMLP_ROWS = 2 * QMLP_BLOCK + QLINEAR_SCRATCH };
 
 /* Memory for weights, scales and biases of a shape; all zero. Release with qmlp_free. */
 bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
                  struct error *err);
 void qmlp_free(struct qmlp *q);
+
+/* Derives what the integer engine runs on (folded biases, multipliers, pixel codes, packed weights) from what a
+ * model file holds: shape, weight codes and scales, biases, activation scales and zero points. Errors: a scale
+ * that is not finite and > 0, a bias beyond QLINEAR_MAX_BIAS, a multiplier of 2^30 or more. */
+bool qmlp_finish(struct qmlp *q, struct error *err);
 
 /* The scale of output c of a layer. */
 static inline float qmlp_weight_scale(const struct qmlp *q, int layer, int c) {

@@ -5,6 +5,7 @@
 #ifndef QUANT_REQUANT_H
 #define QUANT_REQUANT_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ struct multiplier {
 /* m and right of a real multiplier. A value below 2^-32 gives m = 0: |acc * M| < 1/2 for every int32.
  * False for one that is not finite, is negative, or is 2^30 and more (right would fall below 1). */
 bool multiplier_from_real(double real, struct multiplier *out);
+
+static_assert(-3 >> 1 == -2, "eq. 6 rounds down by >>, which C leaves to the compiler for negative numbers");
 
 /* round(acc * m / 2^right), ties towards +infinity, one rounding. Wide enough for every int32 acc. */
 static inline int64_t multiplier_apply(int32_t acc, struct multiplier by) {

@@ -412,7 +412,7 @@ check 'a disk full half way: train' refused 1 new limited train --data idx --hid
 check 'a disk full half way: train over a good file' refused 1 int8 limited train --data idx --hidden 64 --out int8
 check 'a disk full half way: quantize over a good file' refused 1 fp32 limited quantize fp32 --data idx --calibration 100 --out fp32
 mkdir -p results/models
-check 'a disk full half way: exercise' refused 1 results/models/fp32.safetensors limited exercise --data idx --hidden 64 --calibration 100 --results results
+check 'a disk full half way: exercise' refused 1 models/fp32.safetensors limited exercise --data idx --hidden 64 --calibration 100 --results results
 
 check 'the good files are what they were' [ "$(good)" = "$sums" ]
 check 'the good models are still good: fp32' "$mnistq" eval fp32 --data idx

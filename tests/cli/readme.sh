@@ -1,6 +1,6 @@
 #!/bin/sh
-# TAP tests of scripts/readme_check.sh: the README's figures are those of results/reference, and a wrong one is found. From
-# the root of the repository:
+# TAP tests of scripts/readme_check.sh: the README's figures are those of results/reference, and a wrong one is found; and of
+# scripts/results.sh. From the root of the repository:
 #   sh tests/cli/readme.sh
 # shellcheck disable=SC2317 # functions are only called through check
 
@@ -52,4 +52,16 @@ END
 wrong 'a page without figures' 'no figure of the page' <<END
 words
 END
+
+# ---- ours and yours -----------------------------------------------------------------------------------------------------
+
+mkdir "$TMP/yours"
+sed 's/^int8,per-tensor\(.*\)$/int8,per-row\1/' $table >"$TMP/yours/exercise.csv"
+cp results/reference/mnist/layers.csv "$TMP/yours"
+check 'results-diff' env RESULTS="$TMP/yours" sh scripts/results.sh diff
+check_grep '^exercise.csv +1 of [0-9]+ cells differ$' "$TMP/out" '... counts what differs'
+check_grep 'row 3 granularity: ours per-tensor, yours per-row' "$TMP/out" '... and shows it'
+check_grep '^layers.csv +0 of [0-9]+ cells differ$' "$TMP/out" '... and what is the same'
+check_no_grep '^sweep' "$TMP/out" '... leaving out what is not there'
+check_status 1 'results-diff without tables of yours' env RESULTS="$TMP/none" sh scripts/results.sh diff
 tap_done

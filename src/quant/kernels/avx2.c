@@ -43,8 +43,8 @@ TARGET static void widen(const uint8_t *x, int groups, uint8_t *wide) {
 }
 
 TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                       size_t y_stride) {
-    _Alignas(32) uint8_t wide[ROWS * MAX_GROUPS * X_BYTES]; /* [height][wide_stride], 192 KB for the widest layer */
+                       size_t y_stride, void *scratch) {
+    uint8_t *wide = scratch; /* [height][wide_stride] */
     int groups = groups_of_4(layer->in);
     size_t wide_stride = (size_t)(groups + 3) / 4 * 32;
     for (size_t row = 0, height; row < rows; row += height, x += height * x_stride, y += height * y_stride) {

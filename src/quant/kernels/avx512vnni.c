@@ -13,7 +13,7 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
-enum { TILE = 32, LANES = 16, HALF_TILES = 1, GROUP_BYTES = TILE * 4, NIBBLES = 1, ROWS = 12, MAX_GROUPS = 16384 / 4 };
+enum { TILE = 32, LANES = 16, HALF_TILES = 1, GROUP_BYTES = TILE * 4, NIBBLES = 1, ROWS = 12 };
 #include "quant/kernels/tiles.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
@@ -268,8 +268,8 @@ TARGET static void run_tile(const struct qlinear *layer, int tile, const struct 
 /* The inputs of a row that are not zero, by groups of 4 (two groups where weights have four bits). */
 struct sparse {
     int count;
-    uint32_t group[MAX_GROUPS + LANES]; /* which */
-    uint32_t four[MAX_GROUPS + LANES], next_four[MAX_GROUPS + LANES];
+    uint32_t *group;            /* which */
+    uint32_t *four, *next_four; /* the inputs of a group */
 };
 
 TARGET static void find_nonzero(const uint8_t *x, int groups, struct sparse *found) {
@@ -366,8 +366,9 @@ TARGET INLINE void run_row_tiles(const int tiles, const int registers, const int
 }
 
 TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, const struct clamp *clamp, const uint8_t *x,
-                           uint8_t *y) {
-    struct sparse found;
+                           uint8_t *y, uint32_t *scratch) {
+    size_t room = (size_t)groups_of_4(layer->in) + LANES; /* a register is stored whole */
+    struct sparse found = {0, scratch, scratch + room, scratch + 2 * room};
     if (four_bit) find_nonzero_pairs(x, groups_of_4(layer->in), &found);
     else find_nonzero(x, groups_of_4(layer->in), &found);
     int tile = 0, last = tiles_of(layer->out) - 1, whole = last + (tile_registers(layer->out, last) == 2);
@@ -377,25 +378,25 @@ TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, cons
 }
 
 TARGET __attribute__((noinline)) static void run_row_int8(const struct qlinear *layer, const struct clamp *clamp,
-                                                          const uint8_t *x, uint8_t *y) {
-    run_row(0, layer, clamp, x, y);
+                                                          const uint8_t *x, uint8_t *y, void *scratch) {
+    run_row(0, layer, clamp, x, y, scratch);
 }
 
 TARGET __attribute__((noinline)) static void run_row_int4(const struct qlinear *layer, const struct clamp *clamp,
-                                                          const uint8_t *x, uint8_t *y) {
-    run_row(1, layer, clamp, x, y);
+                                                          const uint8_t *x, uint8_t *y, void *scratch) {
+    run_row(1, layer, clamp, x, y, scratch);
 }
 
 /* ---- the kernel ---- */
 
 TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                       size_t y_stride) {
+                       size_t y_stride, void *scratch) {
     struct clamp clamp = clamp_of(layer);
     size_t tiled = rows / 4 * 4;
     for (int tile = 0; tile < tiles_of(layer->out) && tiled; tile++)
         run_tile(layer, tile, &clamp, x, x_stride, tiled, y, y_stride);
     for (size_t row = tiled; row < rows; row++)
-        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride, y + row * y_stride);
+        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride, y + row * y_stride, scratch);
 }
 
 /* [in / 8][lanes][4], a byte is | code of the second group : 4 | code of the first group : 4 | */

@@ -34,7 +34,8 @@ TARGET INLINE void step(const int height, __m256i acc[][2], struct inputs x, siz
 }
 
 TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                       size_t y_stride) {
+                       size_t y_stride, void *scratch) {
+    (void)scratch;
     for (size_t row = 0, height; row < rows; row += height, x += height * x_stride, y += height * y_stride) {
         height = rows - row >= 6 ? 6 : rows - row >= 4 ? 2 : 1;
         if (height == 1) run_one_row(layer, x, x, y);

@@ -112,7 +112,8 @@ TARGET INLINE void run_tile(const int height, const struct qlinear *layer, int t
 }
 
 TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                       size_t y_stride) {
+                       size_t y_stride, void *scratch) {
+    (void)scratch;
     for (int tile = 0; tile < tiles_of(layer->out); tile++) {
         size_t row = 0;
         for (; row + ROWS <= rows; row += ROWS)

@@ -9,7 +9,7 @@
 
 #include "quant/qlinear.h"
 
-enum { ROWS = 2, BLOCK_ROWS = 4, OUTPUTS = 4, LANES = 32, MAX_IN = 16384 };
+enum { ROWS = 2, BLOCK_ROWS = 4, OUTPUTS = 4, LANES = 32 };
 
 static int padded_in(int in) { return (in + LANES - 1) / LANES * LANES; }
 
@@ -89,9 +89,9 @@ static void run_block(const struct qlinear *layer, const int16_t *wide, int n, i
 }
 
 static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
-                size_t y_stride) {
-    int16_t wide[BLOCK_ROWS * MAX_IN], room[OUTPUTS * MAX_IN]; /* [BLOCK_ROWS][n], [OUTPUTS][n] */
+                size_t y_stride, void *scratch) {
     int n = padded_in(layer->in);
+    int16_t *wide = scratch, *room = wide + BLOCK_ROWS * n; /* [BLOCK_ROWS][n], [OUTPUTS][n] */
     memset(wide, 0, (size_t)(BLOCK_ROWS * n) * sizeof *wide);
     for (size_t row = 0; row < rows; row += BLOCK_ROWS, x += BLOCK_ROWS * x_stride, y += BLOCK_ROWS * y_stride) {
         int height = rows - row < BLOCK_ROWS ? (int)(rows - row) : BLOCK_ROWS;

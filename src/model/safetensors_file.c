@@ -1,0 +1,106 @@
+/* Containers as files; what stands in them is parsed in safetensors.c. */
+#include <cjson/cJSON.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "model/safetensors.h"
+
+static const size_t max_file = (size_t)1 << 32;
+
+void st_free(struct st_file *file) {
+    free(file->owned);
+    *file = (struct st_file){0};
+}
+
+bool st_read(const char *path, struct st_file *out, struct error *err) {
+    unsigned char *bytes;
+    size_t size;
+    *out = (struct st_file){0};
+    if (!file_read_all(path, max_file, &bytes, &size, err)) return false;
+    bool ok = st_parse(bytes, size, out, err) || fail_in(err, path);
+    out->owned = bytes;
+    if (!ok) st_free(out);
+    return ok;
+}
+
+void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
+    struct st_tensor *t = &file->tensors[file->tensor_count++];
+    *t = (struct st_tensor){.dtype = dtype, .dimensions = cols ? 2 : 1, .shape = {rows, cols}, .data = data};
+    t->elements = rows * (cols ? cols : 1);
+    t->bytes = t->elements * st_types[dtype].bytes;
+    snprintf(t->name, sizeof t->name, "%s", name);
+}
+
+void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
+    size_t i = file->metadata_count++;
+    snprintf(file->metadata[i].key, ST_NAME, "%s", key);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(file->metadata[i].text, ST_TEXT, format, args);
+    va_end(args);
+}
+
+/* The order of the bytes in the file: position i holds tensors[order[i]]. */
+static void order_by_width(const struct st_file *file, size_t *order) {
+    size_t used = 0;
+    for (size_t width = 4; width >= 1; width /= 2)
+        for (size_t i = 0; i < file->tensor_count; i++)
+            if (st_types[file->tensors[i].dtype].bytes == width) order[used++] = i;
+}
+
+static bool add_numbers(cJSON *object, const char *key, const double *numbers, int count) {
+    cJSON *array = cJSON_CreateDoubleArray(numbers, count);
+    if (array && cJSON_AddItemToObject(object, key, array)) return true;
+    cJSON_Delete(array);
+    return false;
+}
+
+/* NULL when memory is short: nothing may be missing from the header. */
+static char *make_header(const struct st_file *file, const size_t *order) {
+    cJSON *root = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(root, "__metadata__");
+    bool ok = metadata != NULL;
+    for (size_t i = 0; ok && i < file->metadata_count; i++)
+        ok = cJSON_AddStringToObject(metadata, file->metadata[i].key, file->metadata[i].text) != NULL;
+    double offsets[2] = {0};
+    for (size_t i = 0; ok && i < file->tensor_count; i++, offsets[0] = offsets[1]) {
+        const struct st_tensor *t = &file->tensors[order[i]];
+        double shape[2] = {(double)t->shape[0], (double)t->shape[1]};
+        offsets[1] = offsets[0] + (double)t->bytes;
+        cJSON *object = cJSON_AddObjectToObject(root, t->name);
+        ok = cJSON_AddStringToObject(object, "dtype", st_types[t->dtype].name) &&
+            add_numbers(object, "shape", shape, t->dimensions) && add_numbers(object, "data_offsets", offsets, 2);
+    }
+    char *text = ok ? cJSON_PrintUnformatted(root) : NULL;
+    cJSON_Delete(root);
+    return text;
+}
+
+static void write_elements(const struct st_tensor *t, FILE *stream) {
+    uint8_t chunk[4096];
+    size_t width = st_types[t->dtype].bytes, most = sizeof chunk / width;
+    for (size_t done = 0, n; done < t->elements; done += n) {
+        n = t->elements - done < most ? t->elements - done : most;
+        st_copy(chunk, (const uint8_t *)t->data + done * width, n, t->dtype);
+        fwrite(chunk, width, n, stream);
+    }
+}
+
+bool st_write(const char *path, const struct st_file *file, struct error *err) {
+    size_t order[ST_MAX_TENSORS];
+    struct out_file out;
+    order_by_width(file, order);
+    char *header = make_header(file, order);
+    if (!header) return fail(err, "%s: out of memory for the header", path);
+    if (!out_file_open(&out, path, err)) {
+        cJSON_free(header);
+        return false;
+    }
+    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
+    for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), out.stream);
+    fprintf(out.stream, "%-*s", (int)padded, header);
+    cJSON_free(header);
+    for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], out.stream);
+    return out_file_commit(&out, err);
+}
