@@ -3,7 +3,6 @@
  * none at all. */
 #include "base/rng.h"
 #include "golden/golden.h"
-#include "lowbit/cholesky.h"
 #include "nn/gemm.h"
 #include "lowbit/gptq.h"
 

@@ -95,23 +95,23 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
 
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
-static void carve_workspace(struct dynamic_mlp_workspace *ws, size_t widest) {
-    size_t size = (size_t)ws->capacity * widest;
-    ws->activation[0] = block_take(&ws->block, size, sizeof(float));
-    ws->activation[1] = block_take(&ws->block, size, sizeof(float));
-    ws->codes = block_take(&ws->block, size, sizeof(int16_t));
-    ws->scale = block_take(&ws->block, (size_t)ws->capacity, sizeof(float));
+static void carve_workspace(struct dynamic_mlp_workspace *ws, const struct mlp_shape *shape) {
+    size_t count = (size_t)ws->capacity, widest = 0;
+    for (int i = 0; i <= shape->layers; i++) {
+        size_t width = (size_t)shape->widths[i];
+        ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
+        widest = width > widest ? width : widest;
+    }
+    ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
+    ws->scale = block_take(&ws->block, count, sizeof(float));
 }
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err) {
-    size_t widest = 0;
-    for (int i = 0; i <= shape->layers; i++)
-        if ((size_t)shape->widths[i] > widest) widest = (size_t)shape->widths[i];
     *ws = (struct dynamic_mlp_workspace){.capacity = capacity};
-    carve_workspace(ws, widest);
+    carve_workspace(ws, shape);
     if (!block_reserve(&ws->block, err)) return false;
-    carve_workspace(ws, widest);
+    carve_workspace(ws, shape);
     return true;
 }
 
@@ -166,27 +166,14 @@ static void run_layer(const struct dynamic_mlp_layer *d, const float *x, int cou
 
 const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count,
                              struct dynamic_mlp_workspace *ws) {
-    int last = q->shape.layers;
+    int layers = q->shape.layers;
     for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++)
         ws->activation[0][i] = (float)images[i] / 255.0f;
-    for (int l = 0; l < last; l++) {
-        const float *x = ws->activation[l % 2];
+    for (int l = 0; l < layers; l++) {
+        const float *x = ws->activation[l];
         if (q->vector_wise) encode_rows(&q->layer[l], x, count, ws->codes, ws->scale);
         else encode_batch(x, count, q->layer[l].in, ws->codes, ws->scale);
-        run_layer(&q->layer[l], x, count, l + 1 < last, ws, ws->activation[(l + 1) % 2]);
+        run_layer(&q->layer[l], x, count, l + 1 < layers, ws, ws->activation[l + 1]);
     }
-    return ws->activation[last % 2];
-}
-
-size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count,
-                       struct dynamic_mlp_workspace *ws, uint8_t *predicted) {
-    size_t inputs = (size_t)q->shape.widths[0], ties = 0;
-    int classes = q->shape.widths[q->shape.layers];
-    for (size_t first = 0; first < count; first += (size_t)ws->capacity) {
-        int n = count - first < (size_t)ws->capacity ? (int)(count - first) : ws->capacity;
-        const float *logits = dynamic_forward(q, images + first * inputs, n, ws);
-        for (int i = 0; i < n; i++)
-            predicted[first + (size_t)i] = highest_class(logits + (size_t)i * (size_t)classes, classes, &ties);
-    }
-    return ties;
+    return ws->activation[layers];
 }

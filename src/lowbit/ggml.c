@@ -55,20 +55,23 @@ static float inverse(float d) {
 }
 
 /*  | d: f16 | q[0] ... q[31]: int8 |   d = absmax / 127, ties away from 0 */
-static void q8_0_encode_block(const float w[32], uint8_t bytes[Q8_0_BYTES]) {
+void q8_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
+    (void)self, (void)n;
     float d = in_half_range(fabsf(extreme(w, 32)) / 127), steps = inverse(d);
     write_half(d, bytes);
     for (int i = 0; i < 32; i++) bytes[2 + i] = (uint8_t)clamp(roundf(w[i] * steps), -127, 127);
 }
 
-static void q8_0_decode_block(const uint8_t bytes[Q8_0_BYTES], float w[32]) {
+void q8_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
+    (void)self, (void)n;
     float d = read_half(bytes);
     for (int i = 0; i < 32; i++) w[i] = (float)(int8_t)bytes[2 + i] * d;
 }
 
 /*  | d: f16 | 16 bytes: q[i] + 8 | (q[16 + i] + 8) << 4 |
  * The extreme weight takes code -8 exactly, whichever its sign: d has the other sign. Ties go up. */
-static void q4_0_encode_block(const float w[32], uint8_t bytes[Q4_0_BYTES]) {
+void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
+    (void)self, (void)n;
     float d = in_half_range(extreme(w, 32) / -8), steps = inverse(d);
     uint8_t codes[32];
     write_half(d, bytes);
@@ -76,7 +79,8 @@ static void q4_0_encode_block(const float w[32], uint8_t bytes[Q4_0_BYTES]) {
     pack_nibbles(codes, 16, bytes + 2);
 }
 
-static void q4_0_decode_block(const uint8_t bytes[Q4_0_BYTES], float w[32]) {
+void q4_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
+    (void)self, (void)n;
     uint8_t codes[32];
     float d = read_half(bytes);
     unpack_nibbles(bytes + 2, 16, codes);
@@ -208,7 +212,8 @@ static struct line q4_K_choose(const float w[Q4_K_SUB], struct line fit, float d
     return best;
 }
 
-static void q4_K_encode_block(const float w[K_BLOCK], uint8_t bytes[Q4_K_BYTES]) {
+void q4_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
+    (void)self, (void)n;
     struct line fit[Q4_K_SUBS];
     uint8_t scale[Q4_K_SUBS] = {0}, min[Q4_K_SUBS] = {0}, codes[K_BLOCK];
     double widest = 0, deepest = 0; /* of the sub-blocks' scales and mins: they take 63 */
@@ -229,7 +234,8 @@ static void q4_K_encode_block(const float w[K_BLOCK], uint8_t bytes[Q4_K_BYTES])
     for (int pair = 0; pair < 4; pair++) pack_nibbles(codes + 64 * pair, 32, bytes + 16 + 32 * pair);
 }
 
-static void q4_K_decode_block(const uint8_t bytes[Q4_K_BYTES], float w[K_BLOCK]) {
+void q4_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
+    (void)self, (void)n;
     uint8_t scale[Q4_K_SUBS], min[Q4_K_SUBS], codes[K_BLOCK];
     float d = read_half(bytes), dmin = read_half(bytes + 2);
     q4_K_unpack_scales(bytes + 4, scale, min);
@@ -301,7 +307,8 @@ static void q6_K_unpack(const uint8_t bytes[Q6_K_SCALES], uint8_t codes[K_BLOCK]
     }
 }
 
-static void q6_K_encode_block(const float w[K_BLOCK], uint8_t bytes[Q6_K_BYTES]) {
+void q6_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
+    (void)self, (void)n;
     struct line fit[Q6_K_SUBS];
     uint8_t codes[K_BLOCK];
     double widest = 0; /* with its sign: it takes scale -128 */
@@ -321,7 +328,8 @@ static void q6_K_encode_block(const float w[K_BLOCK], uint8_t bytes[Q6_K_BYTES])
     write_half(d, bytes + Q6_K_D);
 }
 
-static void q6_K_decode_block(const uint8_t bytes[Q6_K_BYTES], float w[K_BLOCK]) {
+void q6_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
+    (void)self, (void)n;
     uint8_t codes[K_BLOCK];
     float d = read_half(bytes + Q6_K_D);
     q6_K_unpack(bytes, codes);
@@ -330,18 +338,3 @@ static void q6_K_decode_block(const uint8_t bytes[Q6_K_BYTES], float w[K_BLOCK])
         w[i] = scale * (float)(codes[i] - 32);
     }
 }
-
-/* ---- rows of blocks ------------------------------------------------------------------------------------ */
-
-#define GGML_ROWS(name, block, size)                                                                                   \
-    size_t name##_bytes(int n) { return (size_t)(n / (block)) * (size); }                                              \
-    void name##_encode(const float *w, int n, uint8_t *bytes) {                                                        \
-        for (int b = 0; b < n / (block); b++) name##_encode_block(w + b * (block), bytes + (size_t)b * (size));        \
-    }                                                                                                                  \
-    void name##_decode(const uint8_t *bytes, int n, float *w) {                                                        \
-        for (int b = 0; b < n / (block); b++) name##_decode_block(bytes + (size_t)b * (size), w + b * (block));        \
-    }
-GGML_ROWS(q8_0, SMALL_BLOCK, Q8_0_BYTES)
-GGML_ROWS(q4_0, SMALL_BLOCK, Q4_0_BYTES)
-GGML_ROWS(q4_K, K_BLOCK, Q4_K_BYTES)
-GGML_ROWS(q6_K, K_BLOCK, Q6_K_BYTES)

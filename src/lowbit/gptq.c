@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/block.h"
-#include "lowbit/cholesky.h"
 
-enum { MAX_GRID_BLOCK = 16384 }; /* the widest layer */
+/* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
+ * the upper triangle to us. */
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
 /* ---- matrices of codes --------------------------------------------------------------------------------------- */
 
@@ -92,6 +94,20 @@ void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_
 
 /* ---- GPTQ ------------------------------------------------------------------------------------------------------ */
 
+bool cholesky_of_inverse(int n, double *a) {
+    int info = 0;
+    size_t size = (size_t)n;
+    dpotrf_("L", &n, a, &n, &info);
+    if (info == 0) dpotri_("L", &n, a, &n, &info); /* the inverse, in our upper triangle */
+    if (info == 0) dpotrf_("L", &n, a, &n, &info); /* a^-1 = L L^T; L in column-major is U = L^T in row-major */
+    bool ok = info == 0;
+    for (size_t i = 0; i < size; i++) {
+        for (size_t j = 0; j < i; j++) a[i * size + j] = 0;
+        ok = ok && isfinite(a[i * size + i]) && a[i * size + i] > 0; /* OpenBLAS lets a NaN pass */
+    }
+    return ok;
+}
+
 /* The order in which columns are quantized. */
 struct by_diagonal {
     double value;
@@ -129,16 +145,15 @@ static bool hessian_factor(const double *gram, int in, const int *order, double 
     return true;
 }
 
-/* One output row. work [in]: the weights in column order, changed as errors are spread. */
+/* One output row. work [in]: the weights in column order, changed as errors are spread; now [in]: scratch. */
 static void gptq_row(const float *w, const double *u, const int *order, const struct gptq_config *config,
-                     struct coded_matrix *m, int c, double *work) {
+                     struct coded_matrix *m, int c, double *work, float *now) {
     size_t in = (size_t)m->in;
     struct grid *grids = m->grids + c * m->blocks;
     for (size_t i = 0; i < in; i++) work[i] = w[order[i]];
     for (size_t i = 0; i < in; i++) {
         int k = order[i], b = k / m->block;
         if (!config->act_order && k % m->block == 0) { /* a block begins: its grid fits the weights as they now are */
-            float now[MAX_GRID_BLOCK];
             int n = block_length(m, b);
             for (int j = 0; j < n; j++) now[j] = (float)work[i + (size_t)j];
             grids[b] = grid_by_rule(now, n, m->bits, m->symmetric, config->rule);
@@ -152,19 +167,22 @@ static void gptq_row(const float *w, const double *u, const int *order, const st
 
 bool gptq_codes(const float *w, const double *gram, const struct gptq_config *config, struct coded_matrix *m,
                 struct error *err) {
-    size_t in = (size_t)m->in;
+    size_t in = (size_t)m->in, n = in * (size_t)m->out;
     int *order = aligned_array(in, sizeof *order, err);
-    double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(in * (size_t)m->out, sizeof *work, err);
-    bool ok = order && u && work && column_order(gram, m->in, config->act_order, order, err) &&
+    double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(n, sizeof *work, err);
+    float *now = aligned_array(n, sizeof *now, err);
+    bool ok = order && u && work && now && column_order(gram, m->in, config->act_order, order, err) &&
         hessian_factor(gram, m->in, order, config->damping, u, err);
     if (ok) {
         rtn_codes(w, config->rule, false, m); /* the grids that act-order keeps */
 #pragma omp parallel for schedule(static)
-        for (int c = 0; c < m->out; c++) gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in);
+        for (int c = 0; c < m->out; c++)
+            gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in, now + (size_t)c * in);
     }
     free(order);
     free(u);
     free(work);
+    free(now);
     return ok;
 }
 
@@ -217,27 +235,39 @@ bool awq_scales(const float *w, const double *gram, const float *magnitude, enum
     return ok;
 }
 
-/* d gram d^T of one row; t = d gram is summed line by line, a form that vectorises without reordering a sum */
+/* Numbers of a sum that are kept at a time: rows, or columns of gram. */
+enum { STRIP = 1024 };
+
+/* d gram d^T of one row, d = row - row_hat. t = d gram is summed line by line, a form that vectorises without
+ * reordering a sum. */
 static double row_form(const float *row, const float *row_hat, int in, const double *gram) {
-    double d[MAX_GRID_BLOCK], t[MAX_GRID_BLOCK], sum = 0;
-    for (int k = 0; k < in; k++) d[k] = (double)row[k] - (row_hat ? (double)row_hat[k] : 0);
-    for (int j = 0; j < in; j++) t[j] = 0;
-    for (int i = 0; i < in; i++) {
-        const double *line = gram + (size_t)i * (size_t)in;
-        if (d[i] == 0) continue;
-        for (int j = 0; j < in; j++) t[j] += d[i] * line[j];
+    double t[STRIP], sum = 0;
+    for (int first = 0; first < in; first += STRIP) {
+        int n = in - first < STRIP ? in - first : STRIP;
+        memset(t, 0, sizeof t);
+        for (int i = 0; i < in; i++) {
+            double d = (double)row[i] - (row_hat ? (double)row_hat[i] : 0);
+            const double *line = gram + (size_t)i * (size_t)in + first;
+            if (d == 0) continue;
+            for (int j = 0; j < n; j++) t[j] += d * line[j];
+        }
+        for (int j = 0; j < n; j++) sum += t[j] * ((double)row[first + j] - (row_hat ? (double)row_hat[first + j] : 0));
     }
-    for (int j = 0; j < in; j++) sum += t[j] * d[j];
     return sum;
 }
 
 /* sum over rows c of d_c gram d_c^T, the rows added in their order whatever the threads did first */
 static double quadratic_form(const float *w, const float *w_hat, int out, int in, const double *gram) {
-    double sums[MAX_GRID_BLOCK], total = 0;
+    double sums[STRIP], total = 0;
+    for (int first = 0; first < out; first += STRIP) {
+        int n = out - first < STRIP ? out - first : STRIP;
 #pragma omp parallel for schedule(static)
-    for (int c = 0; c < out; c++)
-        sums[c] = row_form(w + (size_t)c * (size_t)in, w_hat ? w_hat + (size_t)c * (size_t)in : NULL, in, gram);
-    for (int c = 0; c < out; c++) total += sums[c];
+        for (int c = 0; c < n; c++) {
+            size_t at = (size_t)(first + c) * (size_t)in;
+            sums[c] = row_form(w + at, w_hat ? w_hat + at : NULL, in, gram);
+        }
+        for (int c = 0; c < n; c++) total += sums[c];
+    }
     return total;
 }
 

@@ -35,6 +35,10 @@ void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as code
  * one_grid. */
 void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m);
 
+/* Symmetric a [n][n], both triangles, becomes the upper triangular U with U^T U = a^-1, zeros below. False when a is
+ * not positive definite; a is then not to be used. */
+bool cholesky_of_inverse(int n, double *a);
+
 struct gptq_config {
     bool act_order; /* columns by falling diagonal of the Hessian, on grids fixed beforehand; else left to right */
     enum grid_rule rule;

@@ -199,6 +199,7 @@ const struct rung *rung_find(const char *format, const char *option, int *group)
     char text[64];
     int wanted = codec_parse(format, &codec) && codec.block > 0 ? codec.block : *group;
     for (const struct rung *r = rungs; r < rungs + rung_count; r++) {
+        if (r->block == BLOCK_GROUP && wanted <= 0) continue;
         rung_format(r, wanted, text, sizeof text);
         if (!same_but_spaces(text, format) || (option && strcmp(option, r->option) != 0)) continue;
         *group = wanted;
