@@ -8,6 +8,8 @@
 #include "data/digits.h"
 #include "data/idx.h"
 
+enum { DIGITS_SEED = 1 }; /* fixed, so that the name means one set of bytes */
+
 /* SHA-256 of MNIST's four files decompressed and joined, as in struct dataset. */
 static const char mnist_sha256[] = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a";
 static const char mnist_test_sha256[] =
@@ -60,7 +62,7 @@ static bool draw_split(size_t first, size_t count, struct split *out, struct err
         split_free(out);
         return fail(err, "digits: out of memory for %zu images", count);
     }
-    digits_draw(DATASET_DIGITS_SEED, first, count, out->images, out->labels);
+    digits_draw(DIGITS_SEED, first, count, out->images, out->labels);
     return true;
 }
 

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-#include "base/file.h"
-
 enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20, BUFFER = 1 << 14, ANY_GZIP = 15 + 16 /* of inflateInit2 */ };
 enum { GZIP_0 = 0x1f, GZIP_1 = 0x8b }; /* what a gzip member begins with */
 
@@ -129,17 +127,6 @@ bool idx_read(const char *path, int dimensions, struct idx *out, struct error *e
     source_close(&s);
     if (!ok) idx_free(out);
     return ok;
-}
-
-bool idx_write(const char *path, const struct idx *idx, struct error *err) {
-    uint32_t fields[4] = {TYPE_U8 << 8 | (uint32_t)idx->dimensions, (uint32_t)idx->count, (uint32_t)idx->rows,
-                          (uint32_t)idx->cols};
-    struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    for (int i = 0; i <= idx->dimensions; i++)
-        for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(fields[i] >> shift & 0xff), out.stream);
-    fwrite(idx->data, idx->rows * idx->cols, idx->count, out.stream);
-    return out_file_commit(&out, err);
 }
 
 void idx_free(struct idx *idx) {
