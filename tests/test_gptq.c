@@ -173,7 +173,7 @@ static void codes_are_those_of_numpy(void **state) {
         CHECK(coded_matrix_create(G_OUT, G_IN, kind->bits, kind->symmetric, block, &rtn, &err));
         struct gptq_config config = {act_order, GRID_MINMAX, 0.01};
         CHECK(gptq_codes(g_w, g_gram, &config, &m, &err));
-        rtn_codes(g_w, GRID_MINMAX, false, &rtn);
+        rtn_codes(g_w, GRID_MINMAX, &rtn);
         int grids = G_OUT * m.blocks, stem;
         stem = snprintf(name, sizeof name, "%c%d.%d.%s.%d.", kind->symmetric ? 's' : 'u', kind->bits, block,
                         act_order ? "act" : "left", images);
@@ -209,7 +209,7 @@ static void dead_inputs_are_rounded_to_nearest(void **state) {
         struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block), rtn = m;
         rtn = matrix(kind->bits, kind->symmetric, kind->block);
         CHECK(gptq_codes(w, gram, &config, &m, &err));
-        rtn_codes(w, GRID_MINMAX, false, &rtn);
+        rtn_codes(w, GRID_MINMAX, &rtn);
         for (int c = 0; c < OUT; c++)
             for (int k = 4; k < IN; k += 25) { /* on the grid that its group came to have */
                 struct grid g = m.grids[c * m.blocks + k / m.block];
@@ -235,7 +235,7 @@ static void inputs_that_know_nothing_of_each_other(void **state) {
             struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block);
             struct coded_matrix rtn = matrix(kind->bits, kind->symmetric, kind->block);
             CHECK(gptq_codes(w, gram, &config, &m, &err));
-            rtn_codes(w, config.rule, false, &rtn);
+            rtn_codes(w, config.rule, &rtn);
             assert_same_codes(&m, &rtn);
             assert_true(error_of(&m) > 0);
             coded_matrix_free(&m);
@@ -252,7 +252,7 @@ static void it_lowers_the_output_error(void **state) {
             const struct kind *kind = &kinds[t / 4];
             struct gptq_config config = {t % 2, t / 2 % 2 ? GRID_MSE : GRID_MINMAX, 0.01};
             struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block);
-            rtn_codes(w, config.rule, false, &m);
+            rtn_codes(w, config.rule, &m);
             double rtn = error_of(&m);
             CHECK(gptq_codes(w, gram, &config, &m, &err));
             double gptq = error_of(&m);
@@ -289,7 +289,7 @@ static void too_few_images_rest_on_the_damping(void **state) {
         for (int act_order = 0; act_order < 2; act_order++) {
             struct gptq_config config = {act_order, GRID_MINMAX, 0.01};
             struct coded_matrix m = matrix(3, true, IN);
-            rtn_codes(w, GRID_MINMAX, false, &m);
+            rtn_codes(w, GRID_MINMAX, &m);
             double rtn = error_of(&m);
             CHECK(gptq_codes(w, gram, &config, &m, &err));
             double gptq = error_of(&m);
@@ -323,7 +323,7 @@ static void images_that_are_all_black(void **state) {
         struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block);
         struct coded_matrix rtn = matrix(kind->bits, kind->symmetric, kind->block);
         CHECK(gptq_codes(w, gram, &config, &m, &err));
-        rtn_codes(w, GRID_MINMAX, false, &rtn);
+        rtn_codes(w, GRID_MINMAX, &rtn);
         assert_same_codes(&m, &rtn);
         coded_matrix_free(&m);
         coded_matrix_free(&rtn);
@@ -372,7 +372,7 @@ static void the_output_error_image_by_image(void **state) {
         struct coded_matrix m = matrix(3, true, 10);
         float w_hat[OUT * IN];
         double noise = 0, signal = 0;
-        rtn_codes(w, GRID_MINMAX, false, &m);
+        rtn_codes(w, GRID_MINMAX, &m);
         coded_matrix_values(&m, w_hat);
         for (int i = 0; i < images; i++)
             for (int c = 0; c < OUT; c++) {
@@ -429,7 +429,7 @@ static void packing_is_that_of_the_formats(void **state) {
         uint8_t packed[2048], encoded[2048];
         float values[OUT * IN], decoded[OUT * IN];
         assert_true(size <= sizeof packed);
-        rtn_codes(w, GRID_MINMAX, false, &m);
+        rtn_codes(w, GRID_MINMAX, &m);
         coded_matrix_pack(&m, packed);
         codec_encode(codec, w, OUT, IN, encoded);
         assert_memory_equal(packed, encoded, size);
@@ -438,20 +438,6 @@ static void packing_is_that_of_the_formats(void **state) {
         for (int i = 0; i < OUT * IN; i++) assert_true(values[i] == decoded[i]);
         coded_matrix_free(&m);
     }
-}
-
-static void one_grid_for_all_rows(void **state) {
-    (void)state;
-    make_layer(8, 1);
-    struct coded_matrix m = matrix(4, true, IN);
-    float widest = 0;
-    rtn_codes(w, GRID_MINMAX, true, &m);
-    for (int i = 0; i < OUT * IN; i++) widest = fmaxf(widest, fabsf(w[i]));
-    for (int c = 0; c < OUT; c++) {
-        assert_true(fabs((double)(m.grids[c].scale * 7 / widest) - 1) <= 0x1p-11);
-        assert_true(m.grids[c].scale == m.grids[0].scale);
-    }
-    coded_matrix_free(&m);
 }
 
 /* ---- AWQ ---- */
@@ -473,7 +459,7 @@ static void equal_magnitudes_leave_the_weights_alone(void **state) {
 static double scaled_error(const float *scale, enum grid_rule rule, struct coded_matrix *m) {
     float scaled[OUT * IN], w_hat[OUT * IN];
     for (int i = 0; i < OUT * IN; i++) scaled[i] = w[i] * scale[i % IN];
-    rtn_codes(scaled, rule, false, m);
+    rtn_codes(scaled, rule, m);
     coded_matrix_values(m, w_hat);
     for (int i = 0; i < OUT * IN; i++) w_hat[i] /= scale[i % IN];
     return output_error(w, w_hat, OUT, IN, gram);
@@ -490,7 +476,7 @@ static void scales_are_never_worse_than_none(void **state) {
             struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block);
             float scale[IN], lowest = INFINITY, highest = 0;
             double alpha = NAN;
-            rtn_codes(w, rule, false, &m);
+            rtn_codes(w, rule, &m);
             double rtn = error_of(&m);
             CHECK(awq_scales(w, gram, magnitude, rule, &m, scale, &alpha, &err));
             assert_true(alpha >= 0 && alpha <= 1);
@@ -525,7 +511,7 @@ static void a_few_large_inputs_are_what_it_is_for(void **state) {
         struct coded_matrix m = matrix(kinds[t].bits, kinds[t].symmetric, kinds[t].block);
         float scale[IN];
         double alpha = NAN;
-        rtn_codes(w, GRID_MSE, false, &m);
+        rtn_codes(w, GRID_MSE, &m);
         double rtn = error_of(&m);
         CHECK(awq_scales(w, gram, magnitude, GRID_MSE, &m, scale, &alpha, &err));
         double awq = scaled_error(scale, GRID_MSE, &m);
@@ -577,7 +563,6 @@ int main(void) {
         cmocka_unit_test(the_output_error_image_by_image),
         cmocka_unit_test(the_least_squares_grid_is_never_worse),
         cmocka_unit_test(packing_is_that_of_the_formats),
-        cmocka_unit_test(one_grid_for_all_rows),
         cmocka_unit_test(equal_magnitudes_leave_the_weights_alone),
         cmocka_unit_test(scales_are_never_worse_than_none),
         cmocka_unit_test(a_few_large_inputs_are_what_it_is_for),

@@ -31,9 +31,8 @@ void coded_matrix_free(struct coded_matrix *m);
 void coded_matrix_values(const struct coded_matrix *m, float *w);     /* w [out][in] = grid_value of each code */
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as codec_encode lays them out */
 
-/* Round to nearest, each block on its own grid. w [out][in]; per-tensor grids (one for all rows) when
- * one_grid. */
-void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m);
+/* Round to nearest, each block on its own grid. w [out][in]. */
+void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m);
 
 /* Symmetric a [n][n], both triangles, becomes the upper triangular U with U^T U = a^-1, zeros below. False when a is
  * not positive definite; a is then not to be used. */

@@ -50,7 +50,7 @@ static bool qat_create(struct mlp *latent, int bits, int capacity, struct qat *q
 
 static void refresh_grids(struct qat *q) {
     for (int i = 0; i < q->latent->shape.layers; i++)
-        rtn_codes(q->latent->layer[i].weight, rule_for(q->bits), false, &q->codes[i]);
+        rtn_codes(q->latent->layer[i].weight, rule_for(q->bits), &q->codes[i]);
 }
 
 /* x to the nearest whole number, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
