@@ -196,7 +196,7 @@ check_grep '^f32,-,32.000,,[0-9.]*,,' one/mine-seeds.csv 'a MODEL: one network h
 # ---- other sets: defaults that fit them ---------------------------------------------------------------------
 
 "$BUILD/tests/make_idx" other 600 60 20 15 || tap_bail "$BUILD/tests/make_idx does not work"
-check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8 --seeds 1 --results o
+check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8,8,8 --seeds 1 --results o
 check_grep '^int4/60,GPTQ,' o/ladder.csv '... groups of 60 divide the 300 pixels'
 check_grep 'looked at 600 training images' o/ladder.md '... GPTQ looks at all images that there are'
 
@@ -206,9 +206,9 @@ check "a MODEL of them: the group is the model's" "$mnistq" ladder prime.st --da
 check_grep '^int4/24,GPTQ,' p/ladder.csv '... the most that divides its layers'
 check_grep 'Group: 24 weights .*, the most up to 64 that divide the inputs of a layer' p/ladder.md '... is told'
 layers_of() { grep -v '^#' "$1" | sed 1q | tr ',' '\n' | grep -c '^fc[0-9]*_output_error$'; }
-check 'the table of the seeds has a column for each of 4 layers' [ "$(layers_of p/ladder-seeds.csv)" -eq 4 ]
+check 'the table of the seeds has a column for each of 4 layers' [ "$(layers_of o/ladder-seeds.csv)" -eq 4 ]
 check '... and of 2' [ "$(layers_of r/ladder-seeds.csv)" -eq 2 ]
-check '... filled' [ "$(csv_find p/ladder-seeds.csv 'format=int4/24,method=GPTQ' fc4_output_error | grep -c '^0[.]0*[1-9]')" -eq 1 ]
+check '... filled' [ "$(csv_find o/ladder-seeds.csv 'format=int4/60,method=GPTQ' fc4_output_error | grep -c '^0[.]0*[1-9]')" -eq 1 ]
 
 # ---- what is wrong ------------------------------------------------------------------------------------------
 
