@@ -395,6 +395,37 @@ static void the_output_error_image_by_image(void **state) {
     }
 }
 
+/* Layers beyond the strips of 1024 that output_error sums by: the sums of one image, x x^T as gram. */
+static void the_output_error_of_wide_layers(void **state) {
+    (void)state;
+    static const int sizes[][2] = {{2, 1500}, {2100, 3}, {3, 1024}, {1025, 2}}; /* out, in */
+    for (size_t t = 0; t < sizeof sizes / sizeof sizes[0]; t++) {
+        size_t out = (size_t)sizes[t][0], in = (size_t)sizes[t][1];
+        struct rng rng = rng_seeded(t);
+        float *wide = malloc(out * in * sizeof *wide), *wide_hat = malloc(out * in * sizeof *wide);
+        double *image = malloc(in * sizeof *image), *moment = malloc(in * in * sizeof *moment), noise = 0, signal = 0;
+        for (size_t k = 0; k < in; k++) image[k] = rng_normal(&rng);
+        for (size_t i = 0; i < in * in; i++) moment[i] = image[i / in] * image[i % in];
+        for (size_t i = 0; i < out * in; i++) wide[i] = (float)rng_normal(&rng), wide_hat[i] = wide[i] * 1.01f + 0.1f;
+        for (size_t c = 0; c < out; c++) {
+            double y = 0, y_hat = 0;
+            for (size_t k = 0; k < in; k++) {
+                y += (double)wide[c * in + k] * image[k];
+                y_hat += (double)wide_hat[c * in + k] * image[k];
+            }
+            signal += y * y;
+            noise += (y - y_hat) * (y - y_hat);
+        }
+        double found = output_error(wide, wide_hat, (int)out, (int)in, moment);
+        if (!(noise > 0 && fabs(found - noise / signal) <= 1e-9 * found))
+            fail_msg("[%zu][%zu]: %.15g, by its outputs %.15g", out, in, found, noise / signal);
+        free(wide);
+        free(wide_hat);
+        free(image);
+        free(moment);
+    }
+}
+
 /* ---- grids and blocks ---- */
 
 static void the_least_squares_grid_is_never_worse(void **state) {
@@ -561,6 +592,7 @@ int main(void) {
         cmocka_unit_test(rows_of_zeros),
         cmocka_unit_test(a_layer_of_one_input),
         cmocka_unit_test(the_output_error_image_by_image),
+        cmocka_unit_test(the_output_error_of_wide_layers),
         cmocka_unit_test(the_least_squares_grid_is_never_worse),
         cmocka_unit_test(packing_is_that_of_the_formats),
         cmocka_unit_test(equal_magnitudes_leave_the_weights_alone),

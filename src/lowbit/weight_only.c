@@ -47,6 +47,13 @@ bool gram_matrix(const float *x, size_t count, int in, double *gram, struct erro
     return true;
 }
 
+/* What the codes of a layer stand for, in d->weight. */
+static void decode_layer(const struct coded_layer *layer, const struct dense *d) {
+    size_t in = (size_t)d->in, n = in * (size_t)d->out;
+    codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight);
+    for (size_t i = 0; layer->divisor && i < n; i++) d->weight[i] /= float_from_half(layer->divisor[i % in]);
+}
+
 /* ---- encoding ------------------------------------------------------------------------------------------------ */
 
 /* What encoding works on: the network as quantized so far, its activations on the calibration images. */
@@ -145,7 +152,8 @@ static bool scale_all(struct encoder *e, struct weight_only *out, struct error *
  * error. */
 static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
     const struct coding_config *c = e->config;
-    struct gptq_config config = {c->method == METHOD_GPTQ_ACT_ORDER, c->rule, c->damping};
+    struct gptq_config config = {
+        .act_order = c->method == METHOD_GPTQ_ACT_ORDER, .rule = c->rule, .damping = c->damping};
     const float *w = e->now.layer[l].weight;
     if (!make_matrix(e, l, codec, m, err)) return false;
     if (c->method == METHOD_GPTQ || c->method == METHOD_GPTQ_ACT_ORDER) {
@@ -181,10 +189,7 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     coded_matrix_free(&m);
     if (!ok) return false;
     memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
-    codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight); /* what the layers behind will see */
-    for (int k = 0; layer->divisor && k < d->in; k++)
-        for (int c = 0; c < d->out; c++)
-            d->weight[(size_t)c * (size_t)d->in + (size_t)k] /= float_from_half(layer->divisor[k]);
+    decode_layer(layer, d); /* what the layers behind will see */
     return true;
 }
 
@@ -244,11 +249,9 @@ bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct err
     for (int l = 0; l < c->shape.layers; l++) {
         const struct coded_layer *layer = &c->layer[l];
         const struct dense *d = &out->layer[l];
-        size_t in = (size_t)d->in, n = in * (size_t)d->out;
-        codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight);
+        decode_layer(layer, d);
         memcpy(d->bias, layer->bias, (size_t)d->out * sizeof(float));
-        for (size_t i = 0; layer->divisor && i < n; i++) d->weight[i] /= float_from_half(layer->divisor[i % in]);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++)
             if (!isfinite(d->weight[i])) {
                 mlp_free(out);
                 return fail(err, "fc%d.weight: weight %zu is not a finite number once decoded", l + 1, i);

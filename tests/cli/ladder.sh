@@ -139,7 +139,7 @@ check 'bf16: bench says what ran' [ "$(csv_cell b/bench.csv 1 arithmetic)" = "$a
 check 'each file predicts' predict_all
 check 'each file can be inspected' inspect_all
 check 'accuracy, fixed and broken agree' paired
-near_fp32() { rows r/ladder.csv | awk -F, '$1 ~ /16$|^int8|^q8_0/ && $2 != "QAT" { n++; if ($11 > 1.5 || $11 < -1.5) { print; bad = 1 } } END { exit bad || n != 7 }'; }
+near_fp32() { rows r/ladder.csv | awk -F, '$1 ~ /16$|^int8|^q8_0/ && $2 != "QAT" { n++; if ($11 > 1.5 || $11 < -1.5) { print; bad = 1 } } END { exit bad || n < 7 }'; }
 check '8 bits and more are near fp32' near_fp32
 mean_of_seeds() { [ "$(rows r/ladder-seeds.csv | cut -d, -f5 | sort -u | wc -l)" -gt 10 ] && rows r/ladder-seeds.csv | awk -F, '!($6 != "" && $6 >= 0) { bad = 1 } END { exit bad }'; }
 check 'two seeds have a mean and a spread' mean_of_seeds
