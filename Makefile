@@ -9,14 +9,12 @@
 #=  results    RESULTS=FOLDER; without it results/ and the name of DATA
 #=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
 #=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
-
 CC ?= cc
 CFLAGS ?= -O3 -g
 BUILD ?= build
 DATA ?= data/mnist
 export DATA RESULTS# scripts read these from the environment, where no character needs quoting
 Q := $(if $(V),,@)
-
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
 TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
@@ -33,25 +31,22 @@ help: ## list the targets
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
 ROOMS := base data nn quant quant/kernels lowbit model
-LIBRARY_SOURCES := $(wildcard $(ROOMS:%=src/%/*.c))
+LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc $(CPPFLAGS) $(CFLAGS) $(OPENMP)
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
+  $(CPPFLAGS) $(CFLAGS) $(OPENMP)
 LINK = $(CC) $(CFLAGS) $(OPENMP) $(LDFLAGS)
-
 # The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
 quote = '$(subst ','\'',$(strip $(1)))'
-quoted = $(call quote,$(COMPILE) $(LDFLAGS))
-$(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(quoted) >$@
+$(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) >$@
 ifneq ($(filter-out help clean data format readme-check results-diff,$(or $(MAKECMDGOALS),all)),)
-.PHONY: $(shell printf '%s\n' $(quoted) | cmp -s - $(BUILD)/flags || echo $(BUILD)/flags)
+.PHONY: $(shell printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) | cmp -s - $(BUILD)/flags || echo $(BUILD)/flags)
 include $(BUILD)/config.mk
 endif
-
 # Made before anything else: installs what is missing, or says what to type. Make then reads it and starts again.
 PACKAGES := openblas libcjson libcrypto zlib
 $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
@@ -64,26 +59,23 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
 
-# The audit's claims, as a string of C.
-$(BUILD)/claims.inc: src/studies/claims.tsv
-	@mkdir -p $(@D)
-	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< > $@
-$(call objects,src/studies/claims.c): INCLUDES += -I$(BUILD)
+$(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims, as a string of C
+	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
 $(call objects,src/studies/claims.c): $(BUILD)/claims.inc
 
-$(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
+# ---- library, program, tests -----------------------------------------------------------------------------------
+$(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES)) # all rooms but the program's; for other programs: embed.mk
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
-$(BUILD)/%.a:
+$(BUILD)/internal.a $(BUILD)/program.a:
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
-
-$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal.a
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
-
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
 
+include embed.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
 option = $(if $($(2)),--$(1) $($(2)))
@@ -111,7 +103,7 @@ bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
 	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
 bench-peers: models ## the same models in PyTorch and ONNX Runtime | 5 min
-	$(RUN) peers $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims beside what comes out here | 1 min

@@ -14,7 +14,7 @@ usage: scripts/install_deps.sh [--check] [--dev]
   --dev     also what developers use: clang, clang-format, clang-tidy, cppcheck, shellcheck, valgrind
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
-installs and how much that is (some 200 MB on a bare Debian).
+installs and how much that is (a bare Debian 12: 85 packages, 97 MB to fetch, 450 MB on disk).
 exit status: 0 all there, 1 something is missing and could not be installed, 2 usage
 END
 }

@@ -104,7 +104,9 @@ bool csv_parse(const char *name, const char *text, size_t size, char separator, 
     if (!out->text) return fail(err, "%s: out of memory", name);
     memcpy(out->text, text, size);
     out->text[size] = 0;
-    return parse(out, size, err);
+    bool ok = parse(out, size, err);
+    if (!ok) csv_free(out);
+    return ok;
 }
 
 bool csv_read(const char *path, struct csv *out, struct error *err) {

@@ -23,8 +23,7 @@ enum { CSV_MAX_BYTES = 64 << 20, CSV_MAX_COLUMNS = 1024 };
 
 /* Reads a file of at most CSV_MAX_BYTES. Errors, with table, line and column: not a regular file or too large; no
  * header, two columns of one name, over CSV_MAX_COLUMNS; a row of more or fewer cells; a quote that is not closed, or
- * stands within a cell; a byte of 0, text that is not UTF-8; out of memory. Release with csv_free, also after an error.
- */
+ * stands within a cell; a byte of 0, text that is not UTF-8; out of memory. Release with csv_free. */
 bool csv_read(const char *path, struct csv *out, struct error *err);
 
 /* The same from text [size], which the caller keeps, with ',' or '\t' between cells. */

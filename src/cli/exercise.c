@@ -78,7 +78,8 @@ void exercise_free(struct exercise *e) {
 static const struct file_set files = {
     .stamp = ".exercise",
     .names = {"exercise.md", "exercise.csv", "layers.md", "layers.csv", "confusion.md", "confusion.csv", "changed.png",
-              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"}};
+              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"},
+    .derived = {"models/int4.safetensors", "models/bf16.safetensors"}}; /* by make bench */
 
 static bool run(struct study *s, const struct training_recipe *training,
                 const struct quantization_recipe *quantization) {
@@ -136,5 +137,7 @@ int command_exercise(int argc, char **argv) {
         dataset_free(&s.data);
         return EXIT_DONE;
     }
-    return study_end(&s, ok && study_as_set(&s, &files) && run(&s, &training, &quantization));
+    return study_end(&s,
+                     ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
+                         run(&s, &training, &quantization));
 }

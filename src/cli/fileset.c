@@ -20,7 +20,7 @@ static bool path_in(const char *folder, const char *name, char *path, size_t siz
         fail(err, "%.60s...: the name is too long", folder);
 }
 
-/* The folder that a name such as "models/a" goes to, in either place. */
+/* The folder that a name such as "models/a" goes to. */
 static bool make_subfolder(const char *folder, const char *name, char *path, size_t size, struct error *err) {
     if (!strchr(name, '/')) return true;
     return path_in(folder, name, path, size, err) && (*strrchr(path, '/') = 0, folder_create(path, err));
@@ -35,12 +35,14 @@ const char *file_set_begin(const struct file_set *set, const char *folder, struc
         if (!path_in(staging, set->names[i], staged[i], sizeof staged[i], err)) return NULL;
     target = folder;
     current = set; /* from here on a signal removes what there is */
-    for (int i = 0; set->names[i]; i++)
-        if (!folder_create(staging, err) || !make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err)) {
-            file_set_discard();
-            return NULL;
-        }
-    return staging;
+    char there[4200];
+    bool ok = folder_create(staging, err);
+    if (!ok) ok = folder_create(staging, err); /* another run that only tried the results removes them, once */
+    for (int i = 0; ok && set->names[i]; i++)
+        ok = make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err) &&
+            make_subfolder(folder, set->names[i], there, sizeof there, err);
+    if (!ok) file_set_discard();
+    return ok ? staging : NULL;
 }
 
 void file_set_discard(void) {
@@ -118,11 +120,12 @@ static bool move_all(const struct provenance *p, struct error *err) {
     unlink(stamp);
     for (int i = 0; current->names[i]; i++) {
         const char *name = current->names[i];
-        if (!make_subfolder(target, name, to, sizeof to, err) || !path_in(target, name, to, sizeof to, err))
-            return false;
+        if (!path_in(target, name, to, sizeof to, err)) return false;
         if (access(staged[i], F_OK) != 0) unlink(to);
         else if (rename(staged[i], to) != 0) return fail(err, "%s: could not be written: %s", to, strerror(errno));
     }
+    for (int i = 0; current->derived[i]; i++)
+        if (path_in(target, current->derived[i], to, sizeof to, err)) unlink(to);
     return write_stamp(stamp, p, err);
 }
 

@@ -13,6 +13,7 @@ struct file_set {
     const char *stamp; /* ".exercise" */
     const char
         *names[FILE_SET_MAX]; /* all that the command can write, NULL behind them; at most one folder: "models/a" */
+    const char *derived[4];   /* made from them by other commands, NULL behind them: removed when a new set comes */
 };
 
 /* Makes the folder to write to and returns its path; NULL on an error. folder and set are kept by reference. */

@@ -50,28 +50,25 @@ void quantization_options(struct options *o, struct quantization_recipe *r) {
     option_int(o, "calibration", &r->calibration, 1, IDX_MAX_COUNT, "training images to calibrate on");
 }
 
-static bool validation_fits(const struct split *train, int validation, struct error *err) {
-    return (size_t)validation < train->count ||
-        fail(err, "--validation %d: there are only %zu training images", validation, train->count);
-}
-
-static bool calibration_fits(const struct split *train, int calibration, struct error *err) {
-    return (size_t)calibration <= train->count ||
-        fail(err, "--calibration %d: there are only %zu training images", calibration, train->count);
+/* most: of all training images, those that the option may name. */
+static bool fits(const char *option, int images, size_t most, const struct split *train, struct error *err) {
+    return (size_t)images <= most ||
+        fail(err, "--%s %d: there are only %zu training images", option, images, train->count);
 }
 
 bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
                  const struct quantization_recipe *quantization, struct error *err) {
-    return validation_fits(&data->train, training->validation, err) &&
-        calibration_fits(&data->train, quantization->calibration, err);
+    const struct split *train = &data->train;
+    return fits("validation", training->validation, train->count - 1, train, err) &&
+        fits("calibration", quantization->calibration, train->count, train, err);
 }
 
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
                  struct train_report *report, struct error *err) {
     struct mlp_shape shape;
     const struct split *train = &data->train;
-    if (!validation_fits(train, r->validation, err)) return false;
-    if (!mlp_shape_make(train->rows * train->cols, r->hidden.values, r->hidden.count, data->classes, &shape, err) ||
+    if (!fits("validation", r->validation, train->count - 1, train, err) ||
+        !mlp_shape_make(train->rows * train->cols, r->hidden.values, r->hidden.count, data->classes, &shape, err) ||
         !mlp_create(&shape, out, err))
         return false;
     struct rng rng = rng_seeded(r->seed);
@@ -90,7 +87,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
 
 uint8_t *calibration_images(const struct split *train, int calibration, struct error *err) {
     size_t pixels = (size_t)train->rows * (size_t)train->cols, n = (size_t)calibration;
-    if (!calibration_fits(train, calibration, err)) return NULL;
+    if (!fits("calibration", calibration, train->count, train, err)) return NULL;
     uint8_t *images = aligned_array(n, pixels, err);
     for (size_t i = 0; images && i < n; i++)
         memcpy(images + i * pixels, train->images + i * train->count / n * pixels, pixels);

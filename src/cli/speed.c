@@ -25,7 +25,8 @@ struct timed {
     struct model_run run;
     double *wall; /* [runs] seconds of each */
     int samples;
-    double seconds[SAMPLES], peaks[SPEED_TURNS];
+    double seconds[SAMPLES],
+        peak; /* of a batch; operations a second, the most in any turn: a lower one would flatter */
 };
 
 static bool timed_create(struct speed *speed, struct timed *out, struct error *err) {
@@ -68,7 +69,7 @@ static void run_batch(struct timed *t, const struct pool *pool, int number) {
 static void take_turn(struct timed *t, const struct pool *pool, int turn) {
     struct speed *s = t->speed;
     int first = t->samples * turn / SPEED_TURNS, end = t->samples * (turn + 1) / SPEED_TURNS;
-    if (s->against_peak) t->peaks[turn] = peak_measure(speed_peak(s->model), s->threads, PEAK_SECONDS);
+    if (s->against_peak) t->peak = fmax(t->peak, peak_measure(speed_peak(s->model), s->threads, PEAK_SECONDS));
     if (s->batch < 1000 && first < end) run_batch(t, pool, 0);
     for (int k = first; k < end; k++) {
         int from = (int)((long)s->runs * k / t->samples), until = (int)((long)s->runs * (k + 1) / t->samples);
@@ -89,17 +90,19 @@ static double operations_of(const struct mlp_shape *shape) {
     return operations;
 }
 
+void speed_sum_up(struct speed *s, double images, double operations, double *seconds, size_t count, double peak) {
+    double range = percentile_of(seconds, count, 0.9) - percentile_of(seconds, count, 0.1);
+    s->images_per_second = images / percentile_of(seconds, count, 0.25);
+    s->gops = s->images_per_second * operations / 1e9;
+    s->spread_percent = count > 1 ? 100 * range / percentile_of(seconds, count, 0.5) : NAN;
+    s->of_peak_percent = peak > 0 ? 100 * s->gops * 1e9 / peak : NAN;
+}
+
 static void sum_up(struct timed *t) {
     struct speed *s = t->speed;
-    size_t n = (size_t)t->samples, runs = (size_t)s->runs;
-    double best = s->against_peak ? percentile_of(t->peaks, SPEED_TURNS, 1) : 0; /* a lower one would flatter */
-    s->images_per_second = s->batch / percentile_of(t->seconds, n, 0.25);
-    s->gops = s->images_per_second * operations_of(&s->model->shape) / 1e9;
-    s->spread_percent = 100 * (percentile_of(t->seconds, n, 0.9) - percentile_of(t->seconds, n, 0.1)) /
-        percentile_of(t->seconds, n, 0.5);
-    s->of_peak_percent = best > 0 ? 100 * s->gops * 1e9 / best : NAN;
-    s->p50_us = 1e6 * percentile_of(t->wall, runs, 0.5);
-    s->p99_us = 1e6 * percentile_of(t->wall, runs, 0.99);
+    speed_sum_up(s, s->batch, operations_of(&s->model->shape), t->seconds, (size_t)t->samples, t->peak);
+    s->p50_us = 1e6 * percentile_of(t->wall, (size_t)s->runs, 0.5);
+    s->p99_us = 1e6 * percentile_of(t->wall, (size_t)s->runs, 0.99);
 }
 
 bool measure_speeds(struct speed *speeds, int count, const struct split *split, struct error *err) {

@@ -33,6 +33,10 @@ enum peak speed_peak(const struct model *model);
  */
 bool measure_speeds(struct speed *speeds, int count, const struct split *split, struct error *err);
 
+/* The same figures, but for p50 and p99, of what is timed elsewhere: seconds [count] by speed_clock, each for so many
+ * images at so many operations an image; peak: operations a second, 0 where it is not known. Sorts seconds. */
+void speed_sum_up(struct speed *s, double images, double operations, double *seconds, size_t count, double peak);
+
 /* Says so below a table where a spread is over 25%, and where something is over 100% of the peak. */
 void note_speeds(struct table *t, const struct speed *speeds, int count);
 

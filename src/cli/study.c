@@ -14,10 +14,15 @@ void study_init(struct study *s, const char *command, const char *arguments, con
     option_flag(&s->options, "json", &s->json, "print the table as JSON");
 }
 
-void study_shows(struct study *s, const char *help) {
-    for (int i = 0; i < s->options.count; i++)
-        if (s->options.entries[i].value == (void *)s->options.results) s->options.entries[i].help = help;
+void study_shows(struct study *s, const char *results_help) {
+    for (int i = 0; i < s->options.count; i++) {
+        struct option_entry *e = &s->options.entries[i];
+        if (e->value == (void *)&s->results) e->help = results_help;
+        if (e->value == (void *)&s->source)
+            e->help = "folder with IDX files, of which the test images and labels are enough, or the built-in digits";
+    }
     s->options.results = NULL; /* no folder by default */
+    s->test_only = true;
 }
 
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files) {

@@ -9,8 +9,8 @@
  *   struct table *t = study_table(&s, "sweep", "The exercise over several seeds", "seed fp32_percent ...");
  *   return study_end(&s, study_begin(&s) && run(&s, t));
  *
- * Between study_init and study_parse a command may leave out what it does not need: s.source = NULL for one that can do
- * without data, s.test_only for one that reads no training images, study_shows for one that only prints. */
+ * Between study_init and study_parse a command may leave out what it does not need: s.source = NULL where it can do
+ * without data, s.test_only where it needs no training images, study_shows where it only prints. */
 #ifndef CLI_STUDY_H
 #define CLI_STUDY_H
 
@@ -44,11 +44,12 @@ struct study {
 /* what: one or two sentences for --help, those of a struct options. */
 void study_init(struct study *s, const char *command, const char *arguments, const char *what);
 
+/* For a command that prints what it finds on test images: without --results it writes no file, and it needs no training
+ * images. Sets test_only. results_help: of --results. */
+void study_shows(struct study *s, const char *results_help);
+
 /* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
-
-/* For a command that prints: without --results it writes no file. help: of --results. */
-void study_shows(struct study *s, const char *help);
 
 /* Checks that --results can be written, loads --data, adds both the data and the machine to the provenance. False with
  * s->err set: study_end says why. */

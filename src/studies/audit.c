@@ -105,7 +105,10 @@ static bool run_fill(struct audit *a, const struct source *s, const char *name) 
     struct provenance p = {.facts = {a->study.provenance.facts[0]}, .count = 1};
     struct table t;
     fprintf(stderr, "computed by the audit itself\n");
-    table_init(&t, "What the audit computes for claims that no other table has numbers for", "name value");
+    table_init(&t, "Numbers of the audit's own", "name value");
+    table_note(&t,
+               "What the claims of the audit are computed from where no study has the number: see "
+               "src/studies/claims.tsv.");
     if (s->flags & NEEDS_EXERCISE) provenance_dataset(&p, &a->study.data);
     provenance_machine(&p);
     bool ok = s->fill(&t, a->study.results, &a->study.data, &a->study.err) &&
@@ -230,12 +233,17 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
             if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
                 add_row(t, claims, i, &found[i], commands[i]);
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
-    else
+    else {
+        table_note(
+            t,
+            "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
+            "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
         table_note(t,
                    "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not "
                    "measured.",
                    last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED],
                    counts[NOT_MEASURED]);
+    }
     free(found);
     free(commands);
     return ok;
@@ -254,14 +262,6 @@ static void keep_options(struct audit *a, int first, int argc, char **argv) {
                              : i + 1 < argc ? argv[i + 1]
                                             : "");
     }
-}
-
-/* The end: with --only no table is written. */
-static int finish(struct audit *a, bool write, bool ok) {
-    if (write) return study_end(&a->study, ok);
-    int status = report_table(&a->study.tables[0].table, &a->study.provenance, a->study.json, ok, &a->study.err);
-    dataset_free(&a->study.data);
-    return status;
 }
 
 int command_audit(int argc, char **argv) {
@@ -288,17 +288,13 @@ int command_audit(int argc, char **argv) {
     if (status != OPTIONS_GO_ON) return status;
     struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
                                   "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
-    table_note(t,
-               "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
-               "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
-    bool ok = claims_read(&claims, &s->err);
     size_t row = 0;
+    bool ok = claims_read(&claims, &s->err);
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
-    if (ok && only && row == claims.rows) status = usage_error(&s->options, "--only: there is no claim \"%s\"", only);
-    else
-        status = finish(&a, !only,
-                        ok && (only || a.no_run || begin(&a)) &&
-                            judge_all(&a, &claims, row, only ? row : claims.rows - 1, t));
+    if (ok && only && row == claims.rows) ok = study_wrong_use(s, "--only: there is no claim \"%s\"", only);
+    ok = ok && (only || a.no_run || begin(&a)) && judge_all(&a, &claims, row, only ? row : claims.rows - 1, t);
+    if (only) s->results = NULL; /* no table is written */
+    status = study_end(s, ok);
     for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
     csv_free(&claims);
     return status;

@@ -134,22 +134,18 @@ static void add_five(struct table *t) {
 /* rng = np.random.default_rng(0); rng.standard_normal((4, 8)).astype(np.float32) * 0.3, printed with nine digits by
  * NumPy 1.24.2 on Python 3.11.2 (Debian 12). */
 static void add_numpy(struct table *t) {
-    static const float rows[4][8] = {
-        {0.0377190672f, -0.0396314599f, 0.192126796f, 0.0314700343f, -0.160700828f, 0.108478524f, 0.391200036f,
-         0.284124315f},
-        {-0.211120576f, -0.379626483f, -0.186982334f, 0.0123977941f, -0.697509289f, -0.0656374991f, -0.373773307f,
-         -0.21968022f},
-        {-0.163277715f, -0.0948900506f, 0.123489164f, 0.312754035f, -0.0385603979f, 0.409939051f, -0.199558422f,
-         0.105453029f},
-        {0.271041065f, 0.0282036904f, -0.22304979f, -0.27651763f, -0.137317747f, 0.0660585389f, -0.302885473f,
-         -0.0627526715f},
-    };
+    static const float rows[4 * 8] = {
+        0.0377190672f, -0.0396314599f, 0.192126796f,  0.0314700343f,  -0.160700828f, 0.108478524f,  0.391200036f,
+        0.284124315f,  -0.211120576f,  -0.379626483f, -0.186982334f,  0.0123977941f, -0.697509289f, -0.0656374991f,
+        -0.373773307f, -0.21968022f,   -0.163277715f, -0.0948900506f, 0.123489164f,  0.312754035f,  -0.0385603979f,
+        0.409939051f,  -0.199558422f,  0.105453029f,  0.271041065f,   0.0282036904f, -0.22304979f,  -0.27651763f,
+        -0.137317747f, 0.0660585389f,  -0.302885473f, -0.0627526715f};
     double worst = 0;
     for (int i = 0; i < 4; i++) {
-        struct qparams p = qparams_symmetric(absolute_maximum(rows[i], 8), 127);
+        struct qparams p = qparams_symmetric(absolute_maximum(rows + 8 * i, 8), 127);
         add(t, "numpy scales", (double)p.scale);
-        for (int k = 0; k < 8; k++)
-            worst = fmax(worst, fabs((double)rows[i][k] - (double)fake_quantize(rows[i][k], p)));
+        for (const float *x = rows + 8 * i; x < rows + 8 * i + 8; x++)
+            worst = fmax(worst, fabs((double)*x - (double)fake_quantize(*x, p)));
     }
     add(t, "numpy error", worst);
 }

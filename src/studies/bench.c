@@ -38,11 +38,12 @@ static void short_name(const char *path, char *name, size_t size) {
 
 /* ---- inference ----------------------------------------------------------------------------------------------- */
 
-/* Every model at every batch size on every number of threads, all taking turns. Small batches run more often. */
-static bool bench_models(struct study *s, const struct bench_options *o, const struct model *models, struct table *t) {
+/* Every model at every batch size on every number of threads, all taking turns. Small batches run more often. speeds
+ * [models][batches][threads] */
+static bool bench_models(struct study *s, const struct bench_options *o, const struct model *models,
+                         struct speed *speeds, struct table *t) {
     int per_model = o->batches.count * o->threads.count, count = s->options.file_count * per_model;
-    struct speed *speeds = aligned_array((size_t)count, sizeof *speeds, &s->err);
-    for (int i = 0; speeds && i < count; i++) {
+    for (int i = 0; i < count; i++) {
         int batch = o->batches.values[i % per_model / o->threads.count];
         speeds[i] = (struct speed){.model = &models[i / per_model],
                                    .batch = batch,
@@ -50,7 +51,7 @@ static bool bench_models(struct study *s, const struct bench_options *o, const s
                                    .runs = o->runs * (batch < 100 ? 100 / batch : 1),
                                    .against_peak = true};
     }
-    bool ok = speeds && measure_speeds(speeds, count, &s->data.test, &s->err);
+    bool ok = measure_speeds(speeds, count, &s->data.test, &s->err);
     for (int m = 0; ok && m < s->options.file_count; m++) {
         struct evaluation e;
         char name[256];
@@ -60,8 +61,6 @@ static bool bench_models(struct study *s, const struct bench_options *o, const s
             add_row(t, name, s->options.files[m], arithmetic_name(&models[m]), &speeds[i], accuracy_percent(&e));
         evaluation_free(&e);
     }
-    if (ok) note_speeds(t, speeds, count);
-    free(speeds);
     return ok;
 }
 
@@ -76,10 +75,10 @@ static double step_operations(const struct mlp_shape *s) {
 
 /* Epochs of the recipe's defaults on a network of this shape, each from another seed. */
 static bool bench_training(struct study *s, const struct bench_options *o, const struct mlp_shape *shape, int threads,
-                           struct table *t) {
-    double seconds[MOST_EPOCHS], wall[MOST_EPOCHS], accuracy[MOST_EPOCHS], peaks[MOST_EPOCHS];
+                           struct speed *speed, struct table *t) {
+    double seconds[MOST_EPOCHS], wall[MOST_EPOCHS], accuracy[MOST_EPOCHS], peak = 0;
     struct training_recipe recipe = training_defaults();
-    struct speed speed = {.batch = recipe.batch, .threads = threads, .runs = o->epochs, .p99_us = NAN};
+    *speed = (struct speed){.batch = recipe.batch, .threads = threads, .runs = o->epochs, .p99_us = NAN};
     size_t n = (size_t)o->epochs;
     int before = gemm_threads(0);
     char name[64];
@@ -92,7 +91,7 @@ static bool bench_training(struct study *s, const struct bench_options *o, const
         struct train_report report;
         struct evaluation e = {0};
         recipe.seed = o->seed + (uint64_t)i;
-        peaks[i] = peak_measure(PEAK_FP32, threads, 0.02);
+        peak = fmax(peak, peak_measure(PEAK_FP32, threads, 0.02));
         double started = speed_clock(threads);
         ok = train_model(&s->data, &recipe, &trained.mlp, &report, &s->err);
         seconds[i] = speed_clock(threads) - started;
@@ -106,17 +105,10 @@ static bool bench_training(struct study *s, const struct bench_options *o, const
     }
     gemm_threads(before);
     if (!ok) return false;
-    speed.images_per_second = (double)s->data.train.count / percentile_of(seconds, n, 0.25);
-    speed.spread_percent = n < 2
-        ? NAN
-        : 100 * (seconds[n - 1] - seconds[0]) / percentile_of(seconds, n, 0.5); /* sorted by now */
-    speed.gops = speed.images_per_second * step_operations(shape) / 1e9;
-    double peak = percentile_of(peaks, n, 1);
-    speed.of_peak_percent = peak > 0 ? 100e9 * speed.gops / peak : NAN;
-    speed.p50_us = 1e6 * percentile_of(wall, n, 0.5);
+    speed_sum_up(speed, (double)s->data.train.count, step_operations(shape), seconds, n, peak);
+    speed->p50_us = 1e6 * percentile_of(wall, n, 0.5);
     snprintf(name, sizeof name, "training epoch, batch %d, Adam", recipe.batch);
-    add_row(t, "training epoch", name, "fp32", &speed, percentile_of(accuracy, n, 0.5));
-    note_speeds(t, &speed, 1);
+    add_row(t, "training epoch", name, "fp32", speed, percentile_of(accuracy, n, 0.5));
     return true;
 }
 
@@ -154,7 +146,9 @@ static bool run(struct study *s, const struct bench_options *o) {
         "name:model model- arithmetic batch threads runs- images_per_second:images/s spread_percent:±_% "
         "gops- of_peak_percent:%_of_peak p50_us p99_us- accuracy_percent-");
     struct model *models = aligned_array(MOST_MODELS, sizeof *models, &s->err);
-    bool ok = models && read_models(s, models);
+    int count = s->options.file_count * o->batches.count * o->threads.count;
+    struct speed *speeds = aligned_array((size_t)(count + o->threads.count), sizeof *speeds, &s->err);
+    bool ok = models && speeds && read_models(s, models);
     if (ok) {
         table_note(t,
                    "What to see: on one thread int8 comes near its instruction's limit, and fp32 needs larger batches "
@@ -164,12 +158,14 @@ static bool run(struct study *s, const struct bench_options *o) {
                    "of_peak: against a loop of nothing but the instruction that the products run on, which takes its "
                    "turns just before. runs: of a batch under 100 more often.");
     }
-    ok = ok && bench_models(s, o, models, t);
+    ok = ok && bench_models(s, o, models, speeds, t);
     for (int i = 0; ok && !o->no_training && i < o->threads.count; i++)
-        ok = bench_training(s, o, &models[0].shape, o->threads.values[i], t);
+        ok = bench_training(s, o, &models[0].shape, o->threads.values[i], &speeds[count++], t);
+    if (ok) note_speeds(t, speeds, count);
     ok = ok && (!o->scaling || bench_scaling(s, &o->widths));
     for (int i = 0; models && i < s->options.file_count; i++) model_free(&models[i]);
     free(models);
+    free(speeds);
     return ok;
 }
 

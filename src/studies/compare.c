@@ -8,8 +8,10 @@
 #include "cli/commands.h"
 #include "cli/origin.h"
 #include "cli/study.h"
+#include "base/progress.h"
+#include "lowbit/formats.h"
 #include "studies/cells.h"
-#include "studies/costs.h"
+#include "studies/waterfall.h"
 
 enum { SHOWN_CHANGES = 20 }; /* on a terminal */
 
@@ -19,11 +21,11 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
     (void)err;
     const struct similarity *logits = &p->outputs[p->models[0].shape.layers];
     for (int i = 0; i < 2; i++) {
-        table_row(t, "%s | %s | %s | %.3f | %zu", i ? "b" : "a", p->paths[i], arithmetic_name(&p->models[i]),
-                  p->models[i].bits_per_weight, p->evaluations[i].count);
-        add_accuracy(t, &p->evaluations[i]);
-        table_row(t, "%.2f", standard_error_percent(&p->evaluations[i]));
-        add_paired(t, &p->evaluations[0], &p->evaluations[i], p->test->labels);
+        const struct evaluation *e = &p->evaluations[i];
+        table_row(t, "%s | %s | %s | %.3f | %zu | %zu | %.2f | %.2f", i ? "b" : "a", p->paths[i],
+                  arithmetic_name(&p->models[i]), p->models[i].bits_per_weight, e->count, e->correct,
+                  accuracy_percent(e), standard_error_percent(e));
+        add_paired(t, &p->evaluations[0], e, p->test->labels);
         table_row(t, "%.2f | %.5f | %.5f", i ? similarity_sqnr_db(logits) : NAN,
                   i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
@@ -99,6 +101,72 @@ static bool fill_changes(struct table *t, const struct pair *p, struct error *er
                    step);
     return true;
 }
+
+/* ---- sensitivity ------------------------------------------------------------------------------------------------ */
+
+enum { ALL_LAYERS = -1 };
+
+/* a with one layer, or all, in a format, one scale a row: what becomes of the weights and of the answers. */
+static bool try_layer(struct table *t, const struct pair *p, int layer, struct codec codec, struct model *copy,
+                      struct error *err) {
+    const struct mlp *a = &p->models[0].mlp;
+    struct similarity weights = {0}, outputs = {0};
+    struct evaluation e = {0};
+    double bits = 0;
+    bool ok = true;
+    memcpy(mlp_parameters(&copy->mlp), mlp_parameters(a), mlp_padded_count(a) * sizeof(float));
+    for (int l = 0; ok && l < a->shape.layers; l++) {
+        if (layer != ALL_LAYERS && l != layer) continue;
+        const struct dense *d = &a->layer[l];
+        size_t bytes = codec_bytes(codec, d->out, d->in), n = (size_t)d->in * (size_t)d->out;
+        uint8_t *coded = aligned_array(bytes, 1, err);
+        if (!(ok = coded != NULL)) break;
+        codec_encode(codec, d->weight, d->out, d->in, coded);
+        codec_decode(codec, coded, d->out, d->in, copy->mlp.layer[l].weight);
+        similarity_add(&weights, d->weight, copy->mlp.layer[l].weight, n);
+        bits += 8.0 * (double)bytes;
+        free(coded);
+    }
+    float *logits = ok ? model_logits(copy, p->test, err) : NULL;
+    ok = logits && evaluate_logits(logits, (int)pair_classes(p), p->test, &e, err);
+    if (ok) {
+        similarity_add(&outputs, p->logits[0], logits, p->test->count * pair_classes(p));
+        if (layer == ALL_LAYERS) table_row(t, "all");
+        else table_row(t, "fc%d", layer + 1);
+        table_row(t, "%s | %.3f | %.2f | %zu | %.2f", codec.format->name, bits / (double)weights.count,
+                  similarity_sqnr_db(&weights), e.correct, accuracy_percent(&e));
+        add_paired(t, &p->evaluations[0], &e, p->test->labels);
+        table_row(t, "%.2f", similarity_sqnr_db(&outputs));
+    }
+    evaluation_free(&e);
+    free(logits);
+    return ok;
+}
+
+/* fp32 a with one layer at a time, then all, in int8, int4 and int2. */
+static bool fill_sensitivity(struct table *t, const struct pair *p, struct error *err) {
+    static const char *const names[] = {"int8", "int4", "int2"};
+    int layers = p->models[0].shape.layers, rows = layers + 1;
+    struct model copy = {.kind = MODEL_FP32, .shape = p->models[0].shape};
+    struct progress bar;
+    bool ok = mlp_create(&copy.shape, &copy.mlp, err);
+    progress_begin(&bar, "sensitivity", "networks");
+    for (int i = 0; ok && i < 3 * rows; i++) {
+        int layer = i % rows < layers ? i % rows : ALL_LAYERS;
+        ok = try_layer(t, p, layer, (struct codec){format_find(names[i / rows]), CODEC_ROW}, &copy, err);
+        progress_update(&bar, (size_t)i + 1, (size_t)(3 * rows));
+    }
+    progress_end(&bar);
+    model_free(&copy);
+    table_note(
+        t,
+        "What to see: the layer whose logit sqnr is lowest at equal bits is the one that wants more of them. Only "
+        "the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, in "
+        "fp32 arithmetic. change to p: against a.");
+    return ok;
+}
+
+/* ---- which tables there are ------------------------------------------------------------------------------------- */
 
 enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
 
@@ -193,7 +261,6 @@ int command_compare(int argc, char **argv) {
                "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
                "cost.");
     study_shows(&s, "also write the tables compare*, waterfall, sensitivity and compare.png there");
-    s.test_only = true;
     option_flag(&s.options, "waterfall", &wanted[WATERFALL],
                 "the steps from A to B also where B's file does not say that it was made from A");
     option_flag(&s.options, "sensitivity", &wanted[SENSITIVITY],

@@ -15,6 +15,8 @@ struct parser {
     int depth;
 };
 
+enum { WORD = 128 };
+
 static bool parse_sum(struct parser *p, struct value *out);
 
 static bool fail_here(const struct parser *p, const char *expected) {
@@ -33,12 +35,12 @@ static bool take(struct parser *p, char c) {
 }
 
 /* A word up to any of the characters in ends, or whatever stands in single quotes. */
-static bool take_word(struct parser *p, const char *ends, char word[128]) {
+static bool take_word(struct parser *p, const char *ends, char word[WORD]) {
     skip_spaces(p);
     bool quoted = *p->at == '\'';
     const char *from = p->at + quoted;
     size_t length = strcspn(from, quoted ? "'" : ends);
-    if (length >= 128 || (quoted && !from[length])) return fail_here(p, "a word of under 128 letters");
+    if (length >= WORD || (quoted && !from[length])) return fail_here(p, "a word of under 128 letters");
     p->at = from + length + quoted;
     while (!quoted && length > 0 && from[length - 1] == ' ') length--;
     memcpy(word, from, length);
@@ -54,61 +56,53 @@ bool pattern_matches(const char *pattern, const char *name) {
     return *pattern == *name && (!*name || pattern_matches(pattern + 1, name + 1));
 }
 
-static bool add_cell(struct parser *p, const struct csv *c, size_t row, size_t column, struct value *out) {
-    const char *cell = csv_cell(c, row, column);
-    if (out->count == FORMULA_MAX_CELLS) return fail(p->err, "%s: over %d cells", c->name, out->count);
-    double *x = &out->x[out->count++];
-    if (!csv_number(cell, x)) *x = NAN; /* an error where it is computed with, not where it is shown */
-    snprintf(out->text, sizeof out->text, "%s", cell);
-    return true;
+/* COLUMN=PATTERN, COLUMN!=PATTERN, ...]: keeps those of the rows where all hold. */
+static bool filter_rows(struct parser *p, const struct csv *c, bool *keep) {
+    char name[WORD], pattern[WORD];
+    do {
+        if (!take_word(p, "=!],", name)) return false;
+        size_t column = csv_column(c, name);
+        if (column == c->columns) return fail(p->err, "%s has no column \"%s\"", c->name, name);
+        bool equal = !take(p, '!');
+        if (!take(p, '=')) return fail_here(p, "'='");
+        if (!take_word(p, "],", pattern)) return false;
+        for (size_t row = 0; row < c->rows; row++)
+            keep[row] = keep[row] && pattern_matches(pattern, csv_cell(c, row, column)) == equal;
+    } while (take(p, ','));
+    return take(p, ']') || fail_here(p, "']'");
 }
 
-enum { MAX_CONDITIONS = 4 };
-
-/* [COLUMN=PATTERN, COLUMN!=PATTERN, ...]: those of the rows where all hold; behind it .COLUMN */
-static bool parse_cells(struct parser *p, const char *name, struct value *out) {
-    const char *from = p->at;
-    const struct csv *c = p->tables->find(p->tables, name, p->err);
-    size_t columns[MAX_CONDITIONS];
-    bool equal[MAX_CONDITIONS];
-    char patterns[MAX_CONDITIONS][128], word[128];
-    int conditions = 0;
-    if (!c) return false;
-    if (*p->at == '[') {
-        do {
-            p->at++;
-            if (conditions == MAX_CONDITIONS) return fail_here(p, "no more than 4 conditions");
-            if (!take_word(p, "=!],", word)) return false;
-            columns[conditions] = csv_column(c, word);
-            if (columns[conditions] == c->columns) return fail(p->err, "%s has no column \"%s\"", c->name, word);
-            equal[conditions] = *p->at != '!';
-            p->at += !equal[conditions];
-            if (!take(p, '=')) return fail_here(p, "'='");
-            if (!take_word(p, "],", patterns[conditions++])) return false;
-        } while (*p->at == ',');
-        if (!take(p, ']')) return fail_here(p, "']'");
-    }
-    if (!take(p, '.')) return fail_here(p, "'.' and a column");
-    size_t length = strspn(p->at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
-    snprintf(word, sizeof word, "%.*s", (int)length, p->at);
-    if (*p->at == '\'') {
-        if (!take_word(p, "", word)) return false;
-    } else p->at += length;
-    out->count = 0;
+/* The cells of the columns of a name, column after column. */
+static bool take_cells(struct parser *p, const struct csv *c, const bool *keep, const char *name, struct value *out) {
     bool found = false;
+    out->count = 0;
     for (size_t column = 0; column < c->columns; column++) {
-        if (!pattern_matches(word, csv_heading(c, column))) continue;
+        if (!pattern_matches(name, csv_heading(c, column))) continue;
         found = true;
         for (size_t row = 0; row < c->rows; row++) {
-            bool holds = true;
-            for (int i = 0; i < conditions; i++)
-                holds = holds && pattern_matches(patterns[i], csv_cell(c, row, columns[i])) == equal[i];
-            if (holds && !add_cell(p, c, row, column, out)) return false;
+            if (!keep[row]) continue;
+            if (out->count == FORMULA_MAX_CELLS) return fail(p->err, "%s: over %d cells", c->name, out->count);
+            double *x = &out->x[out->count++];
+            if (!csv_number(csv_cell(c, row, column), x)) *x = NAN; /* wrong to compute with, but not to show */
+            snprintf(out->text, sizeof out->text, "%s", out->count == 1 ? csv_cell(c, row, column) : "");
         }
     }
-    if (!found) return fail(p->err, "%s has no column \"%s\"", c->name, word);
-    if (out->count > 1) *out->text = 0;
-    return out->count > 0 || fail(p->err, "%s has no row %.*s", c->name, (int)(p->at - from), from);
+    return found || fail(p->err, "%s has no column \"%s\"", c->name, name);
+}
+
+/* TABLE[CONDITIONS].COLUMN, from '[' on */
+static bool parse_cells(struct parser *p, const char *table, struct value *out) {
+    const char *from = p->at;
+    char column[WORD];
+    const struct csv *c = p->tables->find(p->tables, table, p->err);
+    bool *keep = c ? malloc(c->rows + 1) : NULL;
+    if (!c) return false;
+    if (!keep) return fail(p->err, "%s: out of memory", c->name);
+    memset(keep, true, c->rows);
+    bool ok = (!take(p, '[') || filter_rows(p, c, keep)) && (take(p, '.') || fail_here(p, "'.' and a column")) &&
+        take_word(p, " +-*/(),;", column) && take_cells(p, c, keep, column, out);
+    free(keep);
+    return ok && (out->count > 0 || fail(p->err, "%s has no row %.*s", c->name, (int)(p->at - from), from));
 }
 
 /* ---- functions --------------------------------------------------------------------------------------------------- */
@@ -133,8 +127,13 @@ static bool apply(struct parser *p, const char *name, struct value *v) {
     const struct {
         const char *name;
         double result;
-    } reductions[] = {{"min", sums.lowest},       {"max", sums.highest},         {"sum", sums.sum},
-                      {"mean", sums_mean(&sums)}, {"sd", sums_deviation(&sums)}, {"geomean", product_root(v)},
+    } reductions[] = {{"min", sums.lowest},
+                      {"max", sums.highest},
+                      {"sum", sums.sum},
+                      {"mean", sums_mean(&sums)},
+                      {"sd", sums_deviation(&sums)},
+                      {"se", sums_deviation(&sums) / sqrt(v->count)},
+                      {"geomean", product_root(v)},
                       {"count", v->count}};
     *v->text = 0;
     for (size_t i = 0; i < sizeof reductions / sizeof reductions[0]; i++)
@@ -188,7 +187,7 @@ static bool combine(struct parser *p, struct value *a, char operation, const str
 /* a number | -a | (a) | FUNCTION(a, ...) | TABLE[...].COLUMN */
 static bool parse_factor(struct parser *p, struct value *out) {
     static const struct value minus = {.count = 1, .x = {-1}};
-    char name[128];
+    char name[WORD];
     skip_spaces(p);
     if (take(p, '-')) return parse_factor(p, out) && combine(p, out, '*', &minus);
     if (take(p, '(')) return parse_sum(p, out) && (take(p, ')') || fail_here(p, "')'"));
@@ -230,7 +229,7 @@ static bool parse_sum(struct parser *p, struct value *out) {
 }
 
 bool formula_evaluate(const char **at, struct tables *tables, struct value *out, struct error *err) {
-    struct parser p = {.start = *at, .at = *at, .tables = tables, .err = err};
+    struct parser p = {.start = *at + strspn(*at, " "), .at = *at, .tables = tables, .err = err};
     if (!parse_sum(&p, out)) return false;
     if (*p.at && *p.at != ';') return fail_here(&p, "an operator or the end");
     *at = p.at;

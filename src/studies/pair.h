@@ -12,7 +12,7 @@ struct change {
     double margin_b; /* b's gap between its class and a's; 0 is a tie, decided for the lowest class */
 };
 
-/* Begin with a zeroed struct and models read into it. Index 0 is a, 1 is b. */
+/* Begin with a zeroed struct. Index 0 is a, 1 is b. */
 struct pair {
     const char *paths[2];
     struct model models[2];

@@ -143,7 +143,6 @@ int command_trace(int argc, char **argv) {
                "product, sum, bias, multiplier, rounding, code, down to the logit. Without\n"
                "--neuron, the path of the winning logit.");
     study_shows(&s, "also write trace.txt, .md and .csv there, or worksheet.txt and worksheet-key.txt");
-    s.test_only = true;
     option_int(&s.options, "image", &given.image, 0, 10000000, "which test image, from 0");
     option_text(&s.options, "neuron", "L:J", &given.neuron,
                 "lead the path through neuron J of layer L; layers from 1, neurons from 0");

@@ -4,7 +4,8 @@
 #ifndef STUDIES_WATERFALL_H
 #define STUDIES_WATERFALL_H
 
-#include "quant/qmlp.h"
+#include "base/table.h"
+#include "studies/pair.h"
 
 enum waterfall_step {
     WATERFALL_FP32,
@@ -39,5 +40,9 @@ void waterfall_free(struct waterfall *w);
 /* One step on images [count][inputs], count <= capacity -> logits [count][classes] in real numbers; where a step has
  * codes, they stay in w->code[step] (those of the logits only from WATERFALL_LOGITS on). */
 void waterfall_run(struct waterfall *w, enum waterfall_step step, const uint8_t *images, int count, float *logits);
+
+/* The table of the steps from fp32 a to integer b. Error: out of memory; the last step is not the integer engine bit
+ * for bit. */
+bool fill_waterfall(struct table *t, const struct pair *p, struct error *err);
 
 #endif
