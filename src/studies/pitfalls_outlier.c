@@ -226,8 +226,7 @@ static bool network_apart(const struct outlier *o, int way, float *scale, struct
         ok = fit_scales(&o->fp32.layer[l], 0, way % 2, scale, &ignored, err);
         if (ok) fill_dynamic(&o->fp32.layer[l], scale, -1, &out->dynamic.layer[l]);
     }
-    if (ok) dynamic_finish(&out->dynamic);
-    else model_free(out);
+    if (!ok) model_free(out);
     return ok;
 }
 
