@@ -212,8 +212,8 @@ static void dead_inputs_are_rounded_to_nearest(void **state) {
         rtn_codes(w, GRID_MINMAX, &rtn);
         for (int c = 0; c < OUT; c++)
             for (int k = 4; k < IN; k += 25) { /* on the grid that its group came to have */
-                struct grid g = m.grids[c * m.blocks + k / m.block];
-                assert_int_equal(m.codes[c * IN + k], grid_code(w[c * IN + k], g));
+                struct qparams g = m.grids[c * m.blocks + k / m.block];
+                assert_int_equal(m.codes[c * IN + k], quantize(w[c * IN + k], g));
                 if (config.act_order || m.blocks == 1) assert_int_equal(m.codes[c * IN + k], rtn.codes[c * IN + k]);
             }
         if (kind->bits < 8) assert_true(codes_that_differ(&m, &rtn) > 0);
@@ -437,8 +437,8 @@ static void the_least_squares_grid_is_never_worse(void **state) {
             double errors[2] = {0};
             int n = kinds[t].block;
             for (int rule = 0; rule < 2; rule++) {
-                struct grid g = grid_by_rule(w, n, kinds[t].bits, kinds[t].symmetric, (enum grid_rule)rule);
-                for (int i = 0; i < n; i++) errors[rule] += pow((double)(w[i] - grid_value(grid_code(w[i], g), g)), 2);
+                struct qparams g = grid_by_rule(w, n, kinds[t].bits, kinds[t].symmetric, (enum grid_rule)rule);
+                for (int i = 0; i < n; i++) errors[rule] += pow((double)(w[i] - dequantize(quantize(w[i], g), g)), 2);
             }
             assert_true(errors[1] <= errors[0] * (1 + 1e-6));
             better += errors[1] < 0.9 * errors[0];

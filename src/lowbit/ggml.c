@@ -10,14 +10,6 @@
 #define HALF_MAX 65504.0f /* the largest finite fp16 */
 #define HALF_MIN 0x1p-24f /* the smallest above 0 */
 
-static void write_half(float x, uint8_t bytes[2]) {
-    uint16_t bits = half_from_float(x);
-    bytes[0] = (uint8_t)bits;
-    bytes[1] = (uint8_t)(bits >> 8);
-}
-
-static float read_half(const uint8_t bytes[2]) { return float_from_half((uint16_t)(bytes[0] | bytes[1] << 8)); }
-
 /* Clamped before it is narrowed. A NaN gives lo: weights are finite, but a conversion must be defined. */
 static int clamp(double q, int lo, int hi) { return q > lo ? q < hi ? (int)q : hi : lo; }
 
@@ -58,13 +50,13 @@ static float inverse(float d) {
 void q8_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     (void)self, (void)n;
     float d = in_half_range(fabsf(extreme(w, 32)) / 127), steps = inverse(d);
-    write_half(d, bytes);
+    half_write(d, bytes);
     for (int i = 0; i < 32; i++) bytes[2 + i] = (uint8_t)clamp(roundf(w[i] * steps), -127, 127);
 }
 
 void q8_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
-    float d = read_half(bytes);
+    float d = half_read(bytes);
     for (int i = 0; i < 32; i++) w[i] = (float)(int8_t)bytes[2 + i] * d;
 }
 
@@ -74,7 +66,7 @@ void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *byte
     (void)self, (void)n;
     float d = in_half_range(extreme(w, 32) / -8), steps = inverse(d);
     uint8_t codes[32];
-    write_half(d, bytes);
+    half_write(d, bytes);
     for (int i = 0; i < 32; i++) codes[i] = (uint8_t)clamp(w[i] * steps + 8.5f, 0, 15);
     pack_nibbles(codes, 16, bytes + 2);
 }
@@ -82,7 +74,7 @@ void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *byte
 void q4_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t codes[32];
-    float d = read_half(bytes);
+    float d = half_read(bytes);
     unpack_nibbles(bytes + 2, 16, codes);
     for (int i = 0; i < 32; i++) w[i] = (float)(codes[i] - 8) * d;
 }
@@ -249,8 +241,8 @@ void q4_K_encode(const struct format *self, const float *w, int n, uint8_t *byte
     (void)self, (void)n;
     struct k_block block;
     k_encode(w, &q4_K, &block);
-    write_half(block.d, bytes);
-    write_half(block.dmin, bytes + 2);
+    half_write(block.d, bytes);
+    half_write(block.dmin, bytes + 2);
     q4_K_pack_scales(block.scale, block.min, bytes + 4);
     for (int pair = 0; pair < 4; pair++) pack_nibbles(block.codes + 64 * pair, 32, bytes + 16 + 32 * pair);
 }
@@ -258,7 +250,7 @@ void q4_K_encode(const struct format *self, const float *w, int n, uint8_t *byte
 void q4_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t scale[Q4_K_SUBS], min[Q4_K_SUBS], codes[K_BLOCK];
-    float d = read_half(bytes), dmin = read_half(bytes + 2);
+    float d = half_read(bytes), dmin = half_read(bytes + 2);
     q4_K_unpack_scales(bytes + 4, scale, min);
     for (int pair = 0; pair < 4; pair++) unpack_nibbles(bytes + 16 + 32 * pair, 32, codes + 64 * pair);
     for (int i = 0; i < K_BLOCK; i++) {
@@ -324,13 +316,13 @@ void q6_K_encode(const struct format *self, const float *w, int n, uint8_t *byte
     for (int i = 0; i < K_BLOCK; i++) block.codes[i] = (uint8_t)(block.codes[i] + 32);
     for (int sub = 0; sub < Q6_K_SUBS; sub++) bytes[Q6_K_SCALES + sub] = (uint8_t)block.scale[sub];
     q6_K_pack(block.codes, bytes);
-    write_half(block.d, bytes + Q6_K_D);
+    half_write(block.d, bytes + Q6_K_D);
 }
 
 void q6_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t codes[K_BLOCK];
-    float d = read_half(bytes + Q6_K_D);
+    float d = half_read(bytes + Q6_K_D);
     q6_K_unpack(bytes, codes);
     for (int i = 0; i < K_BLOCK; i++) {
         float scale = d * (float)(int8_t)bytes[Q6_K_SCALES + i / Q6_K_SUB];

@@ -33,7 +33,7 @@ static int block_length(const struct coded_matrix *m, int b) {
 void coded_matrix_values(const struct coded_matrix *m, float *w) {
     for (int c = 0; c < m->out; c++)
         for (int k = 0; k < m->in; k++, w++)
-            *w = grid_value(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
+            *w = dequantize(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
 }
 
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
@@ -48,21 +48,22 @@ void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
 
 /* ---- round to nearest ------------------------------------------------------------------------------------------ */
 
-static double grid_error(const float *w, int n, struct grid g) {
+static double grid_error(const float *w, int n, struct qparams g) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
-        double e = (double)w[i] - (double)grid_value(grid_code(w[i], g), g);
+        double e = (double)w[i] - (double)dequantize(quantize(w[i], g), g);
         sum += e * e;
     }
     return sum;
 }
 
-struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
-    struct grid widest = grid_of(w, n, bits, symmetric), best = widest;
+struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    struct qparams widest = grid_of(w, n, bits, symmetric), best = widest;
     if (rule == GRID_MINMAX) return widest;
     double least = grid_error(w, n, widest);
     for (int step = 1; step <= 35; step++) {
-        struct grid g = grid_with_scale(widest, widest.scale * (1 - 0.02f * (float)step));
+        struct qparams g = widest;
+        g.scale = scale_in_half(widest.scale * (1 - 0.02f * (float)step));
         double error = grid_error(w, n, g);
         if (error < least) {
             least = error;
@@ -76,11 +77,11 @@ void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m) {
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < m->out; c++) {
         size_t row = (size_t)c * (size_t)m->in;
-        struct grid *grids = m->grids + c * m->blocks;
+        struct qparams *grids = m->grids + c * m->blocks;
         for (int b = 0; b < m->blocks; b++)
             grids[b] = grid_by_rule(w + row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
         for (int k = 0; k < m->in; k++)
-            m->codes[row + (size_t)k] = (int8_t)grid_code(w[row + (size_t)k], grids[k / m->block]);
+            m->codes[row + (size_t)k] = (int8_t)quantize(w[row + (size_t)k], grids[k / m->block]);
     }
 }
 
@@ -131,7 +132,7 @@ static bool hessian_factor(const double *gram, int in, const int *order, double 
 static void gptq_row(const float *w, const double *u, const int *order, const struct gptq_config *config,
                      struct coded_matrix *m, int c, double *work, float *now) {
     size_t in = (size_t)m->in;
-    struct grid *grids = m->grids + c * m->blocks;
+    struct qparams *grids = m->grids + c * m->blocks;
     for (size_t i = 0; i < in; i++) work[i] = w[order[i]];
     for (size_t i = 0; i < in; i++) {
         int k = order[i], b = k / m->block;
@@ -140,9 +141,9 @@ static void gptq_row(const float *w, const double *u, const int *order, const st
             for (int j = 0; j < n; j++) now[j] = (float)work[i + (size_t)j];
             grids[b] = grid_by_rule(now, n, m->bits, m->symmetric, config->rule);
         }
-        int code = grid_code((float)work[i], grids[b]);
+        int code = quantize((float)work[i], grids[b]);
         m->codes[(size_t)c * in + (size_t)k] = (int8_t)code;
-        double error = (work[i] - (double)grid_value(code, grids[b])) / u[i * in + i];
+        double error = (work[i] - (double)dequantize(code, grids[b])) / u[i * in + i];
         for (size_t j = i + 1; j < in; j++) work[j] -= error * u[i * in + j];
     }
 }

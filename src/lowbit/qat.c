@@ -70,7 +70,7 @@ static void fake_quantize_weights(struct qat *q) {
     for (int i = 0; i < q->latent->shape.layers; i++) {
         const struct dense *from = &q->latent->layer[i], *to = &q->fake.layer[i];
         for (int c = 0; c < from->out; c++) {
-            const struct grid g = q->codes[i].grids[c];
+            const struct qparams g = q->codes[i].grids[c];
             const float *restrict w = from->weight + (size_t)c * (size_t)from->in;
             float *restrict w_hat = to->weight + (size_t)c * (size_t)from->in;
             for (int k = 0; k < from->in; k++) w_hat[k] = fake(w[k], g.scale, (float)g.qmin, (float)g.qmax);
