@@ -154,8 +154,7 @@ int command_eval(int argc, char **argv) {
     option_flag(&r.o, "reference", &r.reference, "int8, bf16: run the plain reference instead of the fast kernel");
     option_text(&r.o, "break", "NAME|list", &r.broken,
                 "int8: run a reference with this fault in it; list: what faults there are");
-    option_out(&r.o, "codes", "FILE", &r.codes,
-                "int8: write the codes of every layer for the first 100 images as CSV");
+    option_out(&r.o, "codes", "FILE", &r.codes, "int8: write the codes of every layer for the first 100 images as CSV");
     option_flag(&r.o, "json", &r.json, "print the result as JSON");
     int status = options_parse(&r.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
