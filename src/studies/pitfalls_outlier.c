@@ -220,7 +220,6 @@ static bool network_apart(const struct outlier *o, int way, float *scale, struct
             if (here) q->outlier_weight[c] = half_from_float(row[col]);
         }
     }
-    dynamic_finish(&out->dynamic);
     return true;
 }
 
