@@ -43,11 +43,12 @@ static PRINTF_LIKE(2, 3) void append(char line[LINE], const char *format, ...) {
     va_end(args);
 }
 
-/* "sweep 3/10, 9 s left | " for each bar around p, the outermost first; where the line is short, "3/10 | ". */
-static void append_outer(char line[LINE], const struct progress *p, double now, bool brief) {
+/* "sweep 3/10, 9 s left | " for each bar around p, the outermost first; where the line is short, "sweep 3/10 | " (brief
+ * 1) or "3/10 | " (brief 2). */
+static void append_outer(char line[LINE], const struct progress *p, double now, int brief) {
     if (!p) return;
     append_outer(line, p->outer, now, brief);
-    if (!brief) append(line, "%s ", p->label);
+    if (brief < 2) append(line, "%s ", p->label);
     append(line, "%zu/%zu", p->done, p->total);
     if (!brief && p->done) append(line, ", %.0f s left", seconds_left(p, now));
     append(line, " | ");
@@ -60,7 +61,7 @@ static void draw(const struct progress *p, double now, int columns, char line[LI
     double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
     append(back, "%3.0f%%  %.*f %s/s  %.0f s left", 100 * share, rate < 10, rate, p->unit, seconds_left(p, now));
     int room = 0;
-    for (int brief = 0; brief < 2 && room < SHORTEST_BAR; brief++) {
+    for (int brief = 0; brief < 3 && room < SHORTEST_BAR; brief++) {
         front[0] = 0;
         append_outer(front, p->outer, now, brief);
         append(front, "%s ", p->label);

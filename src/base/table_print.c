@@ -36,7 +36,7 @@ static size_t longest_word(const char *text) {
     return longest;
 }
 
-/* The most that measure finds in a column: text_width or longest_word. */
+/* The most that measure (text_width, longest_word) finds in a column. */
 static size_t widest_cell(const struct table *t, size_t column, size_t (*measure)(const char *)) {
     size_t widest = 0;
     for (size_t row = 0; row < table_row_count(t); row++)
@@ -50,36 +50,31 @@ static size_t total_width(const struct shown *s, size_t count) {
     return total;
 }
 
-/* The widest text that may lose a letter: with whole_words, none of its words may be cut; NULL when there is none. */
+/* The widest column of texts that may lose a letter: no word's, with whole_words. NULL when there is none. */
 static struct shown *widest_text(const struct table *t, struct shown *s, size_t count, bool whole_words) {
     struct shown *widest = NULL;
     for (size_t i = 0; i < count; i++) {
-        size_t least = whole_words ? larger(widest_cell(t, s[i].column, longest_word), NARROWEST_WORDS) : NARROWEST_TEXT;
-        if (!s[i].right && s[i].width > least && (!widest || s[i].width > widest->width)) widest = &s[i];
+        size_t words = whole_words ? widest_cell(t, s[i].column, longest_word) : NARROWEST_TEXT;
+        if (!s[i].right && s[i].width > larger(words, NARROWEST_WORDS) && (!widest || s[i].width > widest->width))
+            widest = &s[i];
     }
     return widest;
 }
 
-/* Where it is too wide, headings are broken into words; then the widest text gives way, between words where that is
- * enough; then the last columns. Returns how many are shown. */
+/* Where it is too wide, headings are broken into words; then the widest texts give way, between words as long as that
+ * helps; then the last columns. Returns how many are shown. */
 static size_t fit(const struct table *t, struct shown *s, size_t room) {
     size_t count = 0;
     for (size_t c = 0; c < t->column_count; c++) {
-        const char *heading = t->columns[c].heading;
-        if (*heading)
-            s[count++] = (struct shown){c, larger(widest_cell(t, c, text_width), text_width(heading)),
-                                        table_column_is_numeric(t, c), 0};
+        size_t heading = text_width(t->columns[c].heading), cells = widest_cell(t, c, text_width);
+        if (heading) s[count++] = (struct shown){c, larger(cells, heading), table_column_is_numeric(t, c), NULL};
     }
     bool too_wide = total_width(s, count) > room;
     for (size_t i = 0; too_wide && i < count; i++)
         s[i].width = larger(widest_cell(t, s[i].column, text_width), longest_word(t->columns[s[i].column].heading));
-    while (total_width(s, count) > room) {
-        struct shown *widest = widest_text(t, s, count, true);
-        if (!widest) widest = widest_text(t, s, count, false);
-        if (widest) widest->width--;
-        else if (count > 1) count--;
-        else break;
-    }
+    for (int whole_words = 1; whole_words >= 0; whole_words--)
+        for (struct shown *w; total_width(s, count) > room && (w = widest_text(t, s, count, whole_words));) w->width--;
+    while (count > 1 && total_width(s, count) > room) count--;
     return count;
 }
 

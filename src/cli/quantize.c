@@ -154,7 +154,7 @@ int command_quantize(int argc, char **argv) {
         .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
+    option_out(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
     option_text(&o, "format", "NAME", &r.format,
                 "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16; int4/56, q4_K, ...; list: names them all");
     option_text(&o, "method", "NAME", &r.method,

@@ -58,12 +58,16 @@ static bool run(const char *source, const char *out, const struct training_recip
 
 int command_train(int argc, char **argv) {
     static const char columns[] = "images correct n accuracy_percent standard_error";
-    struct options o = {.command = argv[0], .arguments = "", .what = "Trains the fp32 network and writes it to --out."};
+    struct options o = {.command = argv[0],
+                        .arguments = "",
+                        .what = "Trains the fp32 network and writes it to --out.",
+                        .examples = "mnistq train --out fp32.safetensors\nmnistq train --data digits --hidden 64 "
+                                    "--epochs 3 --validation 5000 --out small.safetensors"};
     struct training_recipe recipe = training_defaults();
     const char *source = "data/mnist", *out = NULL;
     bool json = false;
     option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &out, "model file to write (safetensors)");
+    option_out(&o, "out", "FILE", &out, "model file to write (safetensors)");
     training_options(&o, &recipe);
     option_flag(&o, "json", &json, "print the result as JSON");
     int status = options_parse(&o, argc, argv, 0, 0);
