@@ -56,8 +56,10 @@ static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
     const struct mlp *mlp = &r->model->mlp;
     int before = gemm_threads(0);
     gemm_threads(r->threads);
-    mlp_load_images(mlp, images, count, &r->mlp_ws);
-    mlp_forward(mlp, count, &r->mlp_ws);
+    if (r->how & RUN_LAYERS) {
+        mlp_load_images(mlp, images, count, &r->mlp_ws);
+        mlp_forward(mlp, count, &r->mlp_ws);
+    } else mlp_infer(mlp, images, count, &r->mlp_ws);
     gemm_threads(before);
     r->logits = r->mlp_ws.activation[mlp->shape.layers];
     for (int i = 0; r->how & RUN_LAYERS && i <= mlp->shape.layers; i++)
