@@ -39,21 +39,17 @@ size_t mlp_parameter_count(const struct mlp_shape *shape) {
     return count;
 }
 
-static void carve_parameters(struct mlp *mlp) {
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        int in = mlp->shape.widths[i], out = mlp->shape.widths[i + 1];
-        float *weight = block_take(&mlp->block, (size_t)in * (size_t)out, sizeof(float));
-        float *bias = block_take(&mlp->block, (size_t)out, sizeof(float));
-        mlp->layer[i] = (struct dense){in, out, weight, bias};
-    }
-}
-
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err) {
     *out = (struct mlp){.shape = *shape};
-    carve_parameters(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_parameters(out);
-    return true;
+    do
+        for (int i = 0; i < shape->layers; i++) {
+            int in = shape->widths[i], rows = shape->widths[i + 1];
+            float *weight = block_take(&out->block, (size_t)in * (size_t)rows, sizeof(float));
+            float *bias = block_take(&out->block, (size_t)rows, sizeof(float));
+            out->layer[i] = (struct dense){in, rows, weight, bias};
+        }
+    while (block_again(&out->block, err));
+    return out->block.memory != NULL;
 }
 
 void mlp_free(struct mlp *mlp) { block_free(&mlp->block); }
@@ -83,22 +79,18 @@ void mlp_initialise(struct mlp *mlp, struct rng *rng) {
     }
 }
 
-static void carve_workspace(const struct mlp_shape *shape, bool with_gradient, struct mlp_workspace *ws) {
-    for (int i = 0; i <= shape->layers; i++) {
-        size_t size = (size_t)ws->capacity * (size_t)shape->widths[i];
-        ws->activation[i] = block_take(&ws->block, size, sizeof(float));
-        /* nobody asks how the loss changes with the pixels: the input's gradient is never computed */
-        ws->gradient[i] = with_gradient && i > 0 ? block_take(&ws->block, size, sizeof(float)) : NULL;
-    }
-}
-
 bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with_gradient, struct mlp_workspace *out,
                           struct error *err) {
     *out = (struct mlp_workspace){.capacity = capacity};
-    carve_workspace(shape, with_gradient, out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_workspace(shape, with_gradient, out);
-    return true;
+    do
+        for (int i = 0; i <= shape->layers; i++) {
+            size_t size = (size_t)capacity * (size_t)shape->widths[i];
+            out->activation[i] = block_take(&out->block, size, sizeof(float));
+            /* no one asks how the loss changes with the pixels: the input's gradient is never computed */
+            out->gradient[i] = with_gradient && i > 0 ? block_take(&out->block, size, sizeof(float)) : NULL;
+        }
+    while (block_again(&out->block, err));
+    return out->block.memory != NULL;
 }
 
 void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }
