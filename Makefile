@@ -31,13 +31,13 @@ help: ## list the targets
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
 ROOMS := base data nn quant quant/kernels lowbit model
-LIBRARY_SOURCES := $(wildcard $(ROOMS:%=src/%/*.c))
+LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -I$(BUILD) \
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
   $(CPPFLAGS) $(CFLAGS) $(OPENMP)
 LINK = $(CC) $(CFLAGS) $(OPENMP) $(LDFLAGS)
 # The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
@@ -64,17 +64,18 @@ $(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims,
 $(call objects,src/studies/claims.c): $(BUILD)/claims.inc
 
 # ---- library, program, tests -----------------------------------------------------------------------------------
-$(BUILD)/libmnistq.a: $(call objects,$(LIBRARY_SOURCES))
+$(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES)) # all rooms but the program's; for other programs: embed.mk
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
-$(BUILD)/%.a:
+$(BUILD)/internal.a $(BUILD)/program.a:
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
-$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal.a
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/libmnistq.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
 
+include embed.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
 option = $(if $($(2)),--$(1) $($(2)))

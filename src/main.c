@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../include/mnistq.h"
+#include "mnistq.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"

@@ -1,7 +1,7 @@
 /* The engine with faults: bit for bit the reference while nothing is broken; and every fault shows, in its own way. */
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "model/faults.h"
+#include "model/measure.h"
 
 #include "support.h"
 
@@ -509,6 +509,56 @@ static void cut_codes_are_counted(void **state) {
     qmlp_free(&q);
 }
 
+/* On more images than measure takes at a time. */
+static void a_measurement_is_what_counting_gives(void **state) {
+    (void)state;
+    enum { MANY = 2100 };
+    static uint8_t images[MANY * INPUTS], labels[MANY];
+    struct error err;
+    struct qmlp q;
+    make_kind(ASYMMETRIC, &q);
+    random_bytes(11, 255, images, sizeof images);
+    random_bytes(12, CLASSES - 1, labels, sizeof labels);
+    struct model model = {.kind = MODEL_INT8, .shape = q.shape, .qmlp = q};
+    struct split split = {MANY, 1, INPUTS, images, labels};
+    struct faults_workspace right = run(&q, "none", FAULTS_ALL_LAYERS, images, MANY);
+    struct faults_workspace wrong = run(&q, "bias-scale", 1, images, MANY);
+    float logits[MANY * CLASSES];
+    for (int i = 0; i < MANY * CLASSES; i++) logits[i] = dequantize(wrong.codes[2][i], q.activation[2]);
+
+    struct measurement m;
+    struct evaluation e;
+    assert_true(evaluate(&model, &split, false, &e, &err));
+    assert_true(measure(&(struct trial){&model, faults, FAULTS_ALL_LAYERS, NULL}, &split, &m, &err));
+    assert_memory_equal(m.evaluation.predicted, e.predicted, MANY);
+    assert_int_equal(m.evaluation.correct, e.correct);
+    assert_true(isnan(m.logit_sqnr_db) && m.different_percent <= 0 && m.largest_difference == 0);
+    evaluation_free(&e);
+    measurement_free(&m);
+
+    assert_true(measure(&(struct trial){&model, fault_find("bias-scale"), 1, logits}, &split, &m, &err));
+    size_t different = 0, seen[256] = {0};
+    int largest = 0;
+    for (int i = 0; i < MANY * CLASSES; i++) {
+        int d = abs(wrong.codes[2][i] - right.codes[2][i]);
+        different += d != 0;
+        largest = d > largest ? d : largest;
+        seen[wrong.codes[2][i]]++;
+    }
+    assert_true(different > 0 && fabs(m.different_percent - 100.0 * (double)different / (MANY * CLASSES)) < 1e-9);
+    assert_int_equal(m.largest_difference, largest);
+    assert_true(isinf(m.logit_sqnr_db)); /* against themselves */
+    assert_memory_equal(m.histogram[2].seen, seen, sizeof seen);
+    for (int l = 1; l <= 2; l++) {
+        double share = 100.0 * (double)wrong.cut[l] / (MANY * q.shape.widths[l]);
+        assert_true(fabs(m.saturated_percent[l] - share) < 1e-9);
+    }
+    measurement_free(&m);
+    faults_workspace_free(&right);
+    faults_workspace_free(&wrong);
+    qmlp_free(&q);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_no_fault_the_codes_are_the_references),
@@ -528,6 +578,7 @@ int main(void) {
         cmocka_unit_test(half_the_codes_have_the_parity_of_zero),
         cmocka_unit_test(the_first_overflow),
         cmocka_unit_test(cut_codes_are_counted),
+        cmocka_unit_test(a_measurement_is_what_counting_gives),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }

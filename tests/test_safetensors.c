@@ -1,6 +1,8 @@
 /* The safetensors container: what is whole round-trips, everything else is refused before it is used. */
 #include "model/safetensors.h"
 
+#include <cjson/cJSON.h>
+
 #include "support.h"
 
 /* A file from parts: length of the header, header, data_size bytes 1, 2, 3, ... length 0 means the true one.
@@ -43,8 +45,7 @@ static const int32_t bias[2] = {INT32_MIN, INT32_MAX};
 static const uint16_t halves[3] = {0x3c00, 0xfbff, 1};
 static const uint8_t zero_point[1] = {255};
 
-static void write_example(const char *name) {
-    struct error err;
+static bool write_example_or_not(const char *name, struct error *err) {
     struct st_file *out = calloc(1, sizeof *out);
     assert_non_null(out);
     st_add_metadata(out, "text", "%s = %d \"quoted\" \\ \n ü", "a", 1); /* JSON escapes */
@@ -55,9 +56,14 @@ static void write_example(const char *name) {
     st_add(out, "bias", ST_I32, 2, 0, bias);
     st_add(out, "brain", ST_BF16, 1, 3, halves);
     st_add(out, "fc1.weight", ST_F32, 2, 3, matrix);
-    bool ok = st_write(in_folder(name), out, &err);
+    bool ok = st_write(in_folder(name), out, err);
     free(out);
-    if (!ok) fail_msg("%s", err.text);
+    return ok;
+}
+
+static void write_example(const char *name) {
+    struct error err;
+    if (!write_example_or_not(name, &err)) fail_msg("%s", err.text);
 }
 
 static void assert_tensor(const char *name, enum st_dtype dtype, int dimensions, size_t rows, size_t cols,
@@ -281,10 +287,11 @@ static void test_deep_nesting_is_refused(void **state) {
     (void)state;
     static const size_t depths[] = {10, 999, 1001, 100000, 1000000};
     for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+        const char *expected = depths[i] > 15 ? "nests deeper" : "not a JSON object";
         write_repeated("deep", "", '[', depths[i], "");
-        assert_refused("deep", "not a JSON object");
+        assert_refused("deep", expected);
         write_repeated("deep", "{\"a\":", '[', depths[i], "]}");
-        assert_refused("deep", "not a JSON object");
+        assert_refused("deep", expected);
     }
 }
 
@@ -391,6 +398,50 @@ static void test_failed_write_keeps_the_old_file(void **state) {
     free(out);
 }
 
+static int allocations_left;
+
+static void *failing_malloc(size_t size) { return allocations_left-- > 0 ? malloc(size) : NULL; }
+
+/* cJSON leaves out what it has no memory for: such a header must never be written. */
+static void test_no_memory_for_the_header(void **state) {
+    (void)state;
+    cJSON_Hooks hooks = {failing_malloc, free};
+    struct error err;
+    bool ok = false;
+    int tries = 0;
+    write_example("whole");
+    for (; !ok && tries < 1000; tries++) {
+        allocations_left = tries;
+        cJSON_InitHooks(&hooks);
+        ok = write_example_or_not("short", &err);
+        cJSON_InitHooks(NULL);
+        if (ok) break;
+        assert_error(err.text, in_folder("short"), "out of memory for the header");
+        assert_int_not_equal(access(in_folder("short"), F_OK), 0);
+    }
+    assert_true(ok && tries > 50);
+    size_t sizes[2];
+    char *whole = read_bytes(in_folder("whole"), &sizes[0]), *last = read_bytes(in_folder("short"), &sizes[1]);
+    assert_int_equal(sizes[0], sizes[1]);
+    assert_memory_equal(whole, last, sizes[0]);
+    free(whole), free(last);
+}
+
+/* st_copy gives what the machine calls 1.5, whatever its byte order, and turns it back. */
+static void test_copies_between_byte_orders(void **state) {
+    (void)state;
+    static const unsigned char file_bytes[] = {0, 0, 0xc0, 0x3f, 1, 0, 0, 0x80};
+    float floats[2];
+    int32_t number;
+    unsigned char back[8];
+    st_copy(floats, file_bytes, 2, ST_F32);
+    assert_close(floats[0], 1.5, 0);
+    st_copy(&number, file_bytes + 4, 1, ST_I32);
+    assert_int_equal(number, INT32_MIN + 1);
+    st_copy(back, floats, 2, ST_F32);
+    assert_memory_equal(back, file_bytes, 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_file_reads_back),
@@ -406,6 +457,8 @@ int main(void) {
         cmocka_unit_test(test_file_cut_at_any_byte_or_longer_is_refused),
         cmocka_unit_test(test_what_is_no_file_is_refused),
         cmocka_unit_test(test_failed_write_keeps_the_old_file),
+        cmocka_unit_test(test_no_memory_for_the_header),
+        cmocka_unit_test(test_copies_between_byte_orders),
     };
     return cmocka_run_group_tests_name("safetensors", tests, folder_setup, folder_teardown);
 }

@@ -4,7 +4,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "../include/mnistq.h"
+#include "mnistq.h"
 #include "cli/restart.h"
 #include "nn/gemm.h"
 #include "quant/qlinear.h"

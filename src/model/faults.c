@@ -1,5 +1,6 @@
 #include "model/faults.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -240,6 +241,7 @@ const struct fault faults[] = {
     {0},
 };
 /* clang-format on */
+static_assert(sizeof faults / sizeof faults[0] <= FAULTS_MAX, "more faults than FAULTS_MAX");
 
 const struct fault *fault_find(const char *name) {
     for (const struct fault *f = faults; f->name; f++)

@@ -51,7 +51,7 @@ struct fault {
 extern const struct fault faults[];
 const struct fault *fault_find(const char *name); /* NULL: there is none */
 
-enum { FAULTS_ALL_LAYERS = -1 };
+enum { FAULTS_ALL_LAYERS = -1, FAULTS_MAX = 64 };
 
 /* Output c of layer l, for a call of one step; its terms are for the caller to set. */
 struct output fault_output(const struct qmlp *q, int l, int c, const struct fault *fault);

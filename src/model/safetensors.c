@@ -10,6 +10,8 @@
 
 static const size_t max_file = (size_t)1 << 32, max_header = (size_t)1 << 20;
 
+enum { MAX_NESTING = 16 }; /* brackets; a header has three */
+
 const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I8", 1}, {"U8", 1}};
 
 /* A machine whose first byte of 1 is 0 keeps its numbers the other way round than the file. */
@@ -140,12 +142,28 @@ static bool check_cover(struct st_file *file, struct error *err) {
     return true;
 }
 
+/* How deep brackets nest; cJSON calls itself for each. Brackets in texts do not count: a text ends at the first quote
+ * without a backslash before it. */
+static int nesting(const char *text, size_t size) {
+    int depth = 0, deepest = 0;
+    bool in_text = false;
+    for (size_t i = 0; i < size; i++) {
+        if (in_text && text[i] == '\\') i++;
+        else if (text[i] == '"') in_text = !in_text;
+        else if (!in_text && (text[i] == '[' || text[i] == '{')) deepest = ++depth > deepest ? depth : deepest;
+        else if (!in_text && (text[i] == ']' || text[i] == '}')) depth--;
+    }
+    return deepest;
+}
+
 static bool parse_header(struct st_file *file, struct error *err) {
     const char *end = NULL, *text = (const char *)file->bytes + 8;
     /* cJSON would end a name there: two programs would see two names */
     if (memchr(text, 0, file->header_bytes) || memmem(text, file->header_bytes, "\\u0000", 6))
         return fail(err, "its header holds a NUL character");
     if (!is_utf8(text, file->header_bytes)) return fail(err, "its header is not UTF-8");
+    if (nesting(text, file->header_bytes) > MAX_NESTING)
+        return fail(err, "its header nests deeper than %d: not one of safetensors", MAX_NESTING);
     cJSON *root = cJSON_ParseWithLengthOpts(text, file->header_bytes, &end, 0);
     bool ok = cJSON_IsObject(root) || fail(err, "its header is not a JSON object");
     for (; ok && end < text + file->header_bytes; end++)

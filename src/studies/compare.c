@@ -21,11 +21,11 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
     (void)err;
     const struct similarity *logits = &p->outputs[p->models[0].shape.layers];
     for (int i = 0; i < 2; i++) {
-        table_row(t, "%s | %s | %s | %.3f | %zu", i ? "b" : "a", p->paths[i], arithmetic_name(&p->models[i]),
-                  p->models[i].bits_per_weight, p->evaluations[i].count);
-        add_accuracy(t, &p->evaluations[i]);
-        table_row(t, "%.2f", standard_error_percent(&p->evaluations[i]));
-        add_paired(t, &p->evaluations[0], &p->evaluations[i], p->test->labels);
+        const struct evaluation *e = &p->evaluations[i];
+        table_row(t, "%s | %s | %s | %.3f | %zu | %zu | %.2f | %.2f", i ? "b" : "a", p->paths[i],
+                  arithmetic_name(&p->models[i]), p->models[i].bits_per_weight, e->count, e->correct,
+                  accuracy_percent(e), standard_error_percent(e));
+        add_paired(t, &p->evaluations[0], e, p->test->labels);
         table_row(t, "%.2f | %.5f | %.5f", i ? similarity_sqnr_db(logits) : NAN,
                   i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
@@ -133,9 +133,8 @@ static bool try_layer(struct table *t, const struct pair *p, int layer, struct c
         similarity_add(&outputs, p->logits[0], logits, p->test->count * pair_classes(p));
         if (layer == ALL_LAYERS) table_row(t, "all");
         else table_row(t, "fc%d", layer + 1);
-        table_row(t, "%s | %.3f | %.2f", codec.format->name, bits / (double)weights.count,
-                  similarity_sqnr_db(&weights));
-        add_accuracy(t, &e);
+        table_row(t, "%s | %.3f | %.2f | %zu | %.2f", codec.format->name, bits / (double)weights.count,
+                  similarity_sqnr_db(&weights), e.correct, accuracy_percent(&e));
         add_paired(t, &p->evaluations[0], &e, p->test->labels);
         table_row(t, "%.2f", similarity_sqnr_db(&outputs));
     }

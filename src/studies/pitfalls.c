@@ -14,7 +14,8 @@ static const struct part summary = {
     {"See: what a mistake costs, and that the accuracy often hides it. 0 dB is as much noise as signal.",
      "outlier: clipping that ends above the fp32 network with the same outlier has taken the outlier out of the "
      "network. quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
-     "trace."}};
+     "trace."},
+    true};
 
 static const struct part *const parts[] = {&summary,
                                            &pitfall_outlier,
@@ -75,7 +76,10 @@ int command_pitfalls(int argc, char **argv) {
     if (status != OPTIONS_GO_ON) return status;
     const char *path = s.options.file_count ? s.options.files[0] : NULL;
     if (!path) provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
-    for (int i = 0; i < PARTS; i++) tables[i] = study_table(&s, parts[i]->name, parts[i]->title, parts[i]->columns);
+    for (int i = 0; i < PARTS; i++) {
+        tables[i] = study_table(&s, parts[i]->name, parts[i]->title, parts[i]->columns);
+        s.tables[i].shown = parts[i]->brief || s.json;
+    }
     struct mlp fp32 = {0};
     struct variants v = {.study = &s,
                          .fp32 = &fp32,

@@ -6,20 +6,12 @@
 
 /* ---- accumulators ----------------------------------------------------------------------------------------------- */
 
-enum { WIDEST = 32, STATISTICS_BATCH = 256 };
-
-/* What the right sums of one layer would do to accumulators of so many bits, over all test images and outputs. */
+/* What the right sums of one layer would do to a narrow accumulator, over all test images and outputs. */
 struct sum_statistics {
     int32_t largest; /* |partial sum| */
-    size_t sums, overflowing[WIDEST + 1];
-    double k[WIDEST + 1], products[WIDEST + 1]; /* sums over those that overflow */
+    size_t sums, overflowing[FAULTS_MAX];
+    double k[FAULTS_MAX], products[FAULTS_MAX]; /* sums over those that overflow */
 };
-
-static bool is_width(int bits) {
-    for (const struct fault *f = faults; f->name; f++)
-        if (f->bits == bits && bits) return true;
-    return false;
-}
 
 /* x [count][in]. All numbers are whole: the sums do not depend on how the threads share the images. */
 static void look_at_layer(const struct qlinear *layer, const uint8_t *x, int count, struct sum_statistics *s) {
@@ -27,20 +19,20 @@ static void look_at_layer(const struct qlinear *layer, const uint8_t *x, int cou
     size_t *overflowing = s->overflowing;
     double *at = s->k, *terms = s->products;
     s->sums += (size_t)count * (size_t)layer->out;
-#pragma omp parallel for schedule(static) reduction(max : most)                                                        \
-    reduction(+ : overflowing[ : WIDEST + 1], at[ : WIDEST + 1], terms[ : WIDEST + 1])
+#pragma omp parallel for reduction(max : most)                                                                         \
+    reduction(+ : overflowing[ : FAULTS_MAX], at[ : FAULTS_MAX], terms[ : FAULTS_MAX])
     for (int i = 0; i < count; i++)
         for (int c = 0; c < layer->out; c++) {
             const uint8_t *row = x + (size_t)i * (size_t)layer->in;
             int32_t largest = largest_partial_sum(layer, c, row);
             most = largest > most ? largest : most;
-            for (int bits = 1, products; bits <= WIDEST; bits++) {
-                if (largest >> (bits - 1) == 0 || !is_width(bits)) continue;
-                int k = first_overflow(layer, c, row, bits, &products);
+            for (int f = 0, products; faults[f].name; f++) {
+                if (faults[f].kind != FAULT_ACCUMULATOR || largest >> (faults[f].bits - 1) == 0) continue;
+                int k = first_overflow(layer, c, row, faults[f].bits, &products);
                 if (k == layer->in) continue;
-                overflowing[bits]++;
-                at[bits] += k;
-                terms[bits] += products;
+                overflowing[f]++;
+                at[f] += k;
+                terms[f] += products;
             }
         }
     s->largest = most;
@@ -48,11 +40,12 @@ static void look_at_layer(const struct qlinear *layer, const uint8_t *x, int cou
 
 static bool look_at_sums(const struct model *model, const struct split *test, struct sum_statistics *layers,
                          struct error *err) {
+    enum { BATCH = 256 };
     struct model_run run;
-    if (!model_run_create(model, STATISTICS_BATCH, 1, RUN_REFERENCE, &run, err)) return false;
+    if (!model_run_create(model, BATCH, 1, RUN_REFERENCE, &run, err)) return false;
     run.fault = &faults[0];
-    for (size_t first = 0; first < test->count; first += STATISTICS_BATCH) {
-        int n = test->count - first < STATISTICS_BATCH ? (int)(test->count - first) : STATISTICS_BATCH;
+    for (size_t first = 0; first < test->count; first += BATCH) {
+        int n = test->count - first < BATCH ? (int)(test->count - first) : BATCH;
         model_run(&run, test->images + first * (size_t)model->shape.widths[0], n, NULL);
         for (int l = 0; l < model->shape.layers; l++) look_at_layer(&model->qmlp.layer[l], run.codes[l], n, &layers[l]);
     }
@@ -68,17 +61,19 @@ static int classes_answered(const struct evaluation *e) {
     return classes;
 }
 
-static void add_accumulator_row(const struct variants *v, struct table *t, const char *name, int layer, int bits,
-                                const struct sum_statistics *layers, const struct measurement *m) {
+/* f: faults[0] where the accumulator is wide enough. */
+static void add_accumulator_row(const struct variants *v, struct table *t, const struct fault *f, int layer,
+                                const struct sum_statistics *s, const struct measurement *m) {
+    const char *name = f == faults ? "int32" : f->name;
     if (layer == FAULTS_ALL_LAYERS) {
         table_row(t, "%s | all | | | | | ", name);
     } else {
-        const struct sum_statistics *s = &layers[layer];
-        int needed = 1; /* bits of a signed number as large as that */
-        while (s->largest >> (needed - 1)) needed++;
-        double overflowing = (double)s->overflowing[bits]; /* where it is 0, no mean is a number */
-        table_row(t, "%s | fc%d | %d | %d | %.3f | %.1f | %.1f", name, layer + 1, s->largest, needed,
-                  100.0 * overflowing / (double)s->sums, s->k[bits] / overflowing, s->products[bits] / overflowing);
+        double overflowing = (double)s[layer].overflowing[f - faults]; /* where it is 0, no mean is a number */
+        int needed = 1; /* bits of a signed number as large as the largest */
+        while (s[layer].largest >> (needed - 1)) needed++;
+        table_row(t, "%s | fc%d | %d | %d | %.3f | %.1f | %.1f", name, layer + 1, s[layer].largest, needed,
+                  100.0 * overflowing / (double)s[layer].sums, s[layer].k[f - faults] / overflowing,
+                  s[layer].products[f - faults] / overflowing);
     }
     table_row(t, "%d", classes_answered(&m->evaluation));
     add_network_cells(v, t, m, &v->healthy->evaluation);
@@ -88,13 +83,13 @@ static bool fill_accumulator(struct variants *v, struct table *t) {
     struct sum_statistics layers[MLP_MAX_LAYERS] = {{0}};
     int count = v->fp32->shape.layers;
     if (!look_at_sums(&v->int8, &v->study->data.test, layers, &v->study->err)) return false;
-    for (int l = 0; l < count; l++) add_accumulator_row(v, t, "int32", l, WIDEST, layers, v->healthy);
+    for (int l = 0; l < count; l++) add_accumulator_row(v, t, faults, l, layers, v->healthy);
     for (const struct fault *f = faults; f->name; f++)
         for (int i = 0; f->kind == FAULT_ACCUMULATOR && i <= count; i++) {
             int layer = i < count ? i : FAULTS_ALL_LAYERS;
             const struct measurement *m = run_variant(v, &v->int8, f, layer, v->logits);
             if (!m) return false;
-            add_accumulator_row(v, t, f->name, layer, f->bits, layers, m);
+            add_accumulator_row(v, t, f, layer, layers, m);
             if (i == count) summarise(v, "accumulator", f->what, "sums in int32", v->healthy, m, v->healthy);
         }
     return true;
@@ -117,7 +112,8 @@ const struct part pitfall_accumulator = {
      "all sums. first_overflow_k: index of the input at which the sum first leaves the accumulator, and "
      "first_overflow_products: the products that are not 0 up to there; means over the sums that overflow. "
      "classes_answered: how many classes are the answer for any image at all. change to p: against the same int8 "
-     "network with int32 accumulators."}};
+     "network with int32 accumulators."},
+    false};
 
 /* ---- the quieter ones ------------------------------------------------------------------------------------------- */
 
@@ -127,7 +123,8 @@ static const char *const network_names[NETWORKS] = {"asymmetric", "symmetric", "
 static float power_of_two_above(float scale) { return (float)exp2(ceil(log2((double)scale))); }
 
 /* Scales as on a processor that can only shift: exact ties, of which other networks have none, are common here. */
-static bool use_powers_of_two(const struct variants *v, struct qmlp *q) {
+static bool use_powers_of_two(const struct variants *v, struct model *out) {
+    struct qmlp *q = &out->qmlp;
     for (int l = 0; l <= q->shape.layers; l++) {
         struct qparams *a = &q->activation[l];
         a->scale = power_of_two_above(a->scale);
@@ -135,7 +132,7 @@ static bool use_powers_of_two(const struct variants *v, struct qmlp *q) {
     }
     for (int l = 0; l < q->shape.layers; l++)
         for (int c = 0; c < q->layer[l].out; c++) q->weight_scale[l][c] = power_of_two_above(q->weight_scale[l][c]);
-    return requantize_network(v->fp32, q, &v->study->err);
+    return requantize_network(v->fp32, out, &v->study->err);
 }
 
 /* Accuracy would not do: a few lucky answers, and a fault harms least where it does most. */
@@ -181,7 +178,7 @@ static bool fill_quiet(struct variants *v, struct table *t) {
     bool ok = true;
     for (int i = 0; ok && i < NETWORKS; i++)
         ok = int8_network(v->fp32, v->ranges, true, i == SYMMETRIC, &networks[i], &v->study->err) &&
-            (i != POWERS_OF_TWO || use_powers_of_two(v, &networks[i].qmlp));
+            (i != POWERS_OF_TWO || use_powers_of_two(v, &networks[i]));
     ok = ok && run_quiet(v, t, networks);
     for (int i = 0; i < NETWORKS; i++) qmlp_free(&networks[i].qmlp);
     for (const struct fault *f = faults; f->name; f++)
@@ -200,4 +197,5 @@ const struct part pitfall_quiet = {
      "gives one.",
      "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many codes at "
      "most; change to p: against the same network unbroken. To be told by: how the codes of one layer differ whose "
-     "inputs are right. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes."}};
+     "inputs are right. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes."},
+    false};

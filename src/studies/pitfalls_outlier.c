@@ -193,9 +193,7 @@ static bool static_network(const struct outlier *o, int way, float *scale, struc
     if (!int8_network(&o->fp32, o->ranges, per_channel(way), false, out, err)) return false;
     for (int c = 0; c < (per_channel(way) ? out->qmlp.layer[o->layer].out : 1); c++)
         out->qmlp.weight_scale[o->layer][c] = scale[c];
-    if (requantize_network(&o->fp32, &out->qmlp, err)) return true;
-    model_free(out);
-    return false;
+    return requantize_network(&o->fp32, out, err);
 }
 
 /* Weights of a layer by scale [out], column col (or none, -1) in fp16. */
@@ -319,56 +317,47 @@ const struct part pitfall_outlier = {
     fill_outlier,
     {"weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of "
      "the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier, which "
-     "change to p compare with; activations are calibrated anew for each."}};
+     "change to p compare with; activations are calibrated anew for each."},
+    false};
 
 enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
 
-struct outlier_sums {
-    char name[32];
-    struct sums of[WAYS][QUANTITIES];
-};
-
-/* The largest k of one network: negative, positive. */
-static bool add_network(struct variants *v, const struct mlp *mlp, struct outlier_sums *sums) {
-    bool ok = true;
-    for (int positive = 0; ok && positive < 2; positive++) {
+/* The largest k of one network: sums [2][WAYS][QUANTITIES], negative and positive. */
+static bool add_network(struct variants *v, const struct mlp *mlp, struct sums *sums) {
+    for (int positive = 0; positive < 2; positive++) {
         struct outlier o;
-        ok = outlier_create(v, mlp, positive ? 1 : -1, factors[LAST], &o);
-        snprintf(sums[positive].name, sizeof sums->name, "%s", o.name);
+        bool ok = outlier_create(v, mlp, positive ? 1 : -1, factors[LAST], &o);
         for (int way = 0; ok && way < WAYS; way++) {
             double error_ratio = 0, fp32 = accuracy_percent(&o.evaluation);
             const struct measurement *m = run_way(v, NULL, &o, way, &error_ratio);
             if (!(ok = m)) break;
             double ours = accuracy_percent(&m->evaluation);
             const double values[QUANTITIES] = {error_ratio, fp32, ours, ours - fp32, m->logit_sqnr_db};
-            for (int i = 0; i < QUANTITIES; i++) sums_add(&sums[positive].of[way][i], values[i]);
+            for (int i = 0; i < QUANTITIES; i++) sums_add(sums++, values[i]);
         }
         outlier_free(&o);
+        if (!ok) return false;
     }
-    return ok;
+    return true;
 }
 
 static bool fill_seeds(struct variants *v, struct table *t) {
-    struct outlier_sums sums[2] = {{.name = ""}};
+    struct sums sums[2 * WAYS * QUANTITIES] = {{0}}, *s = sums;
     struct training_recipe training = *v->training;
     bool ok = add_network(v, v->fp32, sums);
     for (int i = 1; ok && i < v->seeds; i++) {
         struct train_report report;
         struct mlp mlp;
         training.seed++;
-        ok = train_model(&v->study->data, &training, &mlp, &report, &v->study->err);
-        if (!ok) break;
+        if (!train_model(&v->study->data, &training, &mlp, &report, &v->study->err)) return false;
         ok = add_network(v, &mlp, sums);
         mlp_free(&mlp);
     }
     for (int row = 0; ok && row < 2 * WAYS; row++) {
-        int positive = row / WAYS, way = row % WAYS;
-        table_row(t, "%s | %.0f | %s | %s", sums[positive].name, factors[LAST], granularity(way),
-                  repair_names[repair_of(way)]);
-        for (int i = 0; i < QUANTITIES; i++) {
-            const struct sums *s = &sums[positive].of[way][i];
+        table_row(t, "fc%d, %s | %.0f | %s | %s", outlier_layer(v->fp32) + 1, row < WAYS ? "negative" : "positive",
+                  factors[LAST], granularity(row % WAYS), repair_names[repair_of(row % WAYS)]);
+        for (int i = 0; i < QUANTITIES; i++, s++)
             table_row(t, i == CHANGE ? "%+.2f | %.2f" : "%.2f | %.2f", sums_mean(s), sums_deviation(s));
-        }
     }
     table_note(
         t,
@@ -382,7 +371,8 @@ static bool fill_seeds(struct variants *v, struct table *t) {
 const struct part pitfall_outlier_seeds = {
     "pitfalls-outlier-seeds",
     "An outlier weight, over several networks",
-    "weights k- granularity repair error_ratio:error_x error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
-    "accuracy_percent:int8_% accuracy_percent_sd:sd change change_sd:sd logit_sqnr_db:logit_dB logit_sqnr_db_sd:sd",
+    "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
+    "accuracy_percent- accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
     fill_seeds,
-    {0}};
+    {0},
+    true};

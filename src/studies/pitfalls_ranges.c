@@ -14,17 +14,17 @@ enum { SHOWN_CLASSES = 10 };
 /* What activation ranges are calibrated on, and what is done to the images, or to the ranges that they gave. */
 static const struct calibration {
     const char *name;
-    int images; /* 0: as many as --calibration says */
-    bool each_class,
-        repair; /* once for each class, with the first images of it alone; nothing that the summary warns of */
+    int images;                        /* 0: as many as --calibration says */
+    bool each_class;                   /* a row for each class, with the first images of it alone */
+    bool harmless;                     /* no line of the summary */
     double pixel_offset, pixel_factor; /* pixel -> offset + factor * pixel; a factor of 0 is 1, here and below */
     float input_factor;                /* the network is shown x * factor */
     float hidden_factor;               /* of the ranges of hidden layers */
 } calibrations[] = {
-    {.name = "representative", .repair = true},
-    {.name = "representative", .images = 512, .repair = true},
-    {.name = "representative", .images = 64, .repair = true},
-    {.name = "representative", .images = 8, .repair = true},
+    {.name = "representative", .harmless = true},
+    {.name = "representative", .images = 512, .harmless = true},
+    {.name = "representative", .images = 64, .harmless = true},
+    {.name = "representative", .images = 8, .harmless = true},
     {.name = "representative", .images = 1},
     {.name = "only class %d", .each_class = true},
     {.name = "inverted images", .pixel_offset = 255, .pixel_factor = -1},
@@ -113,7 +113,7 @@ static bool fill_calibration(struct variants *v, struct table *t) {
             worst = m;
             if (c->images != 1) snprintf(worst_name, sizeof worst_name, "%s", name);
         }
-        if (worst && !c->repair) summarise(v, "calibration", worst_name, repaired_by, v->healthy, worst, v->healthy);
+        if (worst && !c->harmless) summarise(v, "calibration", worst_name, repaired_by, v->healthy, worst, v->healthy);
     }
     return true;
 }
@@ -131,14 +131,16 @@ const struct part pitfall_calibration = {
      "layer. saturated_percent: share of its codes over the test images that the clamp cut. change to p: against fp32.",
      "representative: evenly spaced training images. only class N: the first images of that class. dimmed: it is then "
      "production's pixels that saturate, which keeps all that follows in its range. hidden ranges x 6/20: what an "
-     "observer that saw [0, 6] knows of activations in [0, 20]."}};
+     "observer that saw [0, 6] knows of activations in [0, 20]."},
+    false};
 
 const struct part pitfall_calibration_brief = {
     "pitfalls-calibration-brief",
     "Calibration that does not look like production, in short",
     "calibration images most_saturated_percent:saturated_% logit_sqnr_db:logit_dB accuracy_percent:int8_% changed",
     NULL,
-    {"See: accuracy forgives what the SQNR of the logits shows. saturated: of the tensor that the clamp cuts most."}};
+    {"See: accuracy forgives what the SQNR of the logits shows. saturated: of the tensor that the clamp cuts most."},
+    true};
 
 /* ---- symmetric activations -------------------------------------------------------------------------------------- */
 
@@ -157,9 +159,7 @@ static struct qparams hidden_qparams(struct range range, int bits, bool symmetri
 static bool hidden_network(const struct variants *v, int bits, bool symmetric, struct model *out) {
     if (!int8_network(v->fp32, v->ranges, true, false, out, &v->study->err)) return false;
     for (int l = 1; l < out->shape.layers; l++) out->qmlp.activation[l] = hidden_qparams(v->ranges[l], bits, symmetric);
-    if (requantize_network(v->fp32, &out->qmlp, &v->study->err)) return true;
-    model_free(out);
-    return false;
+    return requantize_network(v->fp32, out, &v->study->err);
 }
 
 /* Outputs of hidden layers against fp32's: as the integer engine has them, and fp32's own, rounded to the same codes.
@@ -242,4 +242,5 @@ const struct part pitfall_symmetric = {
      "the "
      "codes that are used. entropy_bits: information in a code; ReLU's zeros keep it low, so it falls by less than the "
      "bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: the integer "
-     "engine's codes, with the error of all layers up to there. change to p: against fp32."}};
+     "engine's codes, with the error of all layers up to there. change to p: against fp32."},
+    false};

@@ -56,8 +56,7 @@ void summarise(struct variants *v, const char *pitfall, const char *provoked_by,
 
 void add_network_cells(const struct variants *v, struct table *t, const struct measurement *m,
                        const struct evaluation *base) {
-    table_row(t, "%.2f", m->logit_sqnr_db);
-    add_accuracy(t, &m->evaluation);
+    table_row(t, "%.2f | %zu | %.2f", m->logit_sqnr_db, m->evaluation.correct, accuracy_percent(&m->evaluation));
     add_paired(t, base, &m->evaluation, v->study->data.test.labels);
 }
 
@@ -70,30 +69,28 @@ bool ranges_over(const struct mlp *mlp, const uint8_t *images, int count, struct
     return ok;
 }
 
-bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
-                  struct model *out, struct error *err) {
-    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
-    size_t saturated;
-    *out = (struct model){.kind = MODEL_INT8, .shape = mlp->shape};
-    if (!convert(mlp, ranges, &config, &out->qmlp, &saturated, err)) return false;
+static bool all_fit(size_t saturated, struct model *out, struct error *err) {
     if (saturated == 0) return true;
     model_free(out);
     return fail(err, "%zu biases are beyond the 2^30 steps that the engine takes: this network has nothing to show",
                 saturated);
 }
 
-bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err) {
+bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
+                  struct model *out, struct error *err) {
+    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    size_t saturated;
+    *out = (struct model){.kind = MODEL_INT8, .shape = mlp->shape};
+    return convert(mlp, ranges, &config, &out->qmlp, &saturated, err) && all_fit(saturated, out, err);
+}
+
+bool requantize_network(const struct mlp *mlp, struct model *out, struct error *err) {
+    struct qmlp *q = &out->qmlp;
+    size_t saturated;
     for (int l = 0; l < mlp->shape.layers; l++)
-        for (int c = 0; c < mlp->layer[l].out; c++) {
-            size_t in = (size_t)mlp->layer[l].in, row = (size_t)c * in;
-            struct qparams p = {qmlp_weight_scale(q, l, c), 0, -127, 127};
-            double step = (double)q->activation[l].scale * (double)p.scale;
-            double bias = rint((double)mlp->layer[l].bias[c] / step);
-            for (size_t k = 0; k < in; k++)
-                q->layer[l].weight[row + k] = (int8_t)quantize(mlp->layer[l].weight[row + k], p);
-            if (!(fabs(bias) <= QLINEAR_MAX_BIAS))
-                return fail(err, "fc%d: bias %d is beyond the 2^30 steps that the engine takes", l + 1, c);
-            q->layer[l].bias[c] = (int32_t)bias;
+        for (size_t i = 0, in = (size_t)mlp->layer[l].in; i < in * (size_t)mlp->layer[l].out; i++) {
+            struct qparams p = {qmlp_weight_scale(q, l, (int)(i / in)), 0, -127, 127};
+            q->layer[l].weight[i] = (int8_t)quantize(mlp->layer[l].weight[i], p);
         }
-    return qmlp_finish(q, err);
+    return convert_complete(mlp, q, &saturated, err) && all_fit(saturated, out, err);
 }

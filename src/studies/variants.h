@@ -29,11 +29,12 @@ struct variants {
     } * kept; /* what was measured */
 };
 
-/* A table, and what fills it; NULL: another part does. notes: after those that fill adds. */
+/* A table, and what fills it. */
 struct part {
     const char *name, *title, *columns;
-    bool (*fill)(struct variants *v, struct table *t);
-    const char *notes[4];
+    bool (*fill)(struct variants *v, struct table *t); /* NULL: another part does */
+    const char *notes[4];                              /* after those that fill adds */
+    bool brief;                                        /* for the terminal, too */
 };
 
 /* What all start from. Begin with study, fp32, calibration and summary set, the rest zero. Release with variants_free.
@@ -64,8 +65,8 @@ bool ranges_over(const struct mlp *mlp, const uint8_t *images, int count, struct
 bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
                   struct model *out, struct error *err);
 
-/* Weights and biases once more from mlp, after weight_scale or activation of q were changed by hand. Error: a bias that
- * does not fit. */
-bool requantize_network(const struct mlp *mlp, struct qmlp *q, struct error *err);
+/* Weights and biases once more from mlp, after weight_scale or activation of out were changed by hand. Errors: the
+ * same; out is then freed. */
+bool requantize_network(const struct mlp *mlp, struct model *out, struct error *err);
 
 #endif

@@ -173,7 +173,7 @@ static void add_step(struct table *t, const struct steps *s, int step, double *s
     similarity_add(&to_before, logits_of(s, before), logits_of(s, step), s->logit_count);
     double sqnr = similarity_sqnr_db(&to_fp32);
     table_row(t, "%s", waterfall_rows[step].name);
-    add_accuracy(t, ours);
+    table_row(t, "%zu | %.2f", ours->correct, accuracy_percent(ours));
     add_paired(t, &s->evaluations[0], ours, labels);
     table_row(t, "%.2f | %+.2f | %zu | %.2f | %.6f", sqnr, sqnr - *sqnr_before,
               compare(&s->evaluations[before], ours, labels).changed, similarity_sqnr_db(&to_before),

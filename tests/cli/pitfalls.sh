@@ -129,10 +129,10 @@ check 'symmetric: a bit is lost' between "$(select_rows $s effective_bits bits=8
 
 if command -v python3 >/dev/null; then
     "$mnistq" pitfalls int8.st --data idx --results r8 --json >all.json
-    check 'pitfalls --json: the summary, of an int8 model' python3 -c 'import json
-table = json.load(open("all.json"))
-assert table["rows"] and table["provenance"]["command"]
-assert table["rows"][0]["accuracy_before"] > 50'
+    check 'pitfalls --json: the summary and seven tables, of an int8 model' python3 -c 'import json
+summary = json.load(open("all.json"))
+assert summary["provenance"]["command"] and summary["rows"][0]["accuracy_before"] > 50
+assert len(summary["tables"]) == 7 and all(t["rows"] for t in summary["tables"].values())'
 else
     skip 'pitfalls --json' 'there is no python3'
 fi
