@@ -147,15 +147,19 @@ static int evaluate_model(const struct request *r) {
 
 int command_eval(int argc, char **argv) {
     struct request r = {
-        .o = {.command = argv[0], .arguments = "MODEL", .what = "Runs a model, fp32 or int8, over the test images."},
+        .o = {.command = argv[0],
+              .arguments = "MODEL",
+              .what = "Runs a model, fp32 or int8, over the test images.",
+              .examples =
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors\n"
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors --predictions - >predictions.csv"},
         .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_out(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
     option_flag(&r.o, "reference", &r.reference, "int8, bf16: run the plain reference instead of the fast kernel");
     option_text(&r.o, "break", "NAME|list", &r.broken,
                 "int8: run a reference with this fault in it; list: what faults there are");
-    option_out(&r.o, "codes", "FILE", &r.codes,
-                "int8: write the codes of every layer for the first 100 images as CSV");
+    option_out(&r.o, "codes", "FILE", &r.codes, "int8: write the codes of every layer for the first 100 images as CSV");
     option_flag(&r.o, "json", &r.json, "print the result as JSON");
     int status = options_parse(&r.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;

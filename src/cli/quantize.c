@@ -152,7 +152,9 @@ int command_quantize(int argc, char **argv) {
         .command = argv[0],
         .arguments = "MODEL",
         .what = "Calibrates an fp32 MODEL on training images and converts it to integers, or to another "
-                "rung of the ladder."};
+                "rung of the ladder.",
+        .examples = "mnistq quantize fp32.safetensors --out int8.safetensors\n"
+                    "mnistq quantize fp32.safetensors --format int4 --out int4.safetensors"};
     struct request r = {
         .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};
     bool json = false;

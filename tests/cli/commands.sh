@@ -82,6 +82,14 @@ check_grep '\[42\]' help 'train --help: ... also of the seed'
 check_grep '\[512\]' help 'quantize --help: the default of --calibration'
 check_grep 'minmax.*moving-average.*' help 'quantize --help: the observers'
 
+examples_parse() { # COMMAND: --help behind an example shows the help, unless something before it is wrong
+    "$mnistq" help "$1" | sed -n '/^Examples:/,$p' | sed -e 1d -e 's/[<>].*//' -e 's/^ *mnistq //' >examples.txt
+    [ -s examples.txt ] && while read -r words; do
+        # shellcheck disable=SC2086 # several words
+        "$mnistq" $words --help >/dev/null </dev/null || return
+    done <examples.txt
+}
+for command in $("$mnistq" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do check "help $command: examples that parse" examples_parse $command; done
 check 'help train: is train --help' sh -c "'$mnistq' help train >help.a && '$mnistq' train --help >help.b && cmp help.a help.b"
 check_grep '^  mnistq train .*--out' help.a 'train --help: an example'
 check '--version' "$mnistq" --version
