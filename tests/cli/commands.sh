@@ -360,10 +360,11 @@ check 'exercise: ... and per tensor' cmp r/deep/models/int8-per-tensor.safetenso
 exercise --results r/again --json >exercise.json
 check 'exercise --json is exercise.csv' json_is_csv exercise.json r/again/exercise.csv
 check 'exercise: again: the same models' diff -r r/deep/models r/again/models
-check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5
+check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5 --validation 300
 check 'exercise: ... two rows' [ "$(csv_lines r/one/exercise.csv | cut -d, -f1,2)" = 'format,granularity
 fp32,-
 int8,per-tensor' ]
+check_grep '^Validation: the network got [0-9.]+% of the last 300 training images' r/one/exercise.md 'exercise: ... and the accuracy of --validation'
 check_grep 'seed: 5$' r/one/exercise.csv 'exercise: ... the seed is told'
 check 'exercise: one output layer only has other images' "$mnistq" exercise --data small --hidden 8 --results r/small
 
