@@ -2,9 +2,10 @@
 #include "base/stats.h"
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "studies/waterfall.h"
+#include "studies/compare.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "support.h"
 
@@ -103,25 +104,34 @@ static void setting_free(struct setting *s) {
     qmlp_free(&s->q);
 }
 
+enum { CODES = INPUTS + 17 + 9 + CLASSES };
+static uint8_t codes[IMAGES * CODES];
+
+static float *step_logits(const struct setting *s, enum waterfall_step step) {
+    struct error err;
+    struct split split = {.count = IMAGES, .rows = 1, .cols = INPUTS, .images = (uint8_t *)s->images};
+    float *logits = waterfall_logits(&s->mlp, &s->q, step, &split, codes, &err);
+    assert_non_null(logits);
+    return logits;
+}
+
 /* The last step is the engine bit for bit; the logits steps are its codes read back. */
 static void last_step_is_the_engine(bool per_channel, bool symmetric) {
     struct setting s;
-    struct waterfall w;
-    struct error err;
-    static uint8_t engine[IMAGES * CLASSES];
-    static float logits[IMAGES * CLASSES];
+    static uint8_t engine[IMAGES][CLASSES];
     setting_create(&s, per_channel, symmetric);
-    assert_true(waterfall_create(&s.mlp, &s.q, IMAGES, &w, &err));
-    qmlp_forward_ref(&s.q, s.images, IMAGES, engine);
-    waterfall_run(&w, WATERFALL_REQUANTIZE, s.images, IMAGES, logits);
-    assert_memory_equal(engine, w.code[WATERFALL_REQUANTIZE][3], sizeof engine);
+    float *logits = step_logits(&s, WATERFALL_REQUANTIZE);
+    qmlp_forward_ref(&s.q, s.images, IMAGES, engine[0]);
     int distinct = 0;
-    for (int i = 0; i < IMAGES * CLASSES; i++) {
-        near((double)dequantize(engine[i], s.q.activation[3]), (double)logits[i], 0);
-        distinct += engine[i] != engine[0];
+    for (int i = 0; i < IMAGES; i++) {
+        assert_memory_equal(engine[i], codes + (i + 1) * CODES - CLASSES, CLASSES);
+        for (int c = 0; c < CLASSES; c++) {
+            near((double)dequantize(engine[i][c], s.q.activation[3]), (double)logits[i * CLASSES + c], 0);
+            distinct += engine[i][c] != engine[0][0];
+        }
     }
     assert_true(distinct > IMAGES); /* not one code everywhere */
-    waterfall_free(&w);
+    free(logits);
     setting_free(&s);
 }
 
@@ -134,21 +144,18 @@ static void test_last_step(void **state) {
 static void test_steps(void **state) {
     (void)state;
     struct setting s;
-    struct waterfall w;
     struct error err;
-    static float logits[WATERFALL_STEPS][IMAGES * CLASSES];
+    float *logits[WATERFALL_STEPS];
     struct mlp_workspace ws;
     setting_create(&s, true, false);
-    assert_true(waterfall_create(&s.mlp, &s.q, IMAGES, &w, &err));
-    for (int step = 0; step < WATERFALL_STEPS; step++)
-        waterfall_run(&w, (enum waterfall_step)step, s.images, IMAGES, logits[step]);
+    for (int step = 0; step < WATERFALL_STEPS; step++) logits[step] = step_logits(&s, (enum waterfall_step)step);
     assert_true(mlp_workspace_create(&s.mlp.shape, IMAGES, false, &ws, &err));
     mlp_load_images(&s.mlp, s.images, IMAGES, &ws);
     mlp_forward(&s.mlp, IMAGES, &ws);
-    assert_memory_equal(ws.activation[3], logits[WATERFALL_FP32], sizeof logits[0]);
+    assert_memory_equal(ws.activation[3], logits[WATERFALL_FP32], IMAGES * CLASSES * sizeof(float));
     for (int l = 0; l < 3; l++) qmlp_read_weights(&s.q, l, s.mlp.layer[l].weight);
     mlp_forward(&s.mlp, IMAGES, &ws);
-    assert_memory_equal(ws.activation[3], logits[WATERFALL_WEIGHTS], sizeof logits[0]);
+    assert_memory_equal(ws.activation[3], logits[WATERFALL_WEIGHTS], IMAGES * CLASSES * sizeof(float));
     struct qparams y = s.q.activation[3];
     int moved = 0;
     for (int i = 0; i < IMAGES * CLASSES; i++) {
@@ -162,7 +169,7 @@ static void test_steps(void **state) {
     }
     assert_true(moved > IMAGES);
     mlp_workspace_free(&ws);
-    waterfall_free(&w);
+    for (int step = 0; step < WATERFALL_STEPS; step++) free(logits[step]);
     setting_free(&s);
 }
 

@@ -11,7 +11,7 @@
 #include "base/progress.h"
 #include "lowbit/formats.h"
 #include "studies/cells.h"
-#include "studies/waterfall.h"
+#include "studies/compare.h"
 
 enum { SHOWN_CHANGES = 20 }; /* on a terminal */
 

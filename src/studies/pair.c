@@ -1,4 +1,4 @@
-#include "studies/pair.h"
+#include "studies/compare.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,3 @@
-#include "studies/waterfall.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +6,11 @@
 #include "base/progress.h"
 #include "nn/gemm.h"
 #include "studies/cells.h"
+#include "studies/compare.h"
 
-const struct waterfall_row waterfall_rows[WATERFALL_STEPS] = {
+static const struct {
+    const char *name, *takes;
+} rows[WATERFALL_STEPS] = {
     {"fp32", "y = relu(W x + b)"},
     {"+ weights", "W read back from its codes, s_w w_q"},
     {"+ activations", "pixels and hidden layers rounded to codes (eq. 2)"},
@@ -18,71 +19,65 @@ const struct waterfall_row waterfall_rows[WATERFALL_STEPS] = {
     {"+ requantize", "M as (m, right) with one rounding (eq. 6)"},
 };
 
-static void carve(struct waterfall *w) {
-    for (int step = WATERFALL_ACTIVATIONS; step < WATERFALL_STEPS; step++)
-        for (int i = 0; i <= w->q->shape.layers; i++)
-            w->code[step][i] = block_take(&w->block, (size_t)w->capacity * (size_t)w->q->shape.widths[i], 1);
-}
+/* ---- a step ----------------------------------------------------------------------------------------------------- */
 
-bool waterfall_create(const struct mlp *fp32, const struct qmlp *q, int capacity, struct waterfall *w,
-                      struct error *err) {
-    *w = (struct waterfall){.fp32 = fp32, .q = q, .capacity = capacity};
-    carve(w);
-    if (!block_reserve(&w->block, err) || !mlp_copy(fp32, &w->weights, err) ||
-        !mlp_workspace_create(&fp32->shape, capacity, false, &w->ws, err))
-        return false;
-    carve(w);
-    for (int l = 0; l < q->shape.layers; l++) qmlp_read_weights(q, l, w->weights.layer[l].weight);
-    return true;
-}
-
-void waterfall_free(struct waterfall *w) {
-    mlp_free(&w->weights);
-    mlp_workspace_free(&w->ws);
-    block_free(&w->block);
-}
-
-/* Output c of layer l for one image x: its code, and its real value in *real where the step leaves it one. */
-static uint8_t neuron(const struct waterfall *w, enum waterfall_step step, int l, int c, const uint8_t *x,
-                      double *real) {
-    const struct qlinear *layer = &w->q->layer[l];
-    const struct qparams *y = &w->q->activation[l + 1];
+/* Output c of layer l for one image x [in]: its code, and its real value in *real where the step leaves it one. */
+static uint8_t neuron(const struct mlp *fp32, const struct qmlp *q, enum waterfall_step step, int l, int c,
+                      const uint8_t *x, double *real) {
+    const struct qlinear *layer = &q->layer[l];
+    const struct qparams *y = &q->activation[l + 1];
     int32_t acc = dot_codes(x, layer->x_zero_point, layer->weight + (size_t)c * (size_t)layer->in, layer->in);
-    double scale = (double)w->q->activation[l].scale * (double)qmlp_weight_scale(w->q, l, c);
+    double scale = (double)q->activation[l].scale * (double)qmlp_weight_scale(q, l, c);
     if (step >= WATERFALL_BIAS) acc += layer->bias[c];
-    *real = scale * acc + (step >= WATERFALL_BIAS ? 0 : (double)w->fp32->layer[l].bias[c]);
+    *real = scale * acc + (step >= WATERFALL_BIAS ? 0 : (double)fp32->layer[l].bias[c]);
     if (step == WATERFALL_REQUANTIZE)
         return requantize(acc, layer->multiplier[c], layer->y_zero_point, layer->y_min, layer->y_max);
     double code = rint(*real / (double)y->scale) + y->zero_point; /* eq. 2: ties to even */
     return (uint8_t)fmax(layer->y_min, fmin(layer->y_max, code));
 }
 
-static void run_image(struct waterfall *w, enum waterfall_step step, const uint8_t *pixels, int i, float *logits) {
-    const struct qmlp *q = w->q;
-    uint8_t *x = w->code[step][0] + (size_t)i * (size_t)q->shape.widths[0];
+/* x [sum of the widths]: the codes of one image, filled layer by layer. */
+static void run_image(const struct mlp *fp32, const struct qmlp *q, enum waterfall_step step, const uint8_t *pixels,
+                      uint8_t *x, float *logits) {
     for (int k = 0; k < q->shape.widths[0]; k++) x[k] = q->pixel_code[pixels[k]];
     for (int l = 0; l < q->shape.layers; l++) {
-        bool last = l + 1 == q->shape.layers;
-        uint8_t *y = w->code[step][l + 1] + (size_t)i * (size_t)q->layer[l].out;
+        uint8_t *y = x + q->layer[l].in;
         for (int c = 0; c < q->layer[l].out; c++) {
             double real;
-            y[c] = neuron(w, step, l, c, x, &real);
-            if (last) logits[c] = step < WATERFALL_LOGITS ? (float)real : dequantize(y[c], q->activation[l + 1]);
+            y[c] = neuron(fp32, q, step, l, c, x, &real);
+            if (l + 1 == q->shape.layers)
+                logits[c] = step < WATERFALL_LOGITS ? (float)real : dequantize(y[c], q->activation[l + 1]);
         }
         x = y;
     }
 }
 
-void waterfall_run(struct waterfall *w, enum waterfall_step step, const uint8_t *images, int count, float *logits) {
-    size_t inputs = (size_t)w->q->shape.widths[0], classes = (size_t)w->q->shape.widths[w->q->shape.layers];
-    if (step <= WATERFALL_WEIGHTS) {
-        mlp_load_images(w->fp32, images, count, &w->ws);
-        mlp_forward(step == WATERFALL_FP32 ? w->fp32 : &w->weights, count, &w->ws);
-        memcpy(logits, w->ws.activation[w->q->shape.layers], (size_t)count * classes * sizeof(float));
-        return;
+/* pixels, hidden outputs and logits of one image */
+static size_t codes_of_image(const struct mlp_shape *shape) {
+    size_t codes = 0;
+    for (int i = 0; i <= shape->layers; i++) codes += (size_t)shape->widths[i];
+    return codes;
+}
+
+float *waterfall_logits(const struct mlp *fp32, const struct qmlp *q, enum waterfall_step step,
+                        const struct split *split, uint8_t *codes, struct error *err) {
+    struct model model = {.kind = MODEL_FP32, .shape = q->shape, .mlp = *fp32};
+    size_t wide = codes_of_image(&q->shape), inputs = (size_t)q->shape.widths[0];
+    size_t classes = (size_t)q->shape.widths[q->shape.layers];
+    if (step == WATERFALL_FP32) return model_logits(&model, split, err);
+    if (step == WATERFALL_WEIGHTS) {
+        if (!mlp_copy(fp32, &model.mlp, err)) return NULL;
+        for (int l = 0; l < q->shape.layers; l++) qmlp_read_weights(q, l, model.mlp.layer[l].weight);
+        float *logits = model_logits(&model, split, err);
+        model_free(&model);
+        return logits;
     }
+    float *logits = aligned_array(split->count * classes, sizeof *logits, err);
+    if (!logits) return NULL;
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i++) run_image(w, step, images + (size_t)i * inputs, i, logits + (size_t)i * classes);
+    for (size_t i = 0; i < split->count; i++)
+        run_image(fp32, q, step, split->images + i * inputs, codes + i * wide, logits + i * classes);
+    return logits;
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
@@ -91,95 +86,28 @@ enum { BATCH = 512 };
 
 struct steps {
     const struct pair *pair;
-    struct waterfall w;
-    struct model_run engine;
-    size_t logit_count, code_count; /* of one step, all images: logits, outputs of all layers */
-    float *logits;                  /* [WATERFALL_STEPS][logit_count] */
+    size_t logit_count, code_count; /* of one step, all images; code_count: with the pixels */
+    float *logits[WATERFALL_STEPS]; /* [logit_count] */
+    uint8_t *codes[2];              /* [code_count] of the steps of even and of odd number */
     struct evaluation evaluations[WATERFALL_STEPS];
-    size_t codes_changed[WATERFALL_STEPS]; /* against the step before */
-    size_t cut_off;                        /* logit codes of the engine at the end of their range */
-    double cut_drift, drift; /* largest difference of the last step's logits from fp32's: of those, of the others */
 };
-
-static float *logits_of(const struct steps *s, int step) { return s->logits + (size_t)step * s->logit_count; }
-
-/* The codes of a step that are not those of the step before, over all layers' outputs. */
-static size_t count_differences(const struct waterfall *w, int step, size_t images) {
-    size_t differences = 0;
-    for (int i = 1; i <= w->q->shape.layers; i++)
-        for (size_t k = 0; k < images * (size_t)w->q->shape.widths[i]; k++)
-            differences += w->code[step][i][k] != w->code[step - 1][i][k];
-    return differences;
-}
-
-/* One batch through all steps; the last must be the integer engine. */
-static bool run_batch(struct steps *s, size_t first, size_t n, struct error *err) {
-    const struct mlp_shape *shape = &s->w.q->shape;
-    const uint8_t *images = s->pair->test->images + first * (size_t)shape->widths[0];
-    const uint8_t *engine = s->engine.codes[shape->layers];
-    const struct qparams *y = &s->w.q->activation[shape->layers];
-    size_t classes = pair_classes(s->pair);
-    for (int step = 0; step < WATERFALL_STEPS; step++) {
-        waterfall_run(&s->w, (enum waterfall_step)step, images, (int)n, logits_of(s, step) + first * classes);
-        if (step >= WATERFALL_BIAS) s->codes_changed[step] += count_differences(&s->w, step, n);
-    }
-    model_run(&s->engine, images, (int)n, NULL);
-    for (size_t i = 0; i < n * classes; i++) {
-        bool at_end = engine[i] == y->qmin || engine[i] == y->qmax;
-        double fp32 = (double)logits_of(s, WATERFALL_FP32)[first * classes + i];
-        double *largest = at_end ? &s->cut_drift : &s->drift;
-        *largest = fmax(*largest, fabs(fp32 - (double)dequantize(engine[i], *y)));
-        s->cut_off += at_end;
-    }
-    return memcmp(engine, s->w.code[WATERFALL_REQUANTIZE][shape->layers], n * classes) == 0 ||
-        fail(err, "images %zu to %zu: the last step of the waterfall has other codes than the integer engine", first,
-             first + n - 1);
-}
-
-static bool run_steps(const struct pair *p, struct steps *s, struct error *err) {
-    const struct model *a = &p->models[0], *b = &p->models[1];
-    size_t count = p->test->count;
-    *s = (struct steps){.pair = p, .logit_count = count * pair_classes(p)};
-    for (int i = 1; i <= b->shape.layers; i++) s->code_count += count * (size_t)b->shape.widths[i];
-    bool ok = (s->logits = aligned_array(WATERFALL_STEPS * s->logit_count, sizeof(float), err)) &&
-        model_run_create(b, BATCH, gemm_threads(0), RUN_FAST, &s->engine, err) &&
-        waterfall_create(&a->mlp, &b->qmlp, BATCH, &s->w, err);
-    struct progress bar;
-    progress_begin(&bar, "waterfall", "images");
-    for (size_t first = 0; ok && first < count; first += BATCH) {
-        size_t n = count - first < BATCH ? count - first : BATCH;
-        ok = run_batch(s, first, n, err);
-        progress_update(&bar, first + n, count);
-    }
-    progress_end(&bar);
-    for (int i = 0; ok && i < WATERFALL_STEPS; i++)
-        ok = evaluate_logits(logits_of(s, i), (int)pair_classes(p), p->test, &s->evaluations[i], err);
-    return ok;
-}
-
-static void steps_free(struct steps *s) {
-    waterfall_free(&s->w);
-    model_run_free(&s->engine);
-    free(s->logits);
-    for (int i = 0; i < WATERFALL_STEPS; i++) evaluation_free(&s->evaluations[i]);
-}
 
 static void add_step(struct table *t, const struct steps *s, int step, double *sqnr_before) {
     int before = step ? step - 1 : 0;
     const struct evaluation *ours = &s->evaluations[step];
     const uint8_t *labels = s->pair->test->labels;
     struct similarity to_fp32 = {0}, to_before = {0};
-    similarity_add(&to_fp32, s->logits, logits_of(s, step), s->logit_count);
-    similarity_add(&to_before, logits_of(s, before), logits_of(s, step), s->logit_count);
+    size_t codes_changed = 0;
+    similarity_add(&to_fp32, s->logits[0], s->logits[step], s->logit_count);
+    similarity_add(&to_before, s->logits[before], s->logits[step], s->logit_count);
+    for (size_t i = 0; i < s->code_count; i++) codes_changed += s->codes[0][i] != s->codes[1][i];
     double sqnr = similarity_sqnr_db(&to_fp32);
-    table_row(t, "%s", waterfall_rows[step].name);
-    table_row(t, "%zu | %.2f", ours->correct, accuracy_percent(ours));
+    table_row(t, "%s | %zu | %.2f", rows[step].name, ours->correct, accuracy_percent(ours));
     add_paired(t, &s->evaluations[0], ours, labels);
     table_row(t, "%.2f | %+.2f | %zu | %.2f | %.6f", sqnr, sqnr - *sqnr_before,
               compare(&s->evaluations[before], ours, labels).changed, similarity_sqnr_db(&to_before),
               to_before.highest);
-    if (step >= WATERFALL_BIAS) table_row(t, "%zu", s->codes_changed[step]);
-    else table_row(t, " ");
+    table_row(t, step < WATERFALL_BIAS ? " " : "%zu", codes_changed);
     *sqnr_before = sqnr;
 }
 
@@ -196,11 +124,12 @@ static double moved_percent(const struct pair *p) {
     return 100.0 * (double)moved / (double)all;
 }
 
-static void add_waterfall_notes(struct table *t, const struct steps *s) {
+static void add_notes(struct table *t, const struct steps *s) {
     char takes[512] = "";
+    const struct mlp_shape *shape = &s->pair->models[1].shape;
     for (int i = 1; i < WATERFALL_STEPS; i++)
-        snprintf(takes + strlen(takes), sizeof takes - strlen(takes), "%s%s: %s", i > 1 ? "; " : "",
-                 waterfall_rows[i].name, waterfall_rows[i].takes);
+        snprintf(takes + strlen(takes), sizeof takes - strlen(takes), "%s%s: %s", i > 1 ? "; " : "", rows[i].name,
+                 rows[i].takes);
     table_note(
         t,
         "What to see: which step costs the SQNR and the answers; integer biases and multipliers hardly do. Each step "
@@ -211,11 +140,7 @@ static void add_waterfall_notes(struct table *t, const struct steps *s) {
         t,
         "change to p and logit sqnr: against fp32. sqnr change, step changed, step sqnr, step max drift: against "
         "the row above. step codes: of %zu codes of all layers, how many the step changed.",
-        s->code_count);
-    table_note(t,
-               "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration "
-               "saw are cut off. Largest drift from fp32 among these %.4f, among the others %.4f.",
-               s->cut_off, s->logit_count, s->cut_drift, s->drift);
+        s->code_count - s->pair->test->count * (size_t)shape->widths[0]);
     double moved = moved_percent(s->pair);
     if (moved > 0)
         table_note(
@@ -226,12 +151,62 @@ static void add_waterfall_notes(struct table *t, const struct steps *s) {
             moved);
 }
 
+/* The last step must be the integer engine. How many of its logit codes stand at an end of their range, and the largest
+ * difference from fp32's logits among those and among the others. */
+static bool check_engine(struct table *t, const struct steps *s, struct error *err) {
+    const struct model *b = &s->pair->models[1];
+    const struct split *test = s->pair->test;
+    size_t classes = pair_classes(s->pair), wide = s->code_count / test->count, cut = 0;
+    const struct qparams *y = &b->qmlp.activation[b->shape.layers];
+    double cut_drift = 0, drift = 0;
+    struct model_run engine;
+    bool ok = model_run_create(b, BATCH, gemm_threads(0), RUN_FAST, &engine, err);
+    for (size_t i = 0; ok && i < test->count; i++) {
+        const uint8_t *codes = engine.codes[b->shape.layers] + i % BATCH * classes;
+        size_t n = test->count - i < BATCH ? test->count - i : BATCH;
+        if (i % BATCH == 0) model_run(&engine, test->images + i * (size_t)b->shape.widths[0], (int)n, NULL);
+        for (size_t c = 0; c < classes; c++) {
+            bool at_end = codes[c] == y->qmin || codes[c] == y->qmax;
+            double *largest = at_end ? &cut_drift : &drift;
+            double fp32 = (double)s->logits[WATERFALL_FP32][i * classes + c];
+            *largest = fmax(*largest, fabs(fp32 - (double)dequantize(codes[c], *y)));
+            cut += at_end;
+        }
+        ok = memcmp(codes, s->codes[WATERFALL_REQUANTIZE % 2] + (i + 1) * wide - classes, classes) == 0 ||
+            fail(err, "image %zu: the last step of the waterfall has other codes than the integer engine", i);
+    }
+    model_run_free(&engine);
+    table_note(t,
+               "%zu of the %zu logit codes of b stand at an end of their range, where values beyond what calibration "
+               "saw are cut off. Largest drift from fp32 among these %.4f, among the others %.4f.",
+               cut, s->logit_count, cut_drift, drift);
+    return ok;
+}
+
 bool fill_waterfall(struct table *t, const struct pair *p, struct error *err) {
-    struct steps s;
+    const struct model *b = &p->models[1];
+    struct steps s = {.pair = p,
+                      .logit_count = p->test->count * pair_classes(p),
+                      .code_count = p->test->count * codes_of_image(&b->shape)};
+    struct progress bar;
     double sqnr_before = INFINITY;
-    bool ok = run_steps(p, &s, err);
-    for (int i = 0; ok && i < WATERFALL_STEPS; i++) add_step(t, &s, i, &sqnr_before);
-    if (ok) add_waterfall_notes(t, &s);
-    steps_free(&s);
+    bool ok = (s.codes[0] = aligned_array(s.code_count, 1, err)) && (s.codes[1] = aligned_array(s.code_count, 1, err));
+    progress_begin(&bar, "waterfall", "steps");
+    for (int i = 0; ok && i < WATERFALL_STEPS; i++) {
+        s.logits[i] = waterfall_logits(&p->models[0].mlp, &b->qmlp, (enum waterfall_step)i, p->test, s.codes[i % 2],
+                                       err);
+        ok = s.logits[i] && evaluate_logits(s.logits[i], (int)pair_classes(p), p->test, &s.evaluations[i], err);
+        if (ok) add_step(t, &s, i, &sqnr_before);
+        progress_update(&bar, (size_t)i + 1, WATERFALL_STEPS);
+    }
+    progress_end(&bar);
+    if (ok) add_notes(t, &s);
+    ok = ok && check_engine(t, &s, err);
+    for (int i = 0; i < WATERFALL_STEPS; i++) {
+        free(s.logits[i]);
+        evaluation_free(&s.evaluations[i]);
+    }
+    free(s.codes[0]);
+    free(s.codes[1]);
     return ok;
 }

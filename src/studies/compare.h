@@ -1,8 +1,9 @@
 /* Two models of one shape on the same images, measured: what every table of `mnistq compare` is made of. */
-#ifndef STUDIES_PAIR_H
-#define STUDIES_PAIR_H
+#ifndef STUDIES_COMPARE_H
+#define STUDIES_COMPARE_H
 
 #include "base/stats.h"
+#include "base/table.h"
 #include "model/evaluation.h"
 
 /* An image that b answers differently. */
@@ -37,5 +38,29 @@ bool pair_read(const char *const *paths, struct pair *p, struct error *err);
 /* Runs both on all images of test, which fits them and is kept by reference. Error: out of memory. */
 bool pair_measure(struct pair *p, const struct split *test, struct error *err);
 void pair_free(struct pair *p);
+
+/* ---- the way from fp32 to the integer engine -------------------------------------------------------------------- */
+
+/* Each step is a network that can be run: it takes over one more thing from the quantized network and leaves the rest
+ * as fp32 has it. What a step costs is what changes when it is taken. */
+enum waterfall_step {
+    WATERFALL_FP32,
+    WATERFALL_WEIGHTS,
+    WATERFALL_ACTIVATIONS, /* sums are exact from here on */
+    WATERFALL_LOGITS,
+    WATERFALL_BIAS,
+    WATERFALL_REQUANTIZE, /* the integer engine itself, bit for bit */
+    WATERFALL_STEPS
+};
+
+/* The logits of a step between two networks of one shape, [count][classes] in real numbers; release with free(). From
+ * WATERFALL_ACTIVATIONS on also codes [count][sum of the widths], of an image the pixels, then each layer's outputs
+ * (those of the logits only from WATERFALL_LOGITS on). NULL when out of memory. */
+float *waterfall_logits(const struct mlp *fp32, const struct qmlp *q, enum waterfall_step step,
+                        const struct split *split, uint8_t *codes, struct error *err);
+
+/* The table of the steps from fp32 a to integer b. Error: out of memory; the last step is not the integer engine bit
+ * for bit. */
+bool fill_waterfall(struct table *t, const struct pair *p, struct error *err);
 
 #endif
