@@ -45,28 +45,6 @@ void exercise_table(struct study *s, const struct exercise *e, const struct spee
 
 /* ---- layers ----------------------------------------------------------------------------------------------------- */
 
-enum { LAYERS_BATCH = 512 };
-
-/* similar [layers]: how far the integer codes of each layer are from the fp32 values on the calibration images. */
-static bool compare_layers(const struct model *fp32, const struct model *int8, const uint8_t *images, int count,
-                           struct similarity *similar, struct error *err) {
-    struct model_run a, b = {0};
-    bool ok = model_run_create(fp32, LAYERS_BATCH, 1, RUN_LAYERS, &a, err) &&
-        model_run_create(int8, LAYERS_BATCH, 1, RUN_LAYERS, &b, err);
-    for (int at = 0; ok && at < count; at += LAYERS_BATCH) {
-        int n = count - at < LAYERS_BATCH ? count - at : LAYERS_BATCH;
-        const uint8_t *from = images + (size_t)at * (size_t)fp32->shape.widths[0];
-        model_run(&a, from, n, NULL);
-        model_run(&b, from, n, NULL);
-        for (int l = 0; l < fp32->shape.layers; l++)
-            similarity_add(&similar[l], a.values[l + 1], b.values[l + 1],
-                           (size_t)n * (size_t)fp32->shape.widths[l + 1]);
-    }
-    model_run_free(&a);
-    model_run_free(&b);
-    return ok;
-}
-
 /* real [in * out]: scratch. */
 static void add_layer_row(struct table *t, const struct model *fp32, const struct model *int8, int l,
                           double output_sqnr, float *real) {
@@ -104,10 +82,10 @@ bool layers_table(struct study *s, const struct exercise *e, int calibration) {
     float *real = images ? aligned_array(most, sizeof *real, &s->err) : NULL;
     bool ok = real != NULL;
     for (int i = 1; ok && i < e->count; i++) {
-        struct similarity similar[MLP_MAX_LAYERS] = {{0}};
-        ok = compare_layers(fp32, &e->models[i], images, calibration, similar, &s->err);
+        struct similarity similar[MLP_MAX_LAYERS + 1] = {{0}}; /* on the calibration images */
+        ok = compare_outputs(fp32, &e->models[i], images, (size_t)calibration, similar, NULL, NULL, &s->err);
         for (int l = 0; ok && l < fp32->shape.layers; l++)
-            add_layer_row(t, fp32, &e->models[i], l, similarity_sqnr_db(&similar[l]), real);
+            add_layer_row(t, fp32, &e->models[i], l, similarity_sqnr_db(&similar[l + 1]), real);
     }
     table_note(t, "What to see: scale and zero point of every layer, and what rounding cost it.");
     table_note(

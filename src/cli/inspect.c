@@ -6,7 +6,6 @@
 
 #include "cli/commands.h"
 #include "cli/inspect_views.h"
-#include "cli/origin.h"
 #include "cli/study.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */

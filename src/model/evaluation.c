@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "nn/gemm.h"
 
@@ -12,9 +13,7 @@ void evaluation_free(struct evaluation *e) {
     *e = (struct evaluation){0};
 }
 
-static size_t batch_at(const struct split *split, size_t first, size_t most) {
-    return split->count - first < most ? split->count - first : most;
-}
+static size_t batch_at(size_t count, size_t first, size_t most) { return count - first < most ? count - first : most; }
 
 static void count_correct(const struct split *split, struct evaluation *e) {
     for (size_t i = 0; i < split->count; i++) e->correct += e->predicted[i] == split->labels[i];
@@ -29,7 +28,7 @@ bool evaluate(const struct model *model, const struct split *split, bool referen
         model_run_create(model, model_batch(model, EVALUATION_BATCH), gemm_threads(0),
                          reference ? RUN_REFERENCE : RUN_FAST, &r, err);
     for (size_t first = 0, n; ok && first < split->count; first += n) {
-        n = batch_at(split, first, (size_t)r.capacity);
+        n = batch_at(split->count, first, (size_t)r.capacity);
         out->ties += model_run(&r, split->images + first * pixels, (int)n, out->predicted + first);
     }
     model_run_free(&r);
@@ -56,7 +55,7 @@ float *model_logits(const struct model *model, const struct split *split, struct
         logits = NULL;
     }
     for (size_t first = 0, n; logits && first < split->count; first += n) {
-        n = batch_at(split, first, (size_t)r.capacity);
+        n = batch_at(split->count, first, (size_t)r.capacity);
         model_run(&r, split->images + first * inputs, (int)n, NULL);
         for (size_t i = 0; i < n; i++) model_run_logits(&r, (int)i, logits + (first + i) * classes);
     }
@@ -80,4 +79,31 @@ struct paired compare(const struct evaluation *a, const struct evaluation *b, co
         paired.broken += a_right && !b_right;
     }
     return paired;
+}
+
+bool compare_outputs(const struct model *a, const struct model *b, const uint8_t *images, size_t count,
+                     struct similarity *outputs, struct similarity *rounding, float *const *logits, struct error *err) {
+    const struct model *models[2] = {a, b};
+    const int *widths = a->shape.widths, layers = a->shape.layers;
+    size_t classes = (size_t)widths[layers], batch = (size_t)model_batch(a, model_batch(b, LAYERS_BATCH));
+    struct model_run runs[2] = {{0}};
+    bool ok = true;
+    for (int i = 0; ok && i < 2; i++)
+        ok = model_run_create(models[i], (int)batch, gemm_threads(0), RUN_LAYERS, &runs[i], err);
+    for (size_t first = 0, n; ok && first < count; first += n) {
+        n = batch_at(count, first, batch);
+        for (int i = 0; i < 2; i++) {
+            model_run(&runs[i], images + first * (size_t)widths[0], (int)n, NULL);
+            if (logits) memcpy(logits[i] + first * classes, runs[i].values[layers], n * classes * sizeof(float));
+        }
+        for (int l = 0; l <= layers; l++) {
+            size_t values = n * (size_t)widths[l];
+            similarity_add(&outputs[l], runs[0].values[l], runs[1].values[l], values);
+            for (size_t k = 0; rounding && k < values; k++)
+                runs[1].values[l][k] = fake_quantize(runs[0].values[l][k], b->qmlp.activation[l]);
+            if (rounding) similarity_add(&rounding[l], runs[0].values[l], runs[1].values[l], values);
+        }
+    }
+    for (int i = 0; i < 2; i++) model_run_free(&runs[i]);
+    return ok;
 }

@@ -2,6 +2,7 @@
 #ifndef MODEL_EVALUATION_H
 #define MODEL_EVALUATION_H
 
+#include "base/stats.h"
 #include "data/dataset.h"
 #include "model/model_run.h"
 
@@ -34,5 +35,12 @@ struct paired compare(const struct evaluation *a, const struct evaluation *b, co
 /* The logits of a whole split, [count][classes], every layer in the order of RUN_LAYERS; release with free(). NULL when
  * out of memory. */
 float *model_logits(const struct model *model, const struct split *split, struct error *err);
+
+/* Runs two models of one shape on images [count][inputs] and adds up how far each layer's outputs in b are from those
+ * in a: outputs [layers + 1], 0 the pixels, layers the logits. rounding [layers + 1] or NULL, for an integer b: how far
+ * a's outputs are from themselves, rounded to b's codes. logits: NULL, or where both models' [count][classes] go.
+ * Error: out of memory. */
+bool compare_outputs(const struct model *a, const struct model *b, const uint8_t *images, size_t count,
+                     struct similarity *outputs, struct similarity *rounding, float *const *logits, struct error *err);
 
 #endif

@@ -6,11 +6,9 @@
 
 #include "cli/canvas.h"
 #include "cli/commands.h"
-#include "cli/origin.h"
 #include "cli/study.h"
 #include "base/progress.h"
 #include "lowbit/formats.h"
-#include "studies/cells.h"
 #include "studies/compare.h"
 
 enum { SHOWN_CHANGES = 20 }; /* on a terminal */

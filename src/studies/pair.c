@@ -5,9 +5,6 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "nn/gemm.h"
-
-enum { BATCH = 512 };
 
 static bool measure_weights(struct pair *p, struct error *err) {
     const struct mlp_shape *shape = &p->models[0].shape;
@@ -33,26 +30,6 @@ bool pair_read(const char *const *paths, struct pair *p, struct error *err) {
         return fail(err, "%s is %s and %s is %s: expected two models of one shape", paths[0], shapes[0], paths[1],
                     shapes[1]);
     return measure_weights(p, err);
-}
-
-/* All images through both models: similarity of every layer's output, and the logits. */
-static void measure_outputs(struct pair *p, struct model_run runs[2]) {
-    const struct mlp_shape *shape = &p->models[0].shape;
-    size_t classes = pair_classes(p), count = p->test->count;
-    size_t batch = (size_t)(runs[0].capacity < runs[1].capacity ? runs[0].capacity : runs[1].capacity);
-    struct progress bar;
-    progress_begin(&bar, "comparing", "images");
-    for (size_t first = 0; first < count; first += batch) {
-        size_t n = count - first < batch ? count - first : batch;
-        for (int i = 0; i < 2; i++) {
-            model_run(&runs[i], p->test->images + first * (size_t)shape->widths[0], (int)n, NULL);
-            memcpy(p->logits[i] + first * classes, runs[i].values[shape->layers], n * classes * sizeof(float));
-        }
-        for (int l = 0; l <= shape->layers; l++)
-            similarity_add(&p->outputs[l], runs[0].values[l], runs[1].values[l], n * (size_t)shape->widths[l]);
-        progress_update(&bar, first + n, count);
-    }
-    progress_end(&bar);
 }
 
 /* ---- the predictions that changed ------------------------------------------------------------------------------- */
@@ -91,20 +68,22 @@ static bool find_changes(struct pair *p, struct error *err) {
 }
 
 bool pair_measure(struct pair *p, const struct split *test, struct error *err) {
-    struct model_run runs[2] = {{0}};
+    enum { BATCH = 2048 }; /* a multiple of every model's */
+    size_t classes = pair_classes(p), inputs = (size_t)p->models[0].shape.widths[0];
+    struct progress bar;
     bool ok = true;
     p->test = test;
-    for (int i = 0; ok && i < 2; i++) {
-        p->logits[i] = aligned_array(test->count * pair_classes(p), sizeof(float), err);
-        ok = p->logits[i] &&
-            model_run_create(&p->models[i], model_batch(&p->models[i], BATCH), gemm_threads(0), RUN_LAYERS, &runs[i],
+    for (int i = 0; ok && i < 2; i++) ok = (p->logits[i] = aligned_array(test->count * classes, sizeof(float), err));
+    progress_begin(&bar, "comparing", "images");
+    for (size_t first = 0, n; ok && first < test->count; first += n) {
+        float *const logits[2] = {p->logits[0] + first * classes, p->logits[1] + first * classes};
+        n = test->count - first < BATCH ? test->count - first : BATCH;
+        ok = compare_outputs(&p->models[0], &p->models[1], test->images + first * inputs, n, p->outputs, NULL, logits,
                              err);
+        progress_update(&bar, first + n, test->count);
     }
-    if (ok) measure_outputs(p, runs);
-    for (int i = 0; i < 2; i++) {
-        model_run_free(&runs[i]);
-        ok = ok && evaluate_logits(p->logits[i], (int)pair_classes(p), test, &p->evaluations[i], err);
-    }
+    progress_end(&bar);
+    for (int i = 0; ok && i < 2; i++) ok = evaluate_logits(p->logits[i], (int)classes, test, &p->evaluations[i], err);
     return ok && find_changes(p, err);
 }
 

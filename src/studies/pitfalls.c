@@ -1,9 +1,94 @@
 /* mnistq pitfalls: each failure that the lesson warns of, provoked, measured and repaired. */
 #include "studies/pitfalls.h"
 
-#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
 
 #include "cli/commands.h"
+#include "quant/convert.h"
+
+/* ---- what all pitfalls share ------------------------------------------------------------------------------------ */
+
+bool network_measure(const struct variants *v, struct network *n) {
+    const struct dataset *data = &v->study->data;
+    struct error *err = &v->study->err;
+    struct model fp32 = {.kind = MODEL_FP32, .shape = n->fp32.shape, .mlp = n->fp32};
+    return ranges_over(&n->fp32, v->images, v->calibration, n->ranges, err) &&
+        (n->logits = model_logits(&fp32, &data->test, err)) &&
+        evaluate_logits(n->logits, data->classes, &data->test, &n->evaluation, err);
+}
+
+void network_free(struct network *n) {
+    mlp_free(&n->fp32);
+    free(n->logits);
+    evaluation_free(&n->evaluation);
+}
+
+const struct measurement *run_variant(struct variants *v, const struct model *model, const struct fault *fault,
+                                      int layer, const float *fp32_logits) {
+    struct trial trial = {model, fault, layer, fp32_logits};
+    struct kept *k = aligned_array(1, sizeof *k, &v->study->err);
+    if (!k || !measure(&trial, &v->study->data.test, &k->m, &v->study->err)) {
+        free(k);
+        return NULL;
+    }
+    k->next = v->kept;
+    v->kept = k;
+    progress_update(&v->bar, ++v->done, v->total);
+    return &k->m;
+}
+
+void summarise(struct variants *v, const char *pitfall, const char *provoked_by, const char *repaired_by,
+               const struct measurement *before, const struct measurement *provoked,
+               const struct measurement *repaired) {
+    table_row(v->summary, "%s | %s | %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f", pitfall, provoked_by, repaired_by,
+              accuracy_percent(&before->evaluation), accuracy_percent(&provoked->evaluation),
+              accuracy_percent(&repaired->evaluation), before->logit_sqnr_db, provoked->logit_sqnr_db,
+              repaired->logit_sqnr_db);
+}
+
+void add_network_cells(const struct variants *v, struct table *t, const struct measurement *m,
+                       const struct evaluation *base) {
+    table_row(t, "%.2f | %zu | %.2f", m->logit_sqnr_db, m->evaluation.correct, accuracy_percent(&m->evaluation));
+    add_paired(t, base, &m->evaluation, v->study->data.test.labels);
+}
+
+bool ranges_over(const struct mlp *mlp, const uint8_t *images, int count, struct range *ranges, struct error *err) {
+    struct convert_config config = {.observer = OBSERVER_MINMAX};
+    struct mlp_workspace ws;
+    if (!mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, err)) return false;
+    bool ok = calibrate(mlp, images, (size_t)count, &config, &ws, ranges, err);
+    mlp_workspace_free(&ws);
+    return ok;
+}
+
+static bool all_fit(size_t saturated, struct model *out, struct error *err) {
+    if (saturated == 0) return true;
+    model_free(out);
+    return fail(err, "%zu biases are beyond the 2^30 steps that the engine takes: this network has nothing to show",
+                saturated);
+}
+
+bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
+                  struct model *out, struct error *err) {
+    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    size_t saturated;
+    *out = (struct model){.kind = MODEL_INT8, .shape = mlp->shape};
+    return convert(mlp, ranges, &config, &out->qmlp, &saturated, err) && all_fit(saturated, out, err);
+}
+
+bool requantize_network(const struct mlp *mlp, struct model *out, struct error *err) {
+    struct qmlp *q = &out->qmlp;
+    size_t saturated;
+    for (int l = 0; l < mlp->shape.layers; l++)
+        for (size_t i = 0, in = (size_t)mlp->layer[l].in; i < in * (size_t)mlp->layer[l].out; i++) {
+            struct qparams p = {qmlp_weight_scale(q, l, (int)(i / in)), 0, -127, 127};
+            q->layer[l].weight[i] = (int8_t)quantize(mlp->layer[l].weight[i], p);
+        }
+    return convert_complete(mlp, q, &saturated, err) && all_fit(saturated, out, err);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------ */
 
 static const struct part summary = {
     "pitfalls",
@@ -42,20 +127,26 @@ static bool take_network(struct study *s, const char *path, const struct trainin
 }
 
 static bool run(struct variants *v, struct table *const *tables) {
+    struct error *err = &v->study->err;
     char shape[128];
     v->total = 145 + 16 * (size_t)v->seeds; /* about: for the progress bar */
     for (const struct fault *f = faults; f->name; f++)
-        v->total += f->kind == FAULT_ACCUMULATOR ? (size_t)v->fp32->shape.layers + 1 : f->kind == FAULT_QUIET ? 3 : 0;
-    bool ok = variants_begin(v);
+        v->total += f->kind == FAULT_ACCUMULATOR ? (size_t)v->base.fp32.shape.layers + 1
+            : f->kind == FAULT_QUIET             ? 3
+                                                 : 0;
+    bool ok = (v->images = calibration_images(&v->study->data.train, v->calibration, err)) &&
+        network_measure(v, &v->base) && int8_network(&v->base.fp32, v->base.ranges, true, false, &v->int8, err) &&
+        (v->healthy = run_variant(v, &v->int8, &faults[0], FAULTS_ALL_LAYERS, v->base.logits));
     for (int i = 0; ok && i < PARTS; i++) {
         ok = !parts[i]->fill || parts[i]->fill(v, tables[i]);
         for (const char *const *note = parts[i]->notes; *note; note++) table_note(tables[i], "%s", *note);
     }
-    mlp_shape_print(&v->fp32->shape, shape, sizeof shape);
+    mlp_shape_print(&v->base.fp32.shape, shape, sizeof shape);
     if (ok)
         provenance_add(&v->study->provenance, "network",
                        "%s, fp32 %.2f%%; int8 per-channel, asymmetric, calibrated on %d images %.2f%%", shape,
-                       accuracy_percent(&v->evaluation), v->calibration, accuracy_percent(&v->healthy->evaluation));
+                       accuracy_percent(&v->base.evaluation), v->calibration,
+                       accuracy_percent(&v->healthy->evaluation));
     return ok;
 }
 
@@ -82,19 +173,23 @@ int command_pitfalls(int argc, char **argv) {
         tables[i] = study_table(&s, parts[i]->name, parts[i]->title, parts[i]->columns);
         s.tables[i].shown = parts[i]->brief || s.json;
     }
-    struct mlp fp32 = {0};
     struct variants v = {.study = &s,
-                         .fp32 = &fp32,
                          .calibration = calibration,
                          .training = &training,
                          .seeds = path ? 1 : seeds,
                          .summary = tables[0],
                          .brief = tables[4]};
-    bool ok = study_begin(&s) && take_network(&s, path, &training, &fp32);
+    bool ok = study_begin(&s) && take_network(&s, path, &training, &v.base.fp32);
     progress_begin(&v.bar, "pitfalls", "runs");
     ok = ok && run(&v, tables);
     progress_end(&v.bar);
-    variants_free(&v);
-    mlp_free(&fp32);
+    for (struct kept *k = v.kept, *next; k; k = next) {
+        next = k->next;
+        measurement_free(&k->m);
+        free(k);
+    }
+    qmlp_free(&v.int8.qmlp);
+    network_free(&v.base);
+    free(v.images);
     return study_end(&s, ok);
 }

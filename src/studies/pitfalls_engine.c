@@ -81,13 +81,13 @@ static void add_accumulator_row(const struct variants *v, struct table *t, const
 
 static bool fill_accumulator(struct variants *v, struct table *t) {
     struct sum_statistics layers[MLP_MAX_LAYERS] = {{0}};
-    int count = v->fp32->shape.layers;
+    int count = v->base.fp32.shape.layers;
     if (!look_at_sums(&v->int8, &v->study->data.test, layers, &v->study->err)) return false;
     for (int l = 0; l < count; l++) add_accumulator_row(v, t, faults, l, layers, v->healthy);
     for (const struct fault *f = faults; f->name; f++)
         for (int i = 0; f->kind == FAULT_ACCUMULATOR && i <= count; i++) {
             int layer = i < count ? i : FAULTS_ALL_LAYERS;
-            const struct measurement *m = run_variant(v, &v->int8, f, layer, v->logits);
+            const struct measurement *m = run_variant(v, &v->int8, f, layer, v->base.logits);
             if (!m) return false;
             add_accumulator_row(v, t, f, layer, layers, m);
             if (i == count) summarise(v, "accumulator", f->what, "sums in int32", v->healthy, m, v->healthy);
@@ -128,11 +128,11 @@ static bool use_powers_of_two(const struct variants *v, struct model *out) {
     for (int l = 0; l <= q->shape.layers; l++) {
         struct qparams *a = &q->activation[l];
         a->scale = power_of_two_above(a->scale);
-        a->zero_point = quantize(-fminf(v->ranges[l].lo, 0), (struct qparams){a->scale, 0, a->qmin, a->qmax});
+        a->zero_point = quantize(-fminf(v->base.ranges[l].lo, 0), (struct qparams){a->scale, 0, a->qmin, a->qmax});
     }
     for (int l = 0; l < q->shape.layers; l++)
         for (int c = 0; c < q->layer[l].out; c++) q->weight_scale[l][c] = power_of_two_above(q->weight_scale[l][c]);
-    return requantize_network(v->fp32, out, &v->study->err);
+    return requantize_network(&v->base.fp32, out, &v->study->err);
 }
 
 /* Accuracy would not do: a few lucky answers, and a fault harms least where it does most. */
@@ -150,7 +150,7 @@ static bool run_quiet(struct variants *v, struct table *t, const struct model *n
         int where = 0;
         if (f->kind != FAULT_NONE && f->kind != FAULT_QUIET) continue;
         for (int i = 0; i < NETWORKS; i++) {
-            if (!(m[i] = run_variant(v, &networks[i], f, FAULTS_ALL_LAYERS, v->logits))) return false;
+            if (!(m[i] = run_variant(v, &networks[i], f, FAULTS_ALL_LAYERS, v->base.logits))) return false;
             if (f->kind == FAULT_NONE) healthy[i] = m[i];
             table_row(t, "%s | %s | %.3f | %d", f->name, network_names[i], m[i]->different_percent,
                       m[i]->largest_difference);
@@ -177,7 +177,7 @@ static bool fill_quiet(struct variants *v, struct table *t) {
     struct model networks[NETWORKS] = {{0}};
     bool ok = true;
     for (int i = 0; ok && i < NETWORKS; i++)
-        ok = int8_network(v->fp32, v->ranges, true, i == SYMMETRIC, &networks[i], &v->study->err) &&
+        ok = int8_network(&v->base.fp32, v->base.ranges, true, i == SYMMETRIC, &networks[i], &v->study->err) &&
             (i != POWERS_OF_TWO || use_powers_of_two(v, &networks[i]));
     ok = ok && run_quiet(v, t, networks);
     for (int i = 0; i < NETWORKS; i++) qmlp_free(&networks[i].qmlp);

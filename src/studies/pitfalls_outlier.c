@@ -143,10 +143,7 @@ struct outlier {
     int layer;
     size_t at;    /* in the layer's weights */
     float before; /* the weight there before it was multiplied */
-    struct mlp fp32;
-    float *logits;                           /* of fp32 on the test images */
-    struct evaluation evaluation;            /* of fp32 */
-    struct range ranges[MLP_MAX_LAYERS + 1]; /* of its activations */
+    struct network n;
 };
 
 /* The second layer where there is one: its inputs are activations, and all of them are in use. */
@@ -162,34 +159,23 @@ static size_t find_outlier(const struct dense *d, int sign) {
     return at;
 }
 
-static void outlier_free(struct outlier *o) {
-    mlp_free(&o->fp32);
-    free(o->logits);
-    evaluation_free(&o->evaluation);
-}
-
-/* The network with its outlier times k, calibrated anew. Release with outlier_free, also after an error. */
+/* The network with its outlier times k, calibrated anew. Release with network_free, also after an error. */
 static bool outlier_create(const struct variants *v, const struct mlp *from, int sign, double k, struct outlier *o) {
-    const struct dataset *data = &v->study->data;
-    struct error *err = &v->study->err;
     int layer = outlier_layer(from);
     *o = (struct outlier){.k = k, .layer = layer, .at = find_outlier(&from->layer[layer], sign)};
-    if (!mlp_copy(from, &o->fp32, err)) return false;
-    o->before = o->fp32.layer[layer].weight[o->at];
-    o->fp32.layer[layer].weight[o->at] *= (float)k;
+    if (!mlp_copy(from, &o->n.fp32, &v->study->err)) return false;
+    o->before = o->n.fp32.layer[layer].weight[o->at];
+    o->n.fp32.layer[layer].weight[o->at] *= (float)k;
     snprintf(o->name, sizeof o->name, "fc%d, %s", layer + 1, o->before < 0 ? "negative" : "positive");
-    struct model fp32 = {.kind = MODEL_FP32, .shape = from->shape, .mlp = o->fp32};
-    return ranges_over(&o->fp32, v->images, v->calibration, o->ranges, err) &&
-        (o->logits = model_logits(&fp32, &data->test, err)) &&
-        evaluate_logits(o->logits, data->classes, &data->test, &o->evaluation, err);
+    return network_measure(v, &o->n);
 }
 
 /* The integer network, with these scales [out] in the outlier's layer. */
 static bool static_network(const struct outlier *o, int way, float *scale, struct model *out, struct error *err) {
-    if (!int8_network(&o->fp32, o->ranges, per_channel(way), false, out, err)) return false;
+    if (!int8_network(&o->n.fp32, o->n.ranges, per_channel(way), false, out, err)) return false;
     for (int c = 0; c < (per_channel(way) ? out->qmlp.layer[o->layer].out : 1); c++)
         out->qmlp.weight_scale[o->layer][c] = scale[c];
-    return requantize_network(&o->fp32, out, err);
+    return requantize_network(&o->n.fp32, out, err);
 }
 
 /* LLM.int8(): int8 products with a scale for each image, and the outlier's column as a product in floating point.
@@ -197,10 +183,10 @@ static bool static_network(const struct outlier *o, int way, float *scale, struc
 static bool network_apart(const struct outlier *o, int way, float *scale, struct model *out, struct error *err) {
     int outliers[MLP_MAX_LAYERS] = {0};
     outliers[o->layer] = 1;
-    *out = (struct model){.kind = MODEL_DYNAMIC, .shape = o->fp32.shape};
+    *out = (struct model){.kind = MODEL_DYNAMIC, .shape = o->n.fp32.shape};
     if (!dynamic_create(&out->shape, true, outliers, &out->dynamic, err)) return false;
     for (int l = 0; l < out->shape.layers; l++) {
-        const struct dense *d = &o->fp32.layer[l];
+        const struct dense *d = &o->n.fp32.layer[l];
         struct dynamic_mlp_layer *q = &out->dynamic.layer[l];
         struct fit ignored;
         bool here = l == o->layer;
@@ -232,17 +218,17 @@ static const struct measurement *run_way(struct variants *v, struct table *t, co
     struct model model;
     bool apart = repair_of(way) == REPAIR_APART;
     float *scale = aligned_array(MLP_MAX_WIDTH, sizeof *scale, err);
-    if (scale && compare_fits(&o->fp32.layer[o->layer], o->at, o->before, way, scale, &fit, &base, err) &&
+    if (scale && compare_fits(&o->n.fp32.layer[o->layer], o->at, o->before, way, scale, &fit, &base, err) &&
         (apart ? network_apart : static_network)(o, way, scale, &model, err)) {
-        m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, o->logits);
+        m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, o->n.logits);
         *error_ratio = fit.all / base.all;
         model_free(&model);
     }
     free(scale);
     if (m && t) {
         add_weight_cells(t, o->name, o->k, way, apart ? "int8 products, fp32 between" : "integer", &fit, &base);
-        table_row(t, "%.2f", accuracy_percent(&o->evaluation));
-        add_network_cells(v, t, m, &o->evaluation);
+        table_row(t, "%.2f", accuracy_percent(&o->n.evaluation));
+        add_network_cells(v, t, m, &o->n.evaluation);
     }
     return m;
 }
@@ -256,7 +242,7 @@ static bool run_network(struct variants *v, struct table *t, int sign) {
     char provoked_by[64], repaired_by[96];
     double ignored;
     bool ok = o != NULL;
-    for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, v->fp32, sign, factors[i], &o[i]);
+    for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, &v->base.fp32, sign, factors[i], &o[i]);
     for (int way = 0; ok && way < WAYS; way++)
         for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &ignored));
     snprintf(provoked_by, sizeof provoked_by, "most %s weight x 100, per-tensor", sign < 0 ? "negative" : "positive");
@@ -269,15 +255,15 @@ static bool run_network(struct variants *v, struct table *t, int sign) {
         table_note(v->summary,
                    "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
                    "repaired for.",
-                   sign < 0 ? "negative" : "positive", accuracy_percent(&o[LAST].evaluation));
-    for (int i = 0; o && i < FACTORS; i++) outlier_free(&o[i]);
+                   sign < 0 ? "negative" : "positive", accuracy_percent(&o[LAST].n.evaluation));
+    for (int i = 0; o && i < FACTORS; i++) network_free(&o[i].n);
     free(o);
     return ok;
 }
 
 static bool fill_outlier(struct variants *v, struct table *t) {
-    int l = outlier_layer(v->fp32);
-    const struct dense *d = &v->fp32->layer[l];
+    int l = outlier_layer(&v->base.fp32);
+    const struct dense *d = &v->base.fp32.layer[l];
     size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
     table_note(t,
                "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
@@ -320,14 +306,14 @@ static bool add_network(struct variants *v, const struct mlp *mlp, struct sums *
         struct outlier o;
         bool ok = outlier_create(v, mlp, positive ? 1 : -1, factors[LAST], &o);
         for (int way = 0; ok && way < WAYS; way++) {
-            double error_ratio = 0, fp32 = accuracy_percent(&o.evaluation);
+            double error_ratio = 0, fp32 = accuracy_percent(&o.n.evaluation);
             const struct measurement *m = run_way(v, NULL, &o, way, &error_ratio);
             if (!(ok = m)) break;
             double ours = accuracy_percent(&m->evaluation);
             const double values[QUANTITIES] = {error_ratio, fp32, ours, ours - fp32, m->logit_sqnr_db};
             for (int i = 0; i < QUANTITIES; i++) sums_add(sums++, values[i]);
         }
-        outlier_free(&o);
+        network_free(&o.n);
         if (!ok) return false;
     }
     return true;
@@ -336,7 +322,7 @@ static bool add_network(struct variants *v, const struct mlp *mlp, struct sums *
 static bool fill_seeds(struct variants *v, struct table *t) {
     struct sums sums[2 * WAYS * QUANTITIES] = {{0}}, *s = sums;
     struct training_recipe training = *v->training;
-    bool ok = add_network(v, v->fp32, sums);
+    bool ok = add_network(v, &v->base.fp32, sums);
     for (int i = 1; ok && i < v->seeds; i++) {
         struct train_report report;
         struct mlp mlp;
@@ -346,8 +332,9 @@ static bool fill_seeds(struct variants *v, struct table *t) {
         mlp_free(&mlp);
     }
     for (int row = 0; ok && row < 2 * WAYS; row++) {
-        table_row(t, "fc%d, %s | %.0f | %s | %s", outlier_layer(v->fp32) + 1, row < WAYS ? "negative" : "positive",
-                  factors[LAST], granularity(row % WAYS), repair_names[repair_of(row % WAYS)]);
+        table_row(t, "fc%d, %s | %.0f | %s | %s", outlier_layer(&v->base.fp32) + 1,
+                  row < WAYS ? "negative" : "positive", factors[LAST], granularity(row % WAYS),
+                  repair_names[repair_of(row % WAYS)]);
         for (int i = 0; i < QUANTITIES; i++, s++)
             table_row(t, i == CHANGE ? "%+.2f | %.2f" : "%.2f | %.2f", sums_mean(s), sums_deviation(s));
     }

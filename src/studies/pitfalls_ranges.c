@@ -54,13 +54,13 @@ static bool calibrate_on(struct variants *v, const struct calibration *c, int la
     float shown = (float)or_1((double)c->input_factor);
     struct mlp mlp = {0};
     uint8_t *images = c->each_class ? images_of_class(train, label, n, err) : calibration_images(train, *n, err);
-    bool ok = images && mlp_copy(v->fp32, &mlp, err);
+    bool ok = images && mlp_copy(&v->base.fp32, &mlp, err);
     for (size_t i = 0; ok && i < (size_t)*n * pixels; i++)
         images[i] = (uint8_t)(c->pixel_offset + or_1(c->pixel_factor) * images[i]);
     for (size_t i = 0; ok && i < pixels * (size_t)mlp.layer[0].out; i++) mlp.layer[0].weight[i] *= shown;
     ok = ok && ranges_over(&mlp, images, *n, ranges, err);
     ranges[0].hi *= shown; /* the lowest pixel is 0 */
-    for (int l = 1; l < v->fp32->shape.layers; l++) ranges[l].hi *= (float)or_1((double)c->hidden_factor);
+    for (int l = 1; l < v->base.fp32.shape.layers; l++) ranges[l].hi *= (float)or_1((double)c->hidden_factor);
     mlp_free(&mlp);
     free(images);
     return ok;
@@ -73,9 +73,10 @@ static const struct measurement *run_calibration(struct variants *v, struct tabl
     double most = 0;
     struct range ranges[MLP_MAX_LAYERS + 1] = {{0}};
     struct model model;
-    if (!calibrate_on(v, c, label, &n, ranges) || !int8_network(v->fp32, ranges, true, false, &model, &v->study->err))
+    if (!calibrate_on(v, c, label, &n, ranges) ||
+        !int8_network(&v->base.fp32, ranges, true, false, &model, &v->study->err))
         return NULL;
-    const struct measurement *m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, v->logits);
+    const struct measurement *m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, v->base.logits);
     if (m) {
         table_row(t, "%s | %d", name, n);
         for (int l = 0; l <= model.shape.layers; l++) {
@@ -83,10 +84,10 @@ static const struct measurement *run_calibration(struct variants *v, struct tabl
             table_row(t, "%.3f | %.3f", (double)dequantize(a.qmax, a), m->saturated_percent[l]);
             most = fmax(most, m->saturated_percent[l]);
         }
-        add_network_cells(v, t, m, &v->evaluation);
+        add_network_cells(v, t, m, &v->base.evaluation);
         table_row(v->brief, "%s | %d | %.3f | %.2f | %.2f | %zu", name, n, most, m->logit_sqnr_db,
                   accuracy_percent(&m->evaluation),
-                  compare(&v->evaluation, &m->evaluation, v->study->data.test.labels).changed);
+                  compare(&v->base.evaluation, &m->evaluation, v->study->data.test.labels).changed);
     }
     model_free(&model);
     return m;
@@ -98,7 +99,8 @@ static bool fill_calibration(struct variants *v, struct table *t) {
     char repaired_by[64], name[64];
     snprintf(repaired_by, sizeof repaired_by, "%d images of all kinds", v->calibration);
     table_add_columns(t, "input_highest input_saturated_percent");
-    for (int l = 1; l <= v->fp32->shape.layers; l++) table_add_columns(t, "fc%d_highest fc%d_saturated_percent", l, l);
+    for (int l = 1; l <= v->base.fp32.shape.layers; l++)
+        table_add_columns(t, "fc%d_highest fc%d_saturated_percent", l, l);
     table_add_columns(t, NETWORK_COLUMNS);
     for (const struct calibration *c = calibrations; c < calibrations + CALIBRATIONS; c++) {
         const struct measurement *worst = NULL, *m;
@@ -145,7 +147,7 @@ const struct part pitfall_calibration_brief = {
 /* ---- symmetric activations -------------------------------------------------------------------------------------- */
 
 static const int bit_widths[] = {8, 6, 4, 3, 2};
-enum { BIT_WIDTHS = sizeof bit_widths / sizeof bit_widths[0], HIDDEN_BATCH = 256 };
+enum { BIT_WIDTHS = sizeof bit_widths / sizeof bit_widths[0] };
 
 /* eq. 3 or 4 with codes of so many bits, the symmetric ones shifted so that they are unsigned. */
 static struct qparams hidden_qparams(struct range range, int bits, bool symmetric) {
@@ -157,46 +159,22 @@ static struct qparams hidden_qparams(struct range range, int bits, bool symmetri
 
 /* Only what follows a ReLU changes: pixels and logits keep their 8 bits. */
 static bool hidden_network(const struct variants *v, int bits, bool symmetric, struct model *out) {
-    if (!int8_network(v->fp32, v->ranges, true, false, out, &v->study->err)) return false;
-    for (int l = 1; l < out->shape.layers; l++) out->qmlp.activation[l] = hidden_qparams(v->ranges[l], bits, symmetric);
-    return requantize_network(v->fp32, out, &v->study->err);
-}
-
-/* Outputs of hidden layers against fp32's: as the integer engine has them, and fp32's own, rounded to the same codes.
- */
-static bool compare_hidden(const struct variants *v, const struct model *model, struct similarity *engine,
-                           struct similarity *rounding) {
-    const struct split *test = &v->study->data.test;
-    const struct mlp_shape *shape = &model->shape;
-    struct model fp32 = {.kind = MODEL_FP32, .shape = *shape, .mlp = *v->fp32};
-    struct model_run a = {0}, b = {0};
-    bool ok = model_run_create(&fp32, HIDDEN_BATCH, 1, RUN_LAYERS, &a, &v->study->err) &&
-        model_run_create(model, HIDDEN_BATCH, 1, RUN_LAYERS, &b, &v->study->err);
-    b.fault = &faults[0];
-    for (size_t first = 0; ok && first < test->count; first += HIDDEN_BATCH) {
-        int n = test->count - first < HIDDEN_BATCH ? (int)(test->count - first) : HIDDEN_BATCH;
-        model_run(&a, test->images + first * (size_t)shape->widths[0], n, NULL);
-        model_run(&b, test->images + first * (size_t)shape->widths[0], n, NULL);
-        for (int l = 1; l < shape->layers; l++) {
-            size_t count = (size_t)n * (size_t)shape->widths[l];
-            similarity_add(&engine[l], a.values[l], b.values[l], count);
-            for (size_t i = 0; i < count; i++)
-                b.values[l][i] = fake_quantize(a.values[l][i], model->qmlp.activation[l]);
-            similarity_add(&rounding[l], a.values[l], b.values[l], count);
-        }
-    }
-    model_run_free(&a);
-    model_run_free(&b);
-    return ok;
+    if (!int8_network(&v->base.fp32, v->base.ranges, true, false, out, &v->study->err)) return false;
+    for (int l = 1; l < out->shape.layers; l++)
+        out->qmlp.activation[l] = hidden_qparams(v->base.ranges[l], bits, symmetric);
+    return requantize_network(&v->base.fp32, out, &v->study->err);
 }
 
 static const struct measurement *run_hidden(struct variants *v, struct table *t, int bits, bool symmetric) {
-    struct similarity engine[MLP_MAX_LAYERS] = {{0}}, rounding[MLP_MAX_LAYERS] = {{0}};
+    struct similarity engine[MLP_MAX_LAYERS + 1] = {{0}}, rounding[MLP_MAX_LAYERS + 1] = {{0}};
+    const struct split *test = &v->study->data.test;
+    struct model fp32 = {.kind = MODEL_FP32, .shape = v->base.fp32.shape, .mlp = v->base.fp32};
     const char *name = symmetric ? "symmetric" : "asymmetric";
     struct model model;
     if (!hidden_network(v, bits, symmetric, &model)) return NULL;
-    const struct measurement *m = compare_hidden(v, &model, engine, rounding)
-        ? run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, v->logits)
+    const struct measurement *m = compare_outputs(&fp32, &model, test->images, test->count, engine, rounding, NULL,
+                                                  &v->study->err)
+        ? run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, v->base.logits)
         : NULL;
     for (int l = 1; m && l < model.shape.layers; l++) {
         struct qparams a = model.qmlp.activation[l];
@@ -208,14 +186,14 @@ static const struct measurement *run_hidden(struct variants *v, struct table *t,
     }
     if (m) {
         table_row(t, "%d | %s | all | | | | | | | | | ", bits, name);
-        add_network_cells(v, t, m, &v->evaluation);
+        add_network_cells(v, t, m, &v->base.evaluation);
     }
     model_free(&model);
     return m;
 }
 
 static bool fill_symmetric(struct variants *v, struct table *t) {
-    if (v->fp32->shape.layers == 1)
+    if (v->base.fp32.shape.layers == 1)
         table_note(t, "This network has no hidden layer, so there is no ReLU and nothing to lose.");
     for (int i = 0; i < BIT_WIDTHS; i++) {
         const struct measurement *asymmetric = run_hidden(v, t, bit_widths[i], false);

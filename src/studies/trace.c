@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "cli/origin.h"
 #include "cli/study.h"
 #include "studies/trace_page.h"
 

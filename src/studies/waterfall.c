@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "cli/report.h"
 #include "nn/gemm.h"
-#include "studies/cells.h"
 #include "studies/compare.h"
 
 static const struct {
