@@ -55,31 +55,25 @@ static int32_t sum_in_int16_pairs(const struct output *o, const uint8_t *x) {
     return sum - o->layer->x_zero_point * weights;
 }
 
-VECTORISED
-static int32_t sum_of_signed_activations(const struct output *o, const uint8_t *x) {
-    const int8_t *w = o->w;
-    int32_t sum = 0, n = o->layer->in, z = o->layer->x_zero_point;
-    for (int k = 0; k < n; k++) sum += (x[k] - (x[k] > 127 ? 256 : 0) - z) * w[k];
-    return sum;
-}
+/* A sum of products that are made otherwise than (x - z) * w, for x = x_q[k], w = w_q[k] and z = z_x. */
+#define SUM_OF(name, product)                                                                                          \
+    VECTORISED                                                                                                         \
+    static int32_t name(const struct output *o, const uint8_t *codes) {                                                \
+        int32_t sum = 0, n = o->layer->in, z = o->layer->x_zero_point;                                                 \
+        for (int k = 0; k < n; k++) {                                                                                  \
+            int32_t x = codes[k], w = o->w[k];                                                                         \
+            sum += product;                                                                                            \
+        }                                                                                                              \
+        return sum;                                                                                                    \
+    }
+
+SUM_OF(sum_of_signed_activations, (x - (x > 127 ? 256 : 0) - z) * w)
 
 /* Code 127 stands for the largest weight of a row; divided by absmax / 128 it is 128, and (int8_t)128 is -128. */
-VECTORISED
-static int32_t sum_of_wrapped_weights(const struct output *o, const uint8_t *x) {
-    const int8_t *w = o->w;
-    int32_t sum = 0, n = o->layer->in, z = o->layer->x_zero_point;
-    for (int k = 0; k < n; k++) sum += (x[k] - z) * (w[k] == 127 ? -128 : w[k]);
-    return sum;
-}
+SUM_OF(sum_of_wrapped_weights, (x - z) * (w == 127 ? -128 : w))
 
 /* Only every tenth weight code: a scale ten times too wide. */
-VECTORISED
-static int32_t sum_of_coarse_weights(const struct output *o, const uint8_t *x) {
-    const int8_t *w = o->w;
-    int32_t sum = 0, n = o->layer->in, z = o->layer->x_zero_point;
-    for (int k = 0; k < n; k++) sum += (x[k] - z) * ((w[k] + (w[k] < 0 ? -5 : 5)) / 10 * 10);
-    return sum;
-}
+SUM_OF(sum_of_coarse_weights, (x - z) * ((w + (w < 0 ? -5 : 5)) / 10 * 10))
 
 /* Weight [c][k] read with the scale of row k, as by `W_q * scale` in NumPy without keepdims, or axis = 1 in ONNX;
  * more columns than scales begin again at the first. In units of the right scale, so that eq. 6 can go on. */

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/study.h"
-#include "studies/trace_page.h"
+#include "studies/trace.h"
 
 struct trace_options {
     const char *fp32, *neuron, *key;

@@ -1,4 +1,4 @@
-#include "studies/trace_page.h"
+#include "studies/trace.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "studies/trace_steps.h"
+#include "studies/trace.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* One image's way through the integer engine along one neuron of each layer, as ONE list of steps, each with every
  * number on it. The page, the worksheet and the table of `mnistq trace` walk this list. */
-#ifndef STUDIES_TRACE_STEPS_H
-#define STUDIES_TRACE_STEPS_H
+#ifndef STUDIES_TRACE_H
+#define STUDIES_TRACE_H
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "data/dataset.h"
 #include "model/model_run.h"
@@ -51,5 +52,13 @@ void trace_free(struct trace *t);
 
 /* The first step of that name in a layer. */
 const struct trace_step *trace_find(const struct trace *t, int layer, const char *name);
+
+struct trace_page {
+    const char *model, *fp32, *data, *command;
+    int row; /* the pixel row shown in full; -1: the one that adds most */
+};
+
+/* key NULL: with all numbers; else a worksheet with blanks, and the answers in key. */
+void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key);
 
 #endif
