@@ -1,7 +1,6 @@
 /* Tables for files and programs: Markdown, CSV, JSON. */
 #include "base/table.h"
 
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,47 +123,44 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
-/* A cell as JSON: numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
-static cJSON *cell_to_json(const struct cell *cell) {
-    if (!cell->text[0]) return cJSON_CreateNull();
-    if (cell->is_number) return cJSON_CreateRaw(cell->text + (cell->text[0] == '+'));
-    if (strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0)
-        return cJSON_CreateBool(cell->text[0] == 't');
-    return cJSON_CreateString(cell->text);
-}
-
-/* Each addition can fail for want of memory, and frees nothing then. */
-static bool add_to(cJSON *object, const char *name, cJSON *item) {
-    if (object && item && (name ? cJSON_AddItemToObject(object, name, item) : cJSON_AddItemToArray(object, item)))
-        return true;
-    cJSON_Delete(item);
-    return false;
-}
-
-static bool add_rows(cJSON *rows, const struct table *t) {
-    bool ok = true;
-    for (size_t row = 0; ok && row < table_row_count(t); row++) {
-        cJSON *object = cJSON_CreateObject();
-        ok = add_to(rows, NULL, object);
-        for (size_t c = 0; ok && c < t->column_count; c++)
-            ok = add_to(object, t->columns[c].name, cell_to_json(cell_at(t, row, c)));
+/* All text in a table is UTF-8 without control characters: see mask_control_characters. */
+static void write_json_text(const char *text, FILE *stream) {
+    fputc('"', stream);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', stream);
+        fputc(*text, stream);
     }
-    return ok;
+    fputc('"', stream);
+}
+
+/* Numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
+static void write_json_cell(const struct cell *cell, FILE *stream) {
+    bool is_bool = strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0;
+    if (!cell->text[0]) fputs("null", stream);
+    else if (cell->is_number || is_bool) fputs(cell->text + (cell->text[0] == '+'), stream);
+    else write_json_text(cell->text, stream);
 }
 
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
-    cJSON *root = cJSON_CreateObject();
-    bool ok = !t->out_of_memory && add_to(root, "title", cJSON_CreateString(t->title));
-    cJSON *rows = cJSON_AddArrayToObject(root, "rows"), *notes = cJSON_AddArrayToObject(root, "notes"),
-          *facts = cJSON_AddObjectToObject(root, "provenance");
-    ok = ok && rows && notes && facts && add_rows(rows, t);
-    for (size_t i = 0; ok && i < t->note_count; i++) ok = add_to(notes, NULL, cJSON_CreateString(t->notes[i]));
-    for (size_t i = 0; ok && p && i < p->count; i++)
-        ok = add_to(facts, p->facts[i].name, cJSON_CreateString(p->facts[i].value));
-    char *text = ok ? cJSON_Print(root) : NULL;
-    cJSON_Delete(root);
-    if (!text) return fail(err, "out of memory while writing JSON");
-    fprintf(stream, "%s\n", text);
-    cJSON_free(text);
+    if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
+    fputs("{\n\t\"title\": ", stream);
+    write_json_text(t->title, stream);
+    fputs(",\n\t\"rows\": [", stream);
+    for (size_t row = 0; row < table_row_count(t); row++)
+        for (size_t c = 0; c < t->column_count; c++) {
+            fprintf(stream, "%s\"%s\": ", c ? ", " : row ? "},\n\t\t{" : "\n\t\t{", t->columns[c].name);
+            write_json_cell(cell_at(t, row, c), stream);
+        }
+    fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
+    for (size_t i = 0; i < t->note_count; i++) {
+        fputs(i ? ",\n\t\t" : "\n\t\t", stream);
+        write_json_text(t->notes[i], stream);
+    }
+    fputs("],\n\t\"provenance\": {", stream);
+    for (size_t i = 0; p && i < p->count; i++) {
+        fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
+        write_json_text(p->facts[i].value, stream);
+    }
+    fputs("}\n}\n", stream);
     return true;
 }

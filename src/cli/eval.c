@@ -147,7 +147,12 @@ static int evaluate_model(const struct request *r) {
 
 int command_eval(int argc, char **argv) {
     struct request r = {
-        .o = {.command = argv[0], .arguments = "MODEL", .what = "Runs a model, fp32 or int8, over the test images."},
+        .o = {.command = argv[0],
+              .arguments = "MODEL",
+              .what = "Runs a model, fp32 or int8, over the test images.",
+              .examples =
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors\n"
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors --predictions - >predictions.csv"},
         .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_out(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");

@@ -143,13 +143,17 @@ int command_inspect(int argc, char **argv) {
     study_init(&s, argv[0], "FILE",
                "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their "
                "codes.");
+    s.options.examples = "mnistq inspect results/mnist/models/int8-per-channel.safetensors\n"
+                         "mnistq inspect results/mnist/models/int8-per-channel.safetensors --histogram --fp32 "
+                         "results/mnist/models/fp32.safetensors\n"
+                         "mnistq inspect --cpu";
     study_shows(&s, "with --histogram: also write the table histogram there");
     s.source = NULL;
     option_flag(&s.options, "histogram", &x.histogram,
                 "for each tensor: codes used, clipped, never used, entropy, a histogram; with --data also an integer "
                 "model's activations on its test images");
     option_out(&s.options, "weights-png", "FILE.png", &x.picture,
-                "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
+               "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&s.options, "fp32", "MODEL", &x.fp32_path,
                 "of --weights-png and --histogram: the network that FILE was made from");
     option_flag(&s.options, "cpu", &x.cpu, "without FILE: the kernels, which this CPU runs, and which are taken");

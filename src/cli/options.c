@@ -118,9 +118,8 @@ static void print_help(const struct options *o) {
             print_default(o, e, stream);
             fclose(stream);
         }
-        printf("  --%s ", e->name);
+        printf("  --%s%s%s", e->name, e->type == OPTION_FLAG ? "" : " ", e->argument ? e->argument : "");
         if (e->type == OPTION_CHOICE) print_choices(stdout, e, "|");
-        else if (e->argument) printf("%s", e->argument);
         printf("\n");
         print_wrapped(stdout, text, 8, width);
     }

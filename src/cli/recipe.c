@@ -1,5 +1,6 @@
 #include "cli/recipe.h"
 
+#include "base/stats.h"
 #include "data/idx.h"
 
 #include <stdio.h>
@@ -63,6 +64,40 @@ bool recipes_fit(const struct dataset *data, const struct training_recipe *train
         fits("calibration", quantization->calibration, train->count, train, err);
 }
 
+bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+                         struct evaluation *out, struct error *err) {
+    const struct split *train = &data->train;
+    size_t count = (size_t)r->validation, first = train->count - count;
+    struct split held_out = {count, train->rows, train->cols,
+                             train->images + first * (size_t)train->rows * (size_t)train->cols, train->labels + first};
+    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
+    return evaluate(&model, &held_out, false, out, err);
+}
+
+static struct sums validated; /* percent, of every network trained so far */
+static int validation_images;
+
+static bool keep_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+                            struct error *err) {
+    struct evaluation e;
+    if (!evaluate_validation(data, r, mlp, &e, err)) return false;
+    sums_add(&validated, accuracy_percent(&e));
+    validation_images = r->validation;
+    evaluation_free(&e);
+    return true;
+}
+
+void note_validation(struct table *t) {
+    if (validated.n == 1)
+        table_note(t, "Validation: the network got %.2f%% of the last %d training images right, kept out of training.",
+                   validated.sum, validation_images);
+    if (validated.n > 1)
+        table_note(t,
+                   "Validation: %zu networks got %.2f%% to %.2f%% (mean %.3f%%) of the last %d training images right, "
+                   "kept out of training.",
+                   validated.n, validated.lowest, validated.highest, sums_mean(&validated), validation_images);
+}
+
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
                  struct train_report *report, struct error *err) {
     struct mlp_shape shape;
@@ -81,6 +116,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
     bool ok = mlp_train(out, train->images, train->labels, train->count - (size_t)r->validation, &config,
                         progress_update, &bar, report, err);
     progress_end(&bar);
+    if (ok && r->validation) ok = keep_validation(data, r, out, err);
     if (!ok) mlp_free(out);
     return ok;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/recipe.h"
 
 void study_init(struct study *s, const char *command, const char *arguments, const char *what) {
     *s = (struct study){.options = {.command = command, .arguments = arguments, .what = what}, .source = "data/mnist"};
@@ -146,6 +147,7 @@ bool study_wrong_use(struct study *s, const char *format, ...) {
 }
 
 int study_end(struct study *s, bool ok) {
+    if (ok && s->table_count) note_validation(&s->tables[0].table);
     ok = ok && save(s);
     if (s->moved_to) {
         ok = file_set_end(&s->provenance, ok, &s->err);

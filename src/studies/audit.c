@@ -277,6 +277,8 @@ int command_audit(int argc, char **argv) {
                "Every checkable claim of the lesson beside the number in the tables of the other studies, with a\n"
                "verdict that follows from the two. Runs the studies whose tables are missing in --results, older\n"
                "than the program, of other data, or made with other values of the options given here.");
+    s->options.examples = "mnistq audit\n"
+                          "mnistq audit --data digits";
     option_text(&s->options, "only", "ID", &only, "look at this claim alone and write no table");
     option_flag(&s->options, "no-run", &a.no_run, "only read: what no table has is not measured");
     option_int(&s->options, "seeds", &a.seeds, 1, 1000, "networks of ladder and sweep, where they have to run");

@@ -68,6 +68,8 @@ int command_pitfalls(int argc, char **argv) {
                "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
                "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
                "Without MODEL, trains a network first.");
+    s.options.examples = "mnistq pitfalls\n"
+                         "mnistq pitfalls --data digits --hidden 64";
     option_int(&s.options, "calibration", &calibration, 1, 1000000, "training images for the ranges of activations");
     option_int(&s.options, "seeds", &seeds, 1, 100,
                "networks of pitfalls-outlier-seeds, trained from --seed on (with MODEL: that one)");

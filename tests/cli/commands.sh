@@ -82,6 +82,14 @@ check_grep '\[42\]' help 'train --help: ... also of the seed'
 check_grep '\[512\]' help 'quantize --help: the default of --calibration'
 check_grep 'minmax.*moving-average.*' help 'quantize --help: the observers'
 
+examples_parse() { # COMMAND: --help behind an example shows the help, unless something before it is wrong
+    "$mnistq" help "$1" | sed -n '/^Examples:/,$p' | sed -e 1d -e 's/[<>].*//' -e 's/^ *mnistq //' >examples.txt
+    [ -s examples.txt ] && while read -r words; do
+        # shellcheck disable=SC2086 # several words
+        "$mnistq" $words --help >/dev/null </dev/null || return
+    done <examples.txt
+}
+for command in $("$mnistq" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do check "help $command: examples that parse" examples_parse $command; done
 check 'help train: is train --help' sh -c "'$mnistq' help train >help.a && '$mnistq' train --help >help.b && cmp help.a help.b"
 check_grep '^  mnistq train .*--out' help.a 'train --help: an example'
 check '--version' "$mnistq" --version
@@ -352,10 +360,11 @@ check 'exercise: ... and per tensor' cmp r/deep/models/int8-per-tensor.safetenso
 exercise --results r/again --json >exercise.json
 check 'exercise --json is exercise.csv' json_is_csv exercise.json r/again/exercise.csv
 check 'exercise: again: the same models' diff -r r/deep/models r/again/models
-check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5
+check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5 --validation 300
 check 'exercise: ... two rows' [ "$(csv_lines r/one/exercise.csv | cut -d, -f1,2)" = 'format,granularity
 fp32,-
 int8,per-tensor' ]
+check_grep '^Validation: the network got [0-9.]+% of the last 300 training images' r/one/exercise.md 'exercise: ... and the accuracy of --validation'
 check_grep 'seed: 5$' r/one/exercise.csv 'exercise: ... the seed is told'
 check 'exercise: one output layer only has other images' "$mnistq" exercise --data small --hidden 8 --results r/small
 

@@ -206,7 +206,7 @@ check 'inspect: no line is wider than 80 columns' sh -c "grep -q 'fc1.input_zero
 for options in '' --histogram; do
     # shellcheck disable=SC2086 # none, or one
     "$mnistq" inspect int8.st $options --json >i.json
-    check "inspect $options --json: the one shape" equal "$(json_lines i.json | sed 's/[.[].*//; s/\t.*//' | uniq | tr '\n' ' ')" 'rows notes provenance title '
+    check "inspect $options --json: the one shape" equal "$(json_lines i.json | sed 's/[.[].*//; s/\t.*//' | uniq | tr '\n' ' ')" 'title rows notes provenance '
 done
 
 check 'inspect --weights-png' "$mnistq" inspect int8.st --fp32 fp32.st --weights-png w.png
