@@ -1,170 +1,148 @@
-# mnistq: `make mnist` runs the exercise, `make test` is the gate, `make help` lists the rest.
-# Every variable can be set on the command line: make mnist SCHEME=per-tensor HIDDEN=128 SEED=3
-
+# mnistq: `make mnist` runs the exercise, `make test` is the gate, `make help` lists the rest and what each costs.
+# Variables are set on the command line: make mnist SCHEME=per-tensor HIDDEN=128. These are all:
+#=  training   HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=64   trace  IMAGE=0
+#=  int8       SCHEME=per-channel|per-tensor|both CALIBRATION=512
+#=             OBSERVER=minmax|moving-average|percentile|histogram
+#=             ACTIVATIONS=asymmetric|symmetric
+#=  sweep      SEEDS=10       ladder  LADDER_SEEDS=5 GROUP=56
+#=  data       DATA=data/mnist|digits|FOLDER MNIST_MIRROR=https://.../|file:///...
+#=  results    RESULTS=FOLDER; without it results/ and the name of DATA
+#=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
+#=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
 CC ?= cc
-BUILD ?= build
 CFLAGS ?= -O3 -g
-
-# ---- what the program is built with -----------------------------------------------------------------------
-STANDARD := -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude
-ifneq ($(shell uname),Darwin)
-OPENMP := -fopenmp
-else
-OPENMP := -Xpreprocessor -fopenmp -lomp
-endif
-COMPILE = $(CC) $(STANDARD) $(INCLUDES) $(CFLAGS) $(OPENMP) -MMD -MP
-
-LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(foreach room,base data nn quant quant/kernels lowbit model,src/$(room)/*.c)))
-PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
-TEST_SOURCES := $(wildcard tests/test_*.c)
-TOOL_SOURCES := tests/http_server.c tests/make_idx.c
-objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
-TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
-
-# ---- the exercise's variables: empty ones leave the program's default ----------------------------------------
+BUILD ?= build
 DATA ?= data/mnist
-SCHEME ?=
-HIDDEN ?=
-SEED ?=
-EPOCHS ?=
-BATCH ?=
-OBSERVER ?=
-ACTIVATIONS ?=
-CALIBRATION ?=
-SEEDS ?= 10
-LADDER_SEEDS ?= 5
-GROUP ?=
-RESULTS ?=
-export RESULTS
-option = $(if $(2),--$(1) $(2))
-FLAGS = $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
-  $(call option,batch,$(BATCH)) $(call option,observer,$(OBSERVER)) $(call option,activations,$(ACTIVATIONS)) \
-  $(call option,calibration,$(CALIBRATION)))
+export DATA RESULTS# scripts read these from the environment, where no character needs quoting
+Q := $(if $(V),,@)
+# ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
+VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
+given := $(foreach v,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $v))),$v))
+mistyped = $(foreach v,$(1),$(error $(v): there is no such $(2)$(shell sh scripts/suggest.sh '$(v)' $(3))))
+$(call mistyped,$(filter-out $(VARIABLES),$(given)),variable,$(VARIABLES))
+$(call mistyped,$(foreach t,$(MAKECMDGOALS),$(if $(findstring /,$t),,$(filter-out $(TARGETS),$t))),target,$(TARGETS))
+.PHONY: $(TARGETS)
+.SECONDARY:
 
-.PHONY: all help mnist sweep ladder ladder-wide ladder-narrow bench bench-peers peers-install audit pitfalls compare trace histogram data test asan valgrind clean
-.DEFAULT_GOAL := all
-
-all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library
-
+all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library | 20 s, 20 MB
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
-	@echo "  variables: SCHEME=per-channel|per-tensor|both HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=64 CALIBRATION=512"
-	@echo "             OBSERVER=minmax|moving-average|percentile|histogram ACTIVATIONS=asymmetric|symmetric SEEDS=10"
-	@echo "             LADDER_SEEDS=5 GROUP=56 IMAGE=0 (of trace) DATA=data/mnist|digits|FOLDER RESULTS=FOLDER"
-	@echo "  environment: MNIST_MIRROR=https://... or file:///..., where to fetch MNIST from"
+	@awk -f scripts/help.awk Makefile
 
-# ---- building -----------------------------------------------------------------------------------------------
-# Made once a build folder, before anything else (make restarts itself after it): installs what is missing, or
-# says what to type and stops; then INCLUDES and LIBRARIES are what pkg-config knows of them.
-PACKAGES := openblas libcjson libcrypto zlib
-$(BUILD)/config.mk: scripts/install_deps.sh
-	@CC="$(CC)" sh scripts/install_deps.sh
-	@mkdir -p $(@D)
-	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" > $@
-	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >> $@
-ifneq ($(or $(filter-out help clean data,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+# ---- what is built, and with what ----------------------------------------------------------------------------
+ROOMS := base data nn quant quant/kernels lowbit model
+LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
+PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
+  $(CPPFLAGS) $(CFLAGS) $(OPENMP)
+LINK = $(CC) $(CFLAGS) $(OPENMP) $(LDFLAGS)
+# The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
+quote = '$(subst ','\'',$(strip $(1)))'
+$(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) >$@
+ifneq ($(filter-out help clean data format readme-check results-diff,$(or $(MAKECMDGOALS),all)),)
+.PHONY: $(shell printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) | cmp -s - $(BUILD)/flags || echo $(BUILD)/flags)
 include $(BUILD)/config.mk
 endif
+# Made before anything else: installs what is missing, or says what to type. Make then reads it and starts again.
+PACKAGES := openblas libcjson libcrypto zlib
+$(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
+	@CC='$(CC)' CPPFLAGS=$(call quote,$(CPPFLAGS)) LDFLAGS=$(call quote,$(LDFLAGS)) sh scripts/install_deps.sh
+	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" >$@
+	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >>$@
+say_once = $(if $(said),,$(eval said := yes)$(info compiling into $(BUILD)))
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(say_once)@mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
+$(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims, as a string of C
+	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
+$(call objects,src/studies/claims.c): $(BUILD)/claims.inc
 
-$(BUILD)/obj/%.o: %.c
-	@mkdir -p $(@D)
-	@echo "  cc $<"
-	@$(COMPILE) -c $< -o $@
-
-# All rooms but the program's, for it and for the tests; the library for other programs is embed.mk's.
-$(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES))
-	@rm -f $@; $(AR) rcs $@ $^
-
-# The commands and studies, apart from main.c, so that tests link them too.
-$(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES))
-	@rm -f $@; $(AR) rcs $@ $^
-
+# ---- library, program, tests -----------------------------------------------------------------------------------
+$(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES)) # all rooms but the program's; for other programs: embed.mk
+$(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
+$(BUILD)/internal.a $(BUILD)/program.a:
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
 $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal.a
-	@echo "  ld $@"
-	@$(CC) $(CFLAGS) $(OPENMP) $^ $(LIBRARIES) -o $@
-
+	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
-	@echo "  ld $@"
-	@$(CC) $(CFLAGS) $(OPENMP) $^ -lcmocka $(LIBRARIES) -o $@
+	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
 
 include embed.mk
-
-# ---- running ------------------------------------------------------------------------------------------------
-# Exit 3 of the fetch script: no mirror can be reached. The built-in digits then stand in, under their own name.
-mnist: all ## fetch MNIST, then the whole exercise: results/mnist
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq exercise $(call option,scheme,$(SCHEME)) $(FLAGS)
-
-sweep: all ## the exercise over SEEDS seeds: mean, sd, paired counts
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq sweep --seeds $(SEEDS) $(FLAGS)
-
-LADDER = sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq ladder --seeds $(LADDER_SEEDS) \
-  $(strip $(call option,group,$(GROUP)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)))
-ladder: all ## every precision from fp32 to 2 bits, mean over LADDER_SEEDS seeds
-	@$(LADDER) $(call option,hidden,$(HIDDEN))
-
-ladder-wide: all ## the same for 1024,1024 hidden neurons
-	@$(LADDER) --hidden 1024,1024 --name ladder-wide
-
-ladder-narrow: all ## the same for 32 hidden neurons
-	@$(LADDER) --hidden 32 --name ladder-narrow
-
-# The models of `make mnist`
+# ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
+RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
+option = $(if $($(2)),--$(1) $($(2)))
+TRAINING = $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,epochs,EPOCHS)
+LESSON = $(TRAINING) $(call option,calibration,CALIBRATION)
+FLAGS = $(LESSON) $(call option,batch,BATCH) $(call option,observer,OBSERVER) $(call option,activations,ACTIVATIONS)
+LADDER = ladder --seeds $(or $(LADDER_SEEDS),5) $(call option,group,GROUP) $(call option,seed,SEED) $(call option,epochs,EPOCHS)
 INT8 = RESULTS/models/int8-$(if $(filter per-tensor,$(SCHEME)),per-tensor,per-channel).safetensors
 FP32 = RESULTS/models/fp32.safetensors
 
-bench: mnist ## how fast: models of `make mnist` at several batch sizes, training, scaling
-	@for format in int4 bf16; do sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq quantize $(FP32) --data DATA \
-	  --format $$format --out RESULTS/models/$$format.safetensors >/dev/null || exit 1; done
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) \
-	  RESULTS/models/int4.safetensors --scaling
-
-audit: all ## the lesson's figures and claims beside what comes out here
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq audit \
-	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
-	  $(call option,calibration,$(CALIBRATION)))
-
-pitfalls: all ## the lesson's failures: each provoked, measured, repaired
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq pitfalls \
-	  $(strip $(call option,hidden,$(HIDDEN)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
-	  $(call option,calibration,$(CALIBRATION)))
-
-compare: mnist ## fp32 against int8 of `make mnist`: layers, changed digits, what each step costs
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq compare $(FP32) $(INT8) --sensitivity
-
-IMAGE ?= 0
-trace: mnist ## test image IMAGE through int8, every number; and a worksheet of it for a class
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq trace $(INT8) --fp32 $(FP32) --image $(IMAGE)
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq trace $(INT8) --image $(IMAGE) --worksheet >/dev/null
-
-histogram: mnist ## how int8 uses its codes, and layer 1 as pictures: weights.png
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq inspect $(INT8) --histogram --fp32 $(FP32) \
-	  --weights-png RESULTS/weights.png
-
-bench-peers: mnist ## the same models in PyTorch and ONNX Runtime, turn by turn: results/mnist/peers
-	@sh scripts/run_with_data.sh '$(DATA)' $(BUILD)/mnistq peers $(FP32) $(INT8)
-
-peers-install: ## what bench-peers compares with, into the system (apt) and build/peers (npm)
+mnist: all ## the exercise: fetches MNIST, writes results/mnist | 4 s, 11 MB
+	$(RUN) exercise $(call option,scheme,SCHEME) $(FLAGS)
+models: all ## its models, made again only if asked for otherwise | 4 s
+	$(RUN) exercise --reuse $(call option,scheme,SCHEME) $(FLAGS)
+sweep: all ## the exercise over SEEDS seeds: mean, sd, pairs | 3 s a seed
+	$(RUN) sweep --seeds $(or $(SEEDS),10) $(FLAGS)
+ladder: all ## every precision from fp32 to 2 bits | 50 s a seed
+	$(RUN) $(LADDER) $(call option,hidden,HIDDEN)
+ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
+	$(RUN) $(LADDER) --hidden 1024,1024 --name ladder-wide
+ladder-narrow: all ## the same for 32 hidden neurons | 15 s a seed
+	$(RUN) $(LADDER) --hidden 32 --name ladder-narrow
+bench: models ## how fast the models and training are | 2 min
+	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
+	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
+	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
+bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
+	@sh scripts/peers/install.sh --check && $(MAKE) -s models
+	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
+peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
+audit: all ## the lesson's claims beside what comes out here | 1 min
+	$(RUN) audit $(LESSON)
+pitfalls: all ## the lesson's failures: provoked, then repaired | 40 s
+	$(RUN) pitfalls $(LESSON)
+compare: models ## fp32 against int8: layers, steps, changed digits | 5 s
+	$(RUN) compare $(FP32) $(INT8) --sensitivity
+trace: models ## test image IMAGE through int8, every number | 1 s
+	$(RUN) trace $(INT8) --fp32 $(FP32) --image $(or $(IMAGE),0)
+	$(RUN) trace $(INT8) --image $(or $(IMAGE),0) --worksheet >/dev/null
+histogram: models ## how int8 uses its codes; weights as pictures | 2 s
+	$(RUN) inspect $(INT8) --histogram --fp32 $(FP32) --weights-png RESULTS/weights.png
+results: all ## every committed table anew, in results/reference | 45 min
+	@MAKE='$(MAKE)' sh scripts/results.sh write
+results-diff: ## results/mnist beside results/reference/mnist
+	@sh scripts/results.sh diff
+data: ## fetch MNIST into data/mnist | 11 MB
+	@sh scripts/fetch_mnist.sh data/mnist
 
-data: ## fetch MNIST into data/mnist
-	sh scripts/fetch_mnist.sh '$(DATA)'
-
-test: all $(TESTS) $(TOOLS) ## build and run every test
+# ---- checking ---------------------------------------------------------------------------------------------------
+test: all $(TESTS) $(TOOLS) ## build and run every test | 3 min
 	@BUILD=$(BUILD) sh tests/run.sh
-
-asan: ## the whole suite under AddressSanitizer and UBSan
-	@$(MAKE) BUILD=build/asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test
-
-# Kernels without fused multiply-add, which valgrind computes a hundred times slower; one thread, since it counts the
-# stacks of OpenBLAS's others as possibly lost.
-valgrind: all ## the exercise on the built-in digits under memcheck: minutes
-	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 \
-	  $(BUILD)/mnistq exercise --data digits --results $(BUILD)/valgrind
-
+readme-check: ## the README's figures are those of the tables
+	@sh scripts/readme_check.sh README.md
+asan: ## the tests under AddressSanitizer and UBSan | 15 min
+	@$(MAKE) BUILD=$(BUILD)/asan test 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+# Kernels without fused multiply-add, a hundred times slower in valgrind; one thread, as the stacks of others count as lost
+valgrind: all ## the exercise on the built-in digits under memcheck | 5 min
+	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 	  $(BUILD)/mnistq exercise --data digits --results $(BUILD)/valgrind
+coverage: ## lines and branches that the tests run, by room | 10 min
+	@$(MAKE) BUILD=$(BUILD)/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic' test
+	@sh scripts/coverage.sh $(BUILD)/coverage
+mutants: all $(TESTS) ## one fault at a time in src: a test catches each | 5 min
+	@BUILD=$(BUILD) sh tests/mutants/run.sh $(MUTANT)
+format: ## clang-format over every source
+	clang-format -i $$(git ls-files '*.c' '*.h')
+lint: all ## clang-format, clang-tidy, cppcheck, shellcheck | 3 min
+	@FLAGS='$(CPPFLAGS) $(INCLUDES)' sh scripts/lint.sh
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
-.SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -13,10 +13,10 @@ usage() {
 usage: scripts/fetch_mnist.sh [--check] [DIR]
 
 Gets the four MNIST files (.gz) into DIR (default data/mnist). Files that are there and match
-their SHA-256 are kept; a file that does not match is replaced, once its replacement is verified.
+their SHA-256 are kept, packed (.gz) or not; a file that does not match is replaced, once its replacement
+is verified.
 
-  --check           only look, without a word: exit status 0 all four are there and verified, 1 the folder
-                    holds IDX files of which none is MNIST's, 3 anything else
+  --check           only look, without a word: exit status 0 all four are there and verified, 1 they are not
 
   MNIST_MIRROR      where from: http://HOST/PATH, https://HOST/PATH or file:///ABSOLUTE/PATH
                     (default: the public mirrors, in turn)
@@ -31,7 +31,11 @@ END
 sums='f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6  t10k-labels-idx1-ubyte.gz
 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6  t10k-images-idx3-ubyte.gz
 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c  train-labels-idx1-ubyte.gz
-440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609  train-images-idx3-ubyte.gz'
+440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609  train-images-idx3-ubyte.gz
+ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2  t10k-labels-idx1-ubyte
+0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7  t10k-images-idx3-ubyte
+65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5  train-labels-idx1-ubyte
+ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db  train-images-idx3-ubyte'
 files='t10k-labels-idx1-ubyte.gz t10k-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz train-images-idx3-ubyte.gz'
 
 connect_s=5 # a machine without a network is told within this time per mirror
@@ -308,24 +312,15 @@ fi
 
 # ---- and what is done ---------------------------------------------------------------------------
 
-look() { # what --check answers
-    good=0 other=0
-    for name in $files; do
-        expected=$(expected_of "$name")
-        if matches "$dir/$name"; then
-            good=$((good + 1))
-        elif [ -e "$dir/$name" ] || [ -e "$dir/${name%.gz}" ]; then
-            other=$((other + 1))
-        fi
-    done
-    [ $good -lt 4 ] || return 0
-    [ $good -gt 0 ] || [ $other -eq 0 ] || return 1
-    return 3
+is_there() { # NAME.gz: it, or where it is not there NAME, which the program then reads, has the right bytes
+    if [ -e "$dir/$1" ]; then there=$1; else there=${1%.gz}; fi
+    expected=$(expected_of "$there")
+    [ -n "$expected" ] && matches "$dir/$there"
 }
 
 if [ $check = yes ]; then
-    look
-    exit
+    for name in $files; do is_there "$name" || exit 1; done
+    exit 0
 fi
 
 missing=
@@ -333,13 +328,13 @@ for name in $files; do
     expected=$(expected_of "$name")
     [ -n "$expected" ] || die 2 "MNIST_SHA256SUMS=${MNIST_SHA256SUMS:-}: no checksum for $name"
     final=$dir/$name
-    if matches "$final"; then
-        say "$name: there and verified"
+    if is_there "$name"; then
+        say "$there: there and verified"
         rm -f "$final.part" 2>/dev/null
         continue
     fi
     missing="$missing $name"
-    if [ -e "$final" ]; then say "$name: there, but does not match its checksum"; fi
+    if [ -e "$dir/$there" ]; then say "$there: there, but does not match its checksum"; fi
 done
 
 if [ -n "$missing" ]; then

@@ -1,61 +1,66 @@
 #!/bin/sh
-# Usage: run_with_data.sh DIR PROGRAM ARGUMENTS...
-# Runs the program with --data and --results, on
-#   MNIST in DIR, fetched first where a file is missing: results/mnist (a DIR that is not there is an error, but for
-#     data/mnist: it may be a slip of the pen)
-#   the IDX files in DIR as they are, where they are not MNIST's: results/NAME after the folder. Nothing is fetched over them
-#   the built-in digits, when DIR is digits or no mirror can be reached: results/digits
-# Never one under the other's name. An argument RESULTS/NAME becomes NAME in the folder of results that is used, and DATA
-# the folder of data; where there is a DATA, no --data and --results are added.
+# run_with_data.sh DATA PROGRAM ARGUMENTS...
+# Runs the program with --data and --results added:
+#   DATA        read from                          tables go to
+#   data/mnist  it; what is missing is fetched     results/mnist
+#               the built-in digits, where no mirror can be reached   results/digits
+#   digits      the built-in digits                results/digits
+#   a folder    it, as it is                       results/mnist if it holds MNIST's own bytes, else results/ and its name
+# Where an argument is DATA or RESULTS/NAME, the folders are put there instead, and no options are added.
+# RESULTS in the environment names another folder for the tables, but never one called mnist for other data.
 set -u
-dir=$1
+data=$1
 shift
 fetch=$(dirname "$0")/fetch_mnist.sh
+refuse() { # STATUS WHY
+    echo "run_with_data.sh: $2" >&2
+    exit "$1"
+}
+files_of() { # FOLDER: the names in it, at most eight
+    ls -- "$1" | awk 'NR <= 8 { printf "%s%s", (NR > 1 ? ", " : ""), $0 } END { printf "%s", (NR > 8 ? ", ..." : NR ? "" : "nothing") }'
+}
 
-if [ "$dir" != digits ] && [ "$dir" != data/mnist ] && [ ! -d "$dir" ]; then
-    echo "run_with_data.sh: $dir: no such folder (make data DATA=$dir fetches MNIST into it)" >&2
-    exit 2
-fi
-[ "$dir" = digits ] || sh "$fetch" --check "$dir" 2>/dev/null
-looked=$?
-if [ "$dir" = digits ]; then
-    data=digits results=results/digits
-elif [ $looked -eq 1 ] && [ "$(cd "$dir" && pwd)" != "$PWD/data/mnist" ]; then
-    name=$(basename "$dir")
-    case $name in mnist | . | .. | /) name=other ;; esac # these are not MNIST's numbers
-    echo "$dir: not MNIST's files; used as they are, for results/$name"
-    data=$dir results=results/$name
-else
-    sh "$fetch" "$dir"
+if [ "$data" = digits ]; then
+    name=digits
+elif [ "${data%/}" = data/mnist ]; then
+    name=mnist
+    sh "$fetch" --check "$data" || sh "$fetch" "$data" >&2
     case $? in
-    0) data=$dir results=results/mnist ;;
+    0) ;;
     3)
-        echo "" >&2
-        echo "*** MNIST CANNOT BE FETCHED: no mirror can be reached. ***" >&2
-        echo "*** Running on the built-in digits instead: results/digits. These are not MNIST's numbers. ***" >&2
-        echo "" >&2
-        data=digits results=results/digits
+        printf '\n*** %s ***\n' 'MNIST CANNOT BE FETCHED: no mirror can be reached.' \
+            "Running on the built-in digits instead: results/digits. These are not MNIST's numbers." >&2
+        data=digits name=digits
         ;;
     *) exit 1 ;;
     esac
+elif [ ! -d "$data" ]; then
+    refuse 1 "DATA=$data: no such folder (without DATA, MNIST is fetched into data/mnist)"
+elif sh "$fetch" --check "$data"; then
+    name=mnist
+else
+    name=$(basename "$(cd "$data" && pwd)")
+    case $name in mnist | reference | /) name=other ;; esac
+    case $(ls -R -- "$data") in
+    *idx3* | *idx1*) echo "$data: not MNIST's own files; read as they are, for results/$name" >&2 ;;
+    *) refuse 1 "DATA=$data: four IDX files expected (train-images-idx3-ubyte, ...), found: $(files_of "$data")" ;;
+    esac
 fi
 
-# Another folder for the results, to keep two side by side; but results/mnist only ever for MNIST
-case $results:${RESULTS:-} in
-*:) ;;
-results/mnist:*) results=$RESULTS ;;
-*:results/mnist*) echo "RESULTS=$RESULTS: this is not MNIST; the results go to $results" >&2 ;;
-*) results=$RESULTS ;;
+results=${RESULTS:-results/$name}
+case $name:/$results/ in
+mnist:*) ;;
+*/mnist/*) refuse 2 "RESULTS=$RESULTS: this is not MNIST (without RESULTS: results/$name)" ;;
 esac
 
-where=added
+added=yes
 for argument; do
     shift
     case $argument in
-    DATA) argument=$data where=told ;;
+    DATA) argument=$data added=no ;;
     RESULTS/*) argument=$results/${argument#RESULTS/} ;;
     esac
     set -- "$@" "$argument"
 done
-[ $where = told ] || set -- "$@" --data "$data" --results "$results"
+[ $added = no ] || set -- "$@" --data "$data" --results "$results"
 exec "$@"

@@ -6,10 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/restart.h"
-#include "cli/commands.h"
-#include "cli/report.h"
+#include "mnistq.h"
 #include "base/file.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/fileset.h"
+#include "cli/options.h"
+#include "cli/provenance.h"
+#include "cli/restart.h"
 #include "quant/qlinear.h"
 
 static const struct command {
@@ -26,7 +30,6 @@ static const struct command {
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
-    {"peers", "how fast next to PyTorch and ONNX Runtime, side by side", command_peers},
     {"ladder", "every precision from fp32 to 2 bits, and the codecs of the lower ones", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
@@ -38,15 +41,20 @@ static void print_help(FILE *stream) {
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(stream,
             "\nWith every command:\n"
+            "  --quiet           print only errors (and what --json asks for), no progress\n"
             "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
             "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
-            "  --keep-blas-core  do not start again with better settings for OpenBLAS and OpenMP\n\n");
-    fprintf(stream, "`mnistq COMMAND --help` lists a command's options and their defaults.\n");
+            "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
+            "                    OpenMP\n\n"
+            "A file called - is standard input where one is read, standard output where one is\n"
+            "written (tables then go to standard error). `mnistq help COMMAND` lists a command's\n"
+            "options, their defaults, and examples; `mnistq --version` tells the version.\n");
 }
 
 /* Interrupted: no half-written file may stay behind. */
 static void on_signal(int number) {
     out_file_discard_all();
+    file_set_discard();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -60,7 +68,7 @@ static int flush_output(int status) {
 
 /* The options that every command takes, wherever they stand. */
 struct everywhere {
-    bool keep_blas_core;
+    bool keep_blas_core, quiet;
 };
 
 static bool force_kernel(const char *name) {
@@ -85,6 +93,7 @@ static bool take_everywhere(int *argc, char ***argv, struct everywhere *found) {
     for (int i = 0; rest && i < *argc; i++) {
         char *word = (*argv)[i];
         if (strcmp(word, "--keep-blas-core") == 0) found->keep_blas_core = true;
+        else if (strcmp(word, "--quiet") == 0) found->quiet = true;
         else if (strncmp(word, "--kernel=", 9) == 0 || strcmp(word, "--kernel") == 0) {
             if (!force_kernel(word[8] ? word + 9 : i + 1 < *argc ? (*argv)[++i] : NULL)) return false;
         } else rest[kept++] = word;
@@ -95,26 +104,52 @@ static bool take_everywhere(int *argc, char ***argv, struct everywhere *found) {
     return true;
 }
 
-int main(int argc, char **argv) {
-    char **typed = argv; /* a second start takes all of it again */
-    struct everywhere everywhere = {0};
-    provenance_typed(argc, argv);
-    if (!take_everywhere(&argc, &argv, &everywhere)) return 2;
-    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
+static const struct command *find_command(const char *name) {
+    const char *meant = NULL;
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) return &commands[i];
+        meant = likelier(name, commands[i].name, meant);
+    }
+    char shown[100];
+    snprintf(shown, sizeof shown, "%s", name);
+    mask_control_characters(shown);
+    fprintf(stderr, "mnistq: there is no command \"%s\"", shown);
+    if (meant) fprintf(stderr, "; did you mean %s?", meant);
+    fprintf(stderr, " (see `mnistq --help`)\n");
+    return NULL;
+}
+
+static void handle_signals(void) {
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 3; i++) /* a signal that is ignored, as under nohup, stays so */
         if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit (ulimit -f) is an error like a full disk */
+}
+
+int main(int argc, char **argv) {
+    char **typed = argv; /* a second start takes all of it again */
+    struct everywhere everywhere = {0};
+    provenance_typed(argc, argv);
+    if (!take_everywhere(&argc, &argv, &everywhere)) return EXIT_USAGE;
     if (argc < 2) {
         print_help(stderr);
-        return 2;
+        return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    bool help = strcmp(argv[1], "help") == 0;
+    if ((help && argc == 2) || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(stdout);
-        return flush_output(0);
+        return flush_output(EXIT_DONE);
     }
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return flush_output(commands[i].run(argc - 1, argv + 1));
-    fprintf(stderr, "mnistq: there is no command \"%s\" (see `mnistq --help`)\n", argv[1]);
-    return 2;
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("mnistq %s\n", MNISTQ_VERSION);
+        return flush_output(EXIT_DONE);
+    }
+    const struct command *command = find_command(argv[help ? 2 : 1]);
+    if (!command) return EXIT_USAGE;
+    char asks_help[] = "--help", *for_help[] = {argv[help ? 2 : 1], asks_help, NULL};
+    if (help) return flush_output(command->run(2, for_help));
+    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
+    if (everywhere.quiet) options_quiet();
+    handle_signals();
+    return flush_output(command->run(argc - 1, argv + 1));
 }

@@ -1,10 +1,11 @@
-/* Errors, memory blocks, random numbers, tables, files. */
+/* Errors, text, memory blocks, random numbers, tables, files, progress. */
 #include "base/block.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "base/table.h"
+#include "base/text.h"
 
 #include "support.h"
 
@@ -12,7 +13,9 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 /* ---- error: (fail) is the function, fail() would be the macro of cmocka.h ---- */
 
@@ -47,8 +50,8 @@ static void test_utf8(void **state) {
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) assert_true(is_utf8(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(is_utf8(bad[i], strlen(bad[i])));
     struct error err;
-    (fail)(&err, "name\xff.st \xc3\xa9");
-    assert_string_equal(err.text, "name?.st ??"); /* not UTF-8 as a whole: nothing above 0x7f is printed */
+    (fail)(&err, "name\xff.st \xc3\xa9 \xe2\x82"); /* a name that was cut */
+    assert_string_equal(err.text, "name?.st \xc3\xa9 ??");
     (fail)(&err, "\xc3\xa9.st");
     assert_string_equal(err.text, "\xc3\xa9.st");
 }
@@ -59,6 +62,72 @@ static void test_fail_in_puts_a_prefix_before_the_text(void **state) {
     (fail)(&err, "tensor %s is missing", "fc1");
     assert_false(fail_in(&err, "a%s.bin\n"));
     assert_string_equal(err.text, "a%s.bin?: tensor fc1 is missing");
+}
+
+/* ---- text ---- */
+
+static void assert_masked(const char *text, const char *expected) {
+    char masked[64];
+    snprintf(masked, sizeof masked, "%s", text);
+    mask_control_characters(masked);
+    assert_string_equal(masked, expected);
+}
+
+static void test_text_that_could_steer_a_terminal_is_masked(void **state) {
+    (void)state;
+    assert_masked("", "");
+    assert_masked("\x1b[2J\x7f", "?[2J?");
+    assert_masked("\xc2\x9b"
+                  "2J",
+                  "?2J");                                    /* U+009B, CSI in one character */
+    assert_masked("\xc2\x80\xc2\x9f\xc2\xa0", "??\xc2\xa0"); /* the last is a space that does not break */
+    assert_masked("a\xe2\x80\xae"
+                  "cba\xe2\x81\xa6x\xe2\x81\xa9",
+                  "a?cba?x?");                                               /* turns the writing round */
+    assert_masked("\xe2\x80\xa8\xe2\x80\xaa\xe2\x80\xaf", "??\xe2\x80\xaf"); /* the ends of that range */
+    assert_masked("\xe2\x81\xa5\xe2\x81\xaa", "\xe2\x81\xa5\xe2\x81\xaa");
+    assert_masked("\xff\xc3 \xe2\x82", "?? ??"); /* no UTF-8, a byte at a time */
+    assert_masked("\xf0\x9f\x99\x82 \xe2\x82\xac", "\xf0\x9f\x99\x82 \xe2\x82\xac");
+}
+
+static void test_text_lines(void **state) {
+    (void)state;
+    assert_int_equal(text_width("\xc2\xb1 5 \xc2\xb5m"), 6);
+    assert_int_equal(text_fitting("\xc2\xb1 5", 1), 2);
+    assert_int_equal(text_fitting("\xc2\xb1 5", 0), 0);
+    assert_int_equal(text_fitting("abc", 9), 3);
+    static const struct {
+        const char *text;
+        size_t columns, length;
+    } lines[] = {{"one two three", 13, 13},
+                 {"one two three", 12, 7},
+                 {"one two three", 7, 7},
+                 {"one two three", 6, 3},
+                 {"one two three", 3, 3},
+                 {"one two three", 2, 2}, /* a word is cut */
+                 {"\xc2\xb5\xc2\xb5\xc2\xb5", 2, 4},
+                 {"abc", 0, 1},
+                 {"", 5, 0}};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        assert_int_equal(line_length(lines[i].text, lines[i].columns), lines[i].length);
+}
+
+static void test_mistyped_words(void **state) {
+    (void)state;
+    static const char *const names[] = {"train", "trace", "quantize", "eval", "sweep", "ladder", "per-channel"};
+    static const char *const typed[][2] = {
+        {"trian", "train"},   {"TRAIN", "train"},
+        {"tain", "train"},    {"trainn", "train"},
+        {"trade", "trace"},   {"quant", "quantize"},
+        {"evl", "eval"},      {"per-chanel", "per-channel"},
+        {"frobnicate", NULL}, {"x", NULL},
+        {"", NULL},           {"an-option-that-is-much-longer-than-forty-letters", NULL}};
+    for (size_t i = 0; i < sizeof typed / sizeof typed[0]; i++) {
+        const char *meant = NULL;
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) meant = likelier(typed[i][0], names[k], meant);
+        if (typed[i][1]) assert_string_equal(meant, typed[i][1]);
+        else assert_null(meant);
+    }
 }
 
 /* ---- block ---- */
@@ -313,11 +382,11 @@ static void test_table_has_no_minus_zero(void **state) {
     assert_true(table_print_json(&t, NULL, stream, &err));
     fclose(stream);
     assert_non_null(strstr(text, "\"-0.00\""));
-    assert_null(strstr(text, "\t-0.00,"));
-    assert_non_null(strstr(text, "\t0.00,"));
-    assert_non_null(strstr(text, "\t0.0,")); /* JSON knows no +0.0 */
-    assert_non_null(strstr(text, "\t-0.01,"));
-    assert_non_null(strstr(text, "\t-0.1,"));
+    assert_null(strstr(text, ": -0.00,"));
+    assert_non_null(strstr(text, ": 0.00,"));
+    assert_non_null(strstr(text, ": 0.0,")); /* JSON knows no +0.0 */
+    assert_non_null(strstr(text, ": -0.01,"));
+    assert_non_null(strstr(text, ": -0.1,"));
     free(text);
     table_free(&t);
 }
@@ -404,7 +473,7 @@ static void test_table_json_is_json_with_the_same_digits(void **state) {
     cJSON_Delete(root);
     free(text);
     text = printed(&t, NULL, true);
-    assert_null(strstr(text, "provenance"));
+    assert_contains(text, "\"provenance\": {}"); /* one shape for all */
     free(text);
     table_free(&t);
 }
@@ -476,6 +545,72 @@ static void test_table_keeps_long_text_whole(void **state) {
     table_free(&t);
 }
 
+static char *printed_within(const struct table *t, int width) {
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    table_print(t, stream, width);
+    fclose(stream);
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        assert_true(text_width(line) <= (size_t)width);
+        assert_true(end == line || end[-1] != ' ');
+        *end = '\n';
+    }
+    return text;
+}
+
+static void test_table_fits_the_terminal(void **state) {
+    (void)state;
+    struct table t;
+    table_init(&t, "A title that is wider than a narrow terminal has columns",
+               "name what:what_it_does number_of_images:images hidden- last_number:the_last_column");
+    table_row(&t, "first | Does this and that, and then something else | %d | 1 | %.2f", 60000, 1.5);
+    table_row(&t, "second | %s | | 2 | %.2f", "ThisWordIsLongerThanAnyColumnOfATerminalWillEverBe", 2.5);
+    char *text = printed_within(&t, 60);
+    assert_contains(text, "A title that is wider than a narrow terminal has columns\n");
+    assert_contains(text,
+                    "                                                         the\n"
+                    "                                                        last\n"
+                    "  name    what it does                        images  column\n"
+                    "  ------  ----------------------------------  ------  ------\n"
+                    "  first   Does this and that, and then         60000    1.50\n"
+                    "          something else\n"
+                    "  second  ThisWordIsLongerThanAnyColumnOfATe            2.50\n"
+                    "          rminalWillEverBe\n");
+    assert_contains(text, "Also in the files and with --json: hidden\n");
+    free(text);
+    text = printed_within(&t, 40);
+    assert_contains(text, "          nOfATerminalWi\n          llEverBe\n");
+    free(text);
+    text = printed_within(&t, 200);
+    assert_contains(text, "ThisWordIsLongerThanAnyColumnOfATerminalWillEverBe");
+    free(text);
+    table_add_columns(&t, "one_more");
+    text = printed_within(&t, 40);
+    assert_contains(text, "  Also in the files and with --json:\n  hidden, one_more\n"); /* what did not fit */
+    free(text);
+    table_free(&t);
+}
+
+/* An argument that holds what separates the cells does not become two. */
+static void test_table_row_keeps_hostile_arguments_in_their_cells(void **state) {
+    (void)state;
+    struct table t;
+    struct provenance p = {0};
+    table_init(&t, "Rows", "a b c");
+    table_row(&t, "%s | x%%y | %5d  ",
+              "\1"
+              "0\2\1"
+              "1\2|",
+              7);
+    table_row(&t, " | %s | %+.1f", "", NAN);
+    table_row(&t, "%s | %*.*f", "two calls", 8, 3, 1.0);
+    table_row(&t, "| fill a row"); /* an empty cell, and one too many */
+    assert_text(saved(&t, &p, ".csv"), "a,b,c\n?0??1?|,x%y,    7\n,,\ntwo calls,   1.000,\n");
+    table_free(&t);
+}
+
 static void test_provenance_that_is_full_or_long_does_no_harm(void **state) {
     (void)state;
     struct provenance p = {0};
@@ -483,8 +618,8 @@ static void test_provenance_that_is_full_or_long_does_no_harm(void **state) {
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = 0;
     for (int i = 0; i < 40; i++) provenance_add(&p, "fact", "%s", value);
-    assert_int_equal(p.count, 16);
-    assert_int_equal(strlen(p.facts[15].value), sizeof p.facts[15].value - 1);
+    assert_int_equal(p.count, 20);
+    assert_int_equal(strlen(p.facts[19].value), sizeof p.facts[19].value - 1);
 }
 
 static void test_table_that_cannot_be_saved_says_where(void **state) {
@@ -759,7 +894,129 @@ static void test_file_read_all_refuses(void **state) {
     assert_error(err.text, in_folder("not-there"), "No such file or directory");
 }
 
+/* "-": from a file, a pipe, and nothing more when that is at its end. */
+static void test_file_read_all_of_standard_input(void **state) {
+    (void)state;
+    static char large[200000];
+    memset(large, 'x', sizeof large);
+    write_bytes(in_folder("large"), large, sizeof large);
+    int before = dup(STDIN_FILENO), ends[2];
+    for (int piped = 0; piped < 2; piped++) {
+        struct error err = {""};
+        unsigned char *data;
+        size_t size;
+        pid_t writer = 0;
+        if (piped) {
+            assert_int_equal(pipe(ends), 0);
+            if ((writer = fork()) == 0) {
+                signal(SIGPIPE, SIG_IGN);
+                for (int i = 0; i < 2; i++)
+                    if (write(ends[1], large, sizeof large) < 0) _exit(1);
+                _exit(0);
+            }
+            close(ends[1]);
+        } else ends[0] = open(in_folder("large"), O_RDONLY);
+        dup2(ends[0], STDIN_FILENO);
+        close(ends[0]);
+        assert_false(file_read_all("-", sizeof large - 1, &data, &size, &err));
+        assert_error(err.text, "standard input", "199999");
+        assert_null(data);
+        lseek(STDIN_FILENO, 0, SEEK_SET);
+        assert_true(file_read_all("-", sizeof large, &data, &size, &err));
+        assert_int_equal(size, sizeof large);
+        assert_memory_equal(data, large, size);
+        free(data);
+        assert_true(file_read_all("-", sizeof large, &data, &size, &err));
+        assert_int_equal(size, 0);
+        free(data);
+        if (writer) waitpid(writer, NULL, 0);
+    }
+    dup2(before, STDIN_FILENO);
+    close(before);
+}
+
+static void test_out_file_to_standard_output(void **state) {
+    (void)state;
+    struct error err;
+    out_file_standard = open(in_folder("standard"), O_WRONLY | O_CREAT, 0600);
+    write_whole("-", "through");
+    assert_true(out_file_check("-", &err));
+    close(out_file_standard);
+    assert_file_is(in_folder("standard"), "through");
+    out_file_standard = -1; /* closed */
+    assert_false(out_file_check("-", &err));
+    assert_error(err.text, "standard output", "cannot be written");
+    out_file_standard = STDOUT_FILENO;
+}
+
+static void test_folder_check_leaves_everything_as_it_was(void **state) {
+    (void)state;
+    struct error err;
+    struct stat info;
+    fresh_folder("checked");
+    assert_true(folder_check(in_folder("checked"), &err));
+    assert_true(folder_check(in_folder("checked/new/deep//er/"), &err));
+    assert_int_equal(count_entries(in_folder("checked")), 0);
+    assert_int_equal(mkdir(in_folder("checked/there"), 0777), 0);
+    assert_true(folder_check(in_folder("checked/there/"), &err));
+    assert_int_equal(stat(in_folder("checked/there"), &info), 0);
+    write_whole(in_folder("checked/file"), "x");
+    assert_false(folder_check(in_folder("checked/file"), &err));
+    assert_error(err.text, in_folder("checked/file"), "is not a folder");
+    assert_false(folder_check(in_folder("checked/file/new"), &err));
+    assert_false(folder_check("", &err));
+    assert_int_equal(count_entries(in_folder("checked")), 2);
+}
+
 /* ---- progress ---- */
+
+/* What two bars, one in the other, draw on a terminal of so many columns. */
+static void draw_on_terminal(int columns, char *drawn, size_t size) {
+    struct winsize window = {.ws_row = 30, .ws_col = (unsigned short)columns};
+    int master = posix_openpt(O_RDWR | O_NOCTTY), before = dup(STDERR_FILENO);
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    assert_int_equal(ioctl(terminal, TIOCSWINSZ, &window), 0);
+    dup2(terminal, STDERR_FILENO);
+    struct progress outer, inner;
+    progress_begin(&outer, "every rung of the ladder", "networks");
+    progress_update(&outer, 1, 10);
+    progress_begin(&inner, "quantization-aware training", "images");
+    progress_update(&inner, 30, 30);
+    progress_end(&inner);
+    progress_end(&outer);
+    fflush(stderr);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    close(terminal);
+    size_t used = 0;
+    for (ssize_t got; (got = read(master, drawn + used, size - 1 - used)) > 0;) used += (size_t)got;
+    drawn[used] = 0;
+    close(master);
+}
+
+static void test_progress_is_one_line_within_the_terminal(void **state) {
+    (void)state;
+    static const int widths[] = {20, 40, 80, 120, 300};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        char drawn[4096], *last = NULL;
+        draw_on_terminal(widths[i], drawn, sizeof drawn);
+        assert_null(strchr(drawn, '\n'));
+        for (char *line = drawn; (line = strchr(line, '\r')); line++) {
+            size_t length = strcspn(line + 1, "\033\r");
+            assert_true(length < (size_t)widths[i]);
+            if (length) last = line + 1;
+        }
+        assert_non_null(last);
+        assert_true(strstr(last, "1/10") != NULL);
+        if (widths[i] < 80) continue;
+        assert_contains(last, "quantization-aware training [#");
+        assert_contains(last, "] 100%  ");
+        assert_contains(last, "images/s  0 s left");
+        assert_contains(last, "\033[K");
+        assert_true((strstr(last, "every rung of the ladder 1/10, ") != NULL) == (widths[i] >= 120));
+    }
+}
 
 static void test_progress_is_silent_away_from_a_terminal(void **state) {
     (void)state;
@@ -784,6 +1041,9 @@ int main(void) {
         cmocka_unit_test(test_error_text_is_one_line_without_control_characters),
         cmocka_unit_test(test_error_text_that_is_too_long_is_cut),
         cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_text_that_could_steer_a_terminal_is_masked),
+        cmocka_unit_test(test_text_lines),
+        cmocka_unit_test(test_mistyped_words),
         cmocka_unit_test(test_fail_in_puts_a_prefix_before_the_text),
         cmocka_unit_test(test_block_arrays_are_aligned_zeroed_and_apart),
         cmocka_unit_test(test_block_that_overflows_is_out_of_memory),
@@ -801,6 +1061,8 @@ int main(void) {
         cmocka_unit_test(test_table_has_no_minus_zero),
         cmocka_unit_test(test_table_survives_hostile_text),
         cmocka_unit_test(test_table_keeps_long_text_whole),
+        cmocka_unit_test(test_table_fits_the_terminal),
+        cmocka_unit_test(test_table_row_keeps_hostile_arguments_in_their_cells),
         cmocka_unit_test(test_provenance_that_is_full_or_long_does_no_harm),
         cmocka_unit_test(test_table_that_cannot_be_saved_says_where),
         cmocka_unit_test(test_out_file_appears_only_when_committed),
@@ -815,6 +1077,10 @@ int main(void) {
         cmocka_unit_test(test_folder_create),
         cmocka_unit_test(test_file_read_all),
         cmocka_unit_test(test_file_read_all_refuses),
+        cmocka_unit_test(test_file_read_all_of_standard_input),
+        cmocka_unit_test(test_out_file_to_standard_output),
+        cmocka_unit_test(test_folder_check_leaves_everything_as_it_was),
+        cmocka_unit_test(test_progress_is_one_line_within_the_terminal),
         cmocka_unit_test(test_progress_is_silent_away_from_a_terminal),
     };
     return cmocka_run_group_tests_name("base", tests, folder_setup, folder_teardown);

@@ -242,19 +242,22 @@ static void test_reference(void **state) {
     struct rng rng = rng_seeded(6);
     struct mlp mlp;
     struct bf16_mlp b;
+    struct bf16_workspace b_ws;
     struct mlp_workspace ws;
     uint8_t *images = random_images(&rng, IMAGES, 64), fp32[IMAGES], bf16[IMAGES];
     float logits[IMAGES * 10];
     make_network(&shape, &rng, &mlp);
     CHECK(bf16_mlp_create(&mlp, NULL, &b, &err) && mlp_workspace_create(&shape, IMAGES, false, &ws, &err));
     mlp_predict(&mlp, images, IMAGES, &ws, fp32);
-    bf16_mlp_forward_ref(&b, images, IMAGES, logits);
+    CHECK(bf16_workspace_create(&shape, 1, &b_ws, &err));
+    bf16_mlp_forward(&b, true, images, IMAGES, &b_ws, NULL, logits);
     highest_classes(logits, IMAGES, 10, bf16);
     int same = 0, classes[10] = {0}, seen = 0; /* seen: classes that were answered, lest all images give one */
     for (int i = 0; i < IMAGES; i++) same += fp32[i] == bf16[i], seen += classes[bf16[i]]++ == 0;
     if (!(same >= IMAGES * 97 / 100 && seen >= 4))
         fail_msg("%d of %d answers are those of fp32, %d classes", same, IMAGES, seen);
     mlp_workspace_free(&ws);
+    bf16_workspace_free(&b_ws);
     bf16_mlp_free(&b);
     mlp_free(&mlp);
     free(images);
@@ -265,16 +268,18 @@ static void test_every_byte(void **state) {
     static const struct mlp_shape shape = {1, {1, 2}};
     struct mlp mlp;
     struct bf16_mlp b;
+    struct bf16_workspace b_ws;
     float logits[2];
-    CHECK(mlp_create(&shape, &mlp, &err));
+    CHECK(mlp_create(&shape, &mlp, &err) && bf16_workspace_create(&shape, 1, &b_ws, &err));
     mlp.layer[0].weight[0] = 1, mlp.layer[0].weight[1] = -0.5f;
     CHECK(bf16_mlp_create(&mlp, NULL, &b, &err));
     for (int i = 0; i < 256; i++) {
         uint8_t byte = (uint8_t)i;
-        bf16_mlp_forward_ref(&b, &byte, 1, logits);
+        bf16_mlp_forward(&b, true, &byte, 1, &b_ws, NULL, logits);
         assert_close((double)logits[0], i / 255.0, 0x1p-23 * i / 255.0);
         assert_close((double)logits[1], -i / 510.0, 0x1p-23 * i / 510.0);
     }
+    bf16_workspace_free(&b_ws);
     bf16_mlp_free(&b);
     mlp_free(&mlp);
 }
@@ -287,16 +292,23 @@ static void check_counts(const struct bf16_mlp *b, int threads, struct rng *rng)
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         size_t n = counts[i], size = n * classes * sizeof(float);
         uint8_t *images = random_images(rng, n, b->shape.widths[0]);
-        float *logits = exact_array(size), *expected = exact_array(size);
+        float *found[MLP_MAX_LAYERS + 1] = {0}, *expected[MLP_MAX_LAYERS + 1] = {0};
+        for (int l = 1; l <= b->shape.layers; l++) {
+            found[l] = exact_array(n * (size_t)b->shape.widths[l] * sizeof(float));
+            expected[l] = exact_array(n * (size_t)b->shape.widths[l] * sizeof(float));
+        }
+        bf16_mlp_forward(b, true, images, n, &ws, expected, expected[b->shape.layers]);
         memset(ws.rows, 0x7f, (size_t)threads * 2 * BF16_BLOCK * ws.stride * sizeof *ws.rows); /* huge, finite */
-        bf16_mlp_forward_ref(b, images, n, expected);
-        bf16_mlp_forward(b, images, n, &ws, logits);
-        if (memcmp(logits, expected, size) != 0)
-            fail_msg("%s: a network of %d inputs, %zu images on %d threads", b->kernel->name, b->shape.widths[0], n,
-                     threads);
+        bf16_mlp_forward(b, false, images, n, &ws, found, found[b->shape.layers]);
+        for (int l = 1; l <= b->shape.layers; l++)
+            if (memcmp(found[l], expected[l], n * (size_t)b->shape.widths[l] * sizeof(float)) != 0)
+                fail_msg("%s: a network of %d inputs, fc%d, %zu images on %d threads", b->kernel->name,
+                         b->shape.widths[0], l, n, threads);
+        memset(found[b->shape.layers], 0, size);
+        bf16_mlp_forward(b, false, images, n, &ws, NULL, found[b->shape.layers]);
+        assert_memory_equal(found[b->shape.layers], expected[b->shape.layers], size);
+        for (int l = 1; l <= b->shape.layers; l++) free(found[l]), free(expected[l]);
         free(images);
-        free(logits);
-        free(expected);
     }
     bf16_workspace_free(&ws);
 }

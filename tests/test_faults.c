@@ -1,7 +1,7 @@
 /* The engine with faults: bit for bit the reference while nothing is broken; and every fault shows, in its own way. */
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "model/faults.h"
+#include "model/measure.h"
 
 #include "support.h"
 
@@ -42,6 +42,12 @@ static void make_network(const int *hidden, int count, uint64_t seed, bool per_c
 
 enum { ASYMMETRIC, SYMMETRIC, TIES, PER_TENSOR, NETWORKS };
 
+/* The kernel has a copy of the multipliers. */
+static void pack_again(struct qmlp *q) {
+    struct error err;
+    assert_true(qmlp_use_kernel(q, q->kernel, &err));
+}
+
 /* One hidden layer. TIES: every M is a power of two, so that requantization meets exact ties. */
 static void make_kind(int kind, struct qmlp *q) {
     static const int hidden[] = {HIDDEN};
@@ -49,6 +55,7 @@ static void make_kind(int kind, struct qmlp *q) {
     for (int l = 0; kind == TIES && l < 2; l++)
         for (int c = 0; c < q->layer[l].out; c++)
             q->layer[l].multiplier[c] = (struct multiplier){1 << 30, l == 0 ? 40 : 37};
+    pack_again(q);
 }
 
 /* The codes of a batch, tensor by tensor. */
@@ -61,24 +68,32 @@ static void faults_workspace_free(struct faults_workspace *ws) {
     for (int i = 0; i <= MLP_MAX_LAYERS; i++) free(ws->codes[i]);
 }
 
-static struct faults_workspace run(const struct qmlp *q, const char *fault, int layer, const uint8_t *images,
-                                   int count) {
+static struct faults_workspace run_fault(const struct qmlp *q, const struct fault *fault, int layer,
+                                         const uint8_t *images, int count) {
     struct error err;
     struct faults_workspace ws;
-    assert_non_null(fault_find(fault));
+    struct qmlp_workspace scratch;
+    assert_non_null(fault);
+    assert_true(qmlp_workspace_create(&q->shape, 3, &scratch, &err));
     memset(&ws, 0, sizeof ws);
     for (int i = 0; i <= q->shape.layers; i++)
         assert_non_null(ws.codes[i] = aligned_array((size_t)count * (size_t)q->shape.widths[i], 1, &err));
-    faults_forward(q, fault_find(fault), layer, images, count, ws.codes, ws.cut);
+    faults_forward(q, fault, layer, images, count, &scratch, ws.codes, ws.cut);
+    qmlp_workspace_free(&scratch);
     return ws;
+}
+
+static struct faults_workspace run(const struct qmlp *q, const char *fault, int layer, const uint8_t *images,
+                                   int count) {
+    return run_fault(q, fault_find(fault), layer, images, count);
 }
 
 /* ---- nothing broken ------------------------------------------------------------------------------------------- */
 
-static void same_as_reference(const struct qmlp *q, const uint8_t *images, int count) {
+static void same_as_reference(const struct qmlp *q, const struct fault *fault, const uint8_t *images, int count) {
     int classes = q->shape.widths[q->shape.layers];
     uint8_t *expected = malloc((size_t)(count * classes)), *y = malloc((size_t)count * MAX_WIDTH);
-    struct faults_workspace ws = run(q, "none", FAULTS_ALL_LAYERS, images, count);
+    struct faults_workspace ws = run_fault(q, fault, FAULTS_ALL_LAYERS, images, count);
     qmlp_forward_ref(q, images, (size_t)count, expected);
     assert_memory_equal(ws.codes[q->shape.layers], expected, (size_t)(count * classes));
     for (int l = 0; l < q->shape.layers; l++) { /* the layers between, too */
@@ -103,7 +118,8 @@ static void with_no_fault_the_codes_are_the_references(void **state) {
         for (int kind = 0; kind < 4; kind++) {
             struct qmlp q;
             make_network(hidden[shape], counts[shape], (uint64_t)shape + 5, kind % 2, kind / 2, &q);
-            same_as_reference(&q, images, IMAGES);
+            same_as_reference(&q, &faults[0], images, IMAGES);                           /* by the kernel */
+            same_as_reference(&q, &(struct fault){.kind = FAULT_QUIET}, images, IMAGES); /* step by step, each right */
             qmlp_free(&q);
         }
 }
@@ -116,7 +132,7 @@ static void the_table_has_no_name_twice(void **state) {
         assert_ptr_equal(fault_find(f->name), f); /* the first of that name */
         assert_true(*f->what && *f->signature);
         assert_true((f->kind == FAULT_NONE) == (f == faults));
-        assert_true((f->kind == FAULT_ACCUMULATOR) == (f->accumulator_bits > 0));
+        assert_true((f->kind == FAULT_ACCUMULATOR) == (f->bits > 0));
         struct fault_steps s = f->steps; /* one step is replaced, in "none" no step */
         assert_int_equal((s.sum != NULL) + (s.bias != NULL) + (s.scale != NULL) + (s.clamp != NULL), f != faults);
     }
@@ -243,13 +259,13 @@ static void two_roundings_are_at_most_1_too_high(void **state) {
     struct fault_steps s = fault_find("two-roundings")->steps;
     struct qmlp q;
     make_kind(TIES, &q);
+    struct output o = fault_output(&q, 0, 0, &faults[0]);
     /* M = 2^-10: 511 is 0.499, the first rounding makes it 256 / 2^9 = 0.5, the second 1 */
-    assert_int_equal(s.scale(&q, 0, 0, 511), 1);
-    assert_int_equal(s.scale(&q, 0, 0, 510), 0);
-    assert_int_equal(s.scale(&q, 0, 0, 512), 1);
+    assert_int_equal(s.scale(&o, 511), 1);
+    assert_int_equal(s.scale(&o, 510), 0);
+    assert_int_equal(s.scale(&o, 512), 1);
     for (int acc = -8192; acc <= 8192; acc++) /* wrong only just below one half */
-        assert_int_equal(s.scale(&q, 0, 0, acc),
-                         multiplier_apply(acc, q.layer[0].multiplier[0]) + ((acc & 1023) == 511));
+        assert_int_equal(s.scale(&o, acc), multiplier_apply(acc, q.layer[0].multiplier[0]) + ((acc & 1023) == 511));
     qmlp_free(&q);
 }
 
@@ -258,11 +274,12 @@ static void ties_go_where_they_are_said_to(void **state) {
     struct fault_steps even = fault_find("ties-even")->steps, away = fault_find("ties-away")->steps;
     struct qmlp q;
     make_kind(TIES, &q); /* M = 2^-10 */
+    struct output o = fault_output(&q, 0, 0, &faults[0]);
     for (int acc = -8192; acc <= 8192; acc++) {
         double real = acc / 1024.0;
         assert_int_equal(multiplier_apply(acc, q.layer[0].multiplier[0]), floor(real + 0.5));
-        assert_int_equal(even.scale(&q, 0, 0, acc), rint(real));
-        assert_int_equal(away.scale(&q, 0, 0, acc), round(real));
+        assert_int_equal(even.scale(&o, acc), rint(real));
+        assert_int_equal(away.scale(&o, acc), round(real));
     }
     qmlp_free(&q);
 }
@@ -271,8 +288,9 @@ static void truncation_is_floor(void **state) {
     (void)state;
     struct qmlp q;
     make_kind(TIES, &q);
+    struct output o = fault_output(&q, 0, 0, &faults[0]);
     for (int acc = -5000; acc <= 5000; acc++)
-        assert_int_equal(fault_find("truncation")->steps.scale(&q, 0, 0, acc), floor(acc / 1024.0));
+        assert_int_equal(fault_find("truncation")->steps.scale(&o, acc), floor(acc / 1024.0));
     qmlp_free(&q);
 }
 
@@ -283,7 +301,12 @@ static int32_t right_sum(const struct qlinear *layer, int c, const uint8_t *x) {
 }
 
 static int32_t sum_with(const struct qmlp *q, const char *fault, int c, const uint8_t *x) {
-    return fault_find(fault)->steps.sum(q, 0, c, x);
+    const struct fault *f = fault_find(fault);
+    uint16_t term[INPUTS];
+    struct output o = fault_output(q, 0, c, f);
+    o.term = term;
+    o.terms = fault_terms(o.layer, x, term);
+    return f->steps.sum(&o, x);
 }
 
 /* A sum of the first layer, in each of these checks with codes x as they are. */
@@ -353,7 +376,8 @@ static void offsets_are_the_same_on_every_image(void **state) {
                                      right_sum(&q.layer[0], c, images + i * INPUTS),
                                  offset);
             moved += offset != 0;
-            biases += fault_find("bias-scale")->steps.bias(&q, 0, c) != q.layer[0].bias[c];
+            struct output o = fault_output(&q, 0, c, &faults[0]);
+            biases += fault_find("bias-scale")->steps.bias(&o) != q.layer[0].bias[c];
         }
         assert_true(kind == SYMMETRIC ? moved > HIDDEN / 2 : moved == 0); /* nobody misses a zero point of 0 */
         assert_true(biases > HIDDEN / 2);
@@ -468,6 +492,7 @@ static void cut_codes_are_counted(void **state) {
     struct qmlp q;
     make_kind(TIES, &q); /* its multipliers let many values run over */
     for (int c = 0; c < HIDDEN; c++) q.layer[0].multiplier[c].right = 36;
+    pack_again(&q);
     random_bytes(11, 255, images, sizeof images);
     struct faults_workspace ws = run(&q, "none", FAULTS_ALL_LAYERS, images, IMAGES);
     size_t cut = 0;
@@ -476,8 +501,61 @@ static void cut_codes_are_counted(void **state) {
             cut += multiplier_apply(right_sum(&q.layer[0], c, ws.codes[0] + i * INPUTS) + q.layer[0].bias[c],
                                     q.layer[0].multiplier[c]) > 255;
     assert_int_equal(ws.cut[1], cut);
+    struct faults_workspace steps = run_fault(&q, &(struct fault){.kind = FAULT_QUIET}, 0, images, IMAGES);
+    assert_memory_equal(steps.cut, ws.cut, sizeof ws.cut); /* counted before the clamp, there from its codes */
+    faults_workspace_free(&steps);
     assert_true(cut > 0 && cut < IMAGES * HIDDEN);
     faults_workspace_free(&ws);
+    qmlp_free(&q);
+}
+
+/* On more images than measure takes at a time. */
+static void a_measurement_is_what_counting_gives(void **state) {
+    (void)state;
+    enum { MANY = 2100 };
+    static uint8_t images[MANY * INPUTS], labels[MANY];
+    struct error err;
+    struct qmlp q;
+    make_kind(ASYMMETRIC, &q);
+    random_bytes(11, 255, images, sizeof images);
+    random_bytes(12, CLASSES - 1, labels, sizeof labels);
+    struct model model = {.kind = MODEL_INT8, .shape = q.shape, .qmlp = q};
+    struct split split = {MANY, 1, INPUTS, images, labels};
+    struct faults_workspace right = run(&q, "none", FAULTS_ALL_LAYERS, images, MANY);
+    struct faults_workspace wrong = run(&q, "bias-scale", 1, images, MANY);
+    float logits[MANY * CLASSES];
+    for (int i = 0; i < MANY * CLASSES; i++) logits[i] = dequantize(wrong.codes[2][i], q.activation[2]);
+
+    struct measurement m;
+    struct evaluation e;
+    assert_true(evaluate(&model, &split, false, &e, &err));
+    assert_true(measure(&(struct trial){&model, faults, FAULTS_ALL_LAYERS, NULL}, &split, &m, &err));
+    assert_memory_equal(m.evaluation.predicted, e.predicted, MANY);
+    assert_int_equal(m.evaluation.correct, e.correct);
+    assert_true(isnan(m.logit_sqnr_db) && m.different_percent <= 0 && m.largest_difference == 0);
+    evaluation_free(&e);
+    measurement_free(&m);
+
+    assert_true(measure(&(struct trial){&model, fault_find("bias-scale"), 1, logits}, &split, &m, &err));
+    size_t different = 0, seen[256] = {0};
+    int largest = 0;
+    for (int i = 0; i < MANY * CLASSES; i++) {
+        int d = abs(wrong.codes[2][i] - right.codes[2][i]);
+        different += d != 0;
+        largest = d > largest ? d : largest;
+        seen[wrong.codes[2][i]]++;
+    }
+    assert_true(different > 0 && fabs(m.different_percent - 100.0 * (double)different / (MANY * CLASSES)) < 1e-9);
+    assert_int_equal(m.largest_difference, largest);
+    assert_true(isinf(m.logit_sqnr_db)); /* against themselves */
+    assert_memory_equal(m.histogram[2].seen, seen, sizeof seen);
+    for (int l = 1; l <= 2; l++) {
+        double share = 100.0 * (double)wrong.cut[l] / (MANY * q.shape.widths[l]);
+        assert_true(fabs(m.saturated_percent[l] - share) < 1e-9);
+    }
+    measurement_free(&m);
+    faults_workspace_free(&right);
+    faults_workspace_free(&wrong);
     qmlp_free(&q);
 }
 
@@ -500,6 +578,7 @@ int main(void) {
         cmocka_unit_test(half_the_codes_have_the_parity_of_zero),
         cmocka_unit_test(the_first_overflow),
         cmocka_unit_test(cut_codes_are_counted),
+        cmocka_unit_test(a_measurement_is_what_counting_gives),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }

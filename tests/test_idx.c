@@ -65,26 +65,6 @@ static void test_plain_and_compressed_give_the_same(void **state) {
     }
 }
 
-static void test_written_file_reads_back(void **state) {
-    (void)state;
-    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
-    struct error err;
-    make_files(images, labels);
-    assert_true(idx_write(in_folder("out"), &(struct idx){3, 2, 3, 5, images + HEADER}, &err));
-    size_t size;
-    char *bytes = read_bytes(in_folder("out"), &size);
-    assert_int_equal(size, IMAGE_BYTES);
-    assert_memory_equal(bytes, images, IMAGE_BYTES);
-    free(bytes);
-    assert_true(idx_write(in_folder("out"), &(struct idx){1, 7, 1, 1, labels + 8}, &err));
-    bytes = read_bytes(in_folder("out"), &size);
-    assert_int_equal(size, LABEL_BYTES);
-    assert_memory_equal(bytes, labels, LABEL_BYTES);
-    free(bytes);
-    assert_false(idx_write(in_folder("missing/out"), &(struct idx){1, 7, 1, 1, labels + 8}, &err));
-    assert_error(err.text, in_folder("missing/out"), "No such file");
-}
-
 /* The first that breaks is what is told. */
 static void test_file_cut_at_any_byte_is_refused(void **state) {
     (void)state;
@@ -197,6 +177,42 @@ static void test_data_behind_the_end_is_refused(void **state) {
     write_bytes(in_folder("two.gz"), two, 2 * size);
     assert_refused(in_folder("two.gz"), 3, "goes on after the 30 bytes");
     free(one), free(two);
+}
+
+static char *read_gz_of(const unsigned char *bytes, size_t count, size_t *size) {
+    write_gz(in_folder("member.gz"), bytes, count);
+    return read_bytes(in_folder("member.gz"), size);
+}
+
+/* A gzip file may consist of several, one behind another (RFC 1952, section 2.2): parts compressed side by side. */
+static void test_gzip_of_several_members_is_read(void **state) {
+    (void)state;
+    unsigned char images[IMAGE_BYTES], labels[LABEL_BYTES];
+    char joined[1024];
+    make_files(images, labels);
+    for (size_t split = 0; split <= IMAGE_BYTES; split++) { /* in the header, too; an empty member at both ends */
+        size_t first, second;
+        char *one = read_gz_of(images, split, &first), *two = read_gz_of(images + split, IMAGE_BYTES - split, &second);
+        memcpy(joined, one, first), memcpy(joined + first, two, second);
+        write_bytes(in_folder("members.gz"), joined, first + second);
+        assert_reads(in_folder("members.gz"), 3, 2, 3, 5, images + HEADER);
+        for (size_t cut = 1; cut < second; cut++) {
+            write_bytes(in_folder("members.gz"), joined, first + second - cut);
+            assert_refused(in_folder("members.gz"), 3, ": the compressed file is cut short");
+        }
+        joined[first + second - 1] ^= 1;
+        write_bytes(in_folder("members.gz"), joined, first + second);
+        assert_refused(in_folder("members.gz"), 3, ": cannot be read: incorrect length check");
+        joined[first + second - 1] ^= 1;
+        joined[first + second] = 7;
+        write_bytes(in_folder("members.gz"), joined, first + second + 1);
+        assert_refused(in_folder("members.gz"), 3, ": the compressed file goes on after its end");
+        joined[first + second] = 0x1f; /* so begins a member, of which 7 is no part */
+        joined[first + second + 1] = 7;
+        write_bytes(in_folder("members.gz"), joined, first + second + 2);
+        assert_refused(in_folder("members.gz"), 3, ": cannot be read: incorrect header check");
+        free(one), free(two);
+    }
 }
 
 static void test_bad_headers_are_refused(void **state) {
@@ -321,12 +337,12 @@ static void test_what_is_no_file_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain_and_compressed_give_the_same),
-        cmocka_unit_test(test_written_file_reads_back),
         cmocka_unit_test(test_file_cut_at_any_byte_is_refused),
         cmocka_unit_test(test_compressed_file_cut_at_any_byte_is_refused),
         cmocka_unit_test(test_large_compressed_file_cut_anywhere_is_refused),
         cmocka_unit_test(test_compressed_file_with_a_changed_byte_never_gives_other_images),
         cmocka_unit_test(test_data_behind_the_end_is_refused),
+        cmocka_unit_test(test_gzip_of_several_members_is_read),
         cmocka_unit_test(test_bad_headers_are_refused),
         cmocka_unit_test(test_largest_pictures_are_read),
         cmocka_unit_test(test_a_lying_count_costs_no_memory),

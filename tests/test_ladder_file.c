@@ -127,7 +127,7 @@ static unsigned run_model(const struct model *m) {
     if (m->kind == MODEL_DYNAMIC) {
         struct dynamic_mlp_workspace ws;
         CHECK(dynamic_workspace_create(&m->shape, 4, &ws, &err));
-        dynamic_predict(&m->dynamic, images, count, &ws, predicted);
+        highest_classes(dynamic_forward(&m->dynamic, images, (int)count, &ws), count, classes, predicted);
         dynamic_workspace_free(&ws);
     } else if (m->kind == MODEL_INT8) {
         struct qmlp_workspace ws;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// ONNX Runtime on our models, for `mnistq peers`, called and answering as src/app/peers.h says.
+// ONNX Runtime on our models, for compare.py, called and answering as it says.
 // Two ways to call it: session.run, and the native function below it without the promise around each call; and for
 // int8 two inputs: float pixels, and bytes, which are the codes. The caller takes the fastest.
 import { execFileSync } from 'node:child_process';

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -B
-"""PyTorch on our models, for `mnistq peers`, called and answering as src/app/peers.h says.
+"""PyTorch on our models, for compare.py, called and answering as it says.
 
 fp32 and static int8 with every engine that this PyTorch has, each as it is and compiled by torch.jit; the training
 epoch of our recipe. The caller takes the fastest of each."""
@@ -21,7 +21,7 @@ from torch.ao import quantization as tq
 from mnist_files import layer_count, read_safetensors, read_split
 
 CALIBRATION = 512
-PEAK_RATE, WARMUP, SMOOTHING, BATCH = 0.006, 0.1, 0.05, 64  # as src/app/recipe.c
+PEAK_RATE, WARMUP, SMOOTHING, BATCH = 0.006, 0.1, 0.05, 64  # as src/cli/recipe.c
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 
 

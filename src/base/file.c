@@ -1,7 +1,7 @@
 #include "base/file.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -63,9 +63,19 @@ static bool resolve(const char *path, char *resolved, size_t size, struct error 
     return true;
 }
 
+int out_file_standard = STDOUT_FILENO;
+
+static bool open_standard(struct out_file *out, struct error *err) {
+    int descriptor = dup(out_file_standard);
+    snprintf(out->path, sizeof out->path, "standard output");
+    out->stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
+    return out->stream ? true : fail(err, "standard output: cannot be written: %s", strerror(errno));
+}
+
 bool out_file_open(struct out_file *out, const char *path, struct error *err) {
     *out = (struct out_file){0};
     if (!*path) return fail(err, "the name of the file to write is empty");
+    if (strcmp(path, "-") == 0) return open_standard(out, err);
     if (!resolve(path, out->path, sizeof out->path, err)) return false;
     struct stat info;
     bool exists = stat(out->path, &info) == 0;
@@ -123,30 +133,40 @@ bool out_file_commit(struct out_file *out, struct error *err) {
     return fail(err, "%s: could not be written: %s", out->path, why ? strerror(why) : "a write failed");
 }
 
-bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err) {
-    *data = NULL;
-    struct stat info;
-    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path); /* opening a pipe would wait */
-    FILE *stream = fopen(path, "rb");
-    if (!stream) return fail(err, "%s: %s", path, strerror(errno));
-    bool ok = false;
-    if ((uint64_t)info.st_size > limit)
-        fail(err, "%s: is %lld bytes long, more than the %zu that are read", path, (long long)info.st_size, limit);
-    else if (!(*data = malloc((size_t)info.st_size + 1)))
-        fail(err, "%s: out of memory for %lld bytes", path, (long long)info.st_size);
-    else if (fread(*data, 1, (size_t)info.st_size, stream) != (size_t)info.st_size)
-        fail(err, "%s: could not be read to its end", path);
-    else ok = true;
-    fclose(stream);
-    if (ok) {
-        *size = (size_t)info.st_size;
-        (*data)[*size] = 0; /* text can be read as a string */
-    } else {
-        free(*data);
-        *data = NULL;
+static bool read_to_end(int descriptor, size_t limit, size_t room, unsigned char **data, size_t *size) {
+    for (*size = 0;;) {
+        unsigned char *larger = realloc(*data, room + 1);
+        if (!larger) return false;
+        *data = larger;
+        ssize_t got = read(descriptor, *data + *size, room - *size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return false;
+        *size += (size_t)got;
+        if (got == 0 || *size > limit) break;
+        if (*size == room) room = room < limit / 2 ? 2 * room : limit + 1; /* one more: whether it is too long */
     }
-    return ok;
+    (*data)[*size] = 0; /* text can be read as a string */
+    return true;
+}
+
+bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err) {
+    bool standard = strcmp(path, "-") == 0;
+    const char *name = standard ? "standard input" : path;
+    struct stat info;
+    *data = NULL;
+    int descriptor = standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_NONBLOCK); /* opening a pipe would wait */
+    if (descriptor < 0 || fstat(descriptor, &info) != 0) fail(err, "%s: %s", name, strerror(errno));
+    else if (!standard && !S_ISREG(info.st_mode)) fail(err, "%s: is not a regular file", name);
+    else if (S_ISREG(info.st_mode) && (uint64_t)info.st_size > limit)
+        fail(err, "%s: is %lld bytes long, more than the %zu that are read", name, (long long)info.st_size, limit);
+    else if (!read_to_end(descriptor, limit, S_ISREG(info.st_mode) ? (size_t)info.st_size + 1 : 1 << 16, data, size))
+        fail(err, "%s: could not be read: %s", name, strerror(errno));
+    else if (*size > limit) fail(err, "%s: is longer than the %zu bytes that are read", name, limit);
+    else return close(descriptor), true;
+    if (descriptor >= 0) close(descriptor);
+    free(*data);
+    *data = NULL;
+    return false;
 }
 
 bool file_size(const char *path, uint64_t *size, struct error *err) {
@@ -171,4 +191,21 @@ bool folder_create(const char *path, struct error *err) {
         return fail(err, "%s: the folder cannot be made: %s", path, strerror(errno));
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) return fail(err, "%s: is not a folder", path);
     return true;
+}
+
+bool folder_check(const char *path, struct error *err) {
+    char made[4096], file[4104];
+    struct stat info;
+    if (snprintf(made, sizeof made, "%s", path) >= (int)sizeof made)
+        return fail(err, "%.60s...: the name is too long", path);
+    size_t there = strlen(made), end = there; /* of path, what is there already */
+    while (there && (made[there] = 0, stat(made, &info) != 0))
+        while (there && path[--there] != '/') continue;
+    snprintf(file, sizeof file, "%s/.probe", path);
+    bool ok = folder_create(path, err) && out_file_check(file, err);
+    for (snprintf(made, sizeof made, "%s", path); end > there; made[end] = 0) {
+        rmdir(made);
+        while (end > there && made[--end] != '/') continue;
+    }
+    return ok;
 }

@@ -1,4 +1,5 @@
-/* Files read whole, and files written so that a reader sees the old one or the new one, never a part. */
+/* Files read whole, and files written so that a reader sees the old one or the new one, never a part. The name "-" is
+ * standard input where a file is read, and standard output where one is written. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -12,8 +13,11 @@
 struct out_file {
     FILE *stream;
     char path[4096];      /* where it will be; symbolic links followed */
-    char temporary[4160]; /* empty when path is a device or pipe, which is written directly */
+    char temporary[4160]; /* empty when path is a device, a pipe or "-", which is written directly */
 };
+
+/* Where "-" is written: standard output, unless a program keeps that for the file alone and moves its own text away. */
+extern int out_file_standard;
 
 /* Creates the temporary file. Errors: folder missing or not writable, path is a folder. */
 bool out_file_open(struct out_file *out, const char *path, struct error *err);
@@ -31,8 +35,8 @@ void out_file_discard(struct out_file *out);
 /* Removes the temporary files of every out_file still open; async-signal-safe, for a handler of SIGINT. */
 void out_file_discard_all(void);
 
-/* Reads a whole regular file of at most limit bytes into *data (release with free). Errors: cannot be
- * opened or read, not a regular file, larger than limit. */
+/* Reads a whole regular file, or standard input to its end, of at most limit bytes into *data (release with free; a NUL
+ * stands behind it). Errors: cannot be opened or read, not a regular file, larger than limit. */
 bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err);
 
 /* The size in bytes that stat reports. */
@@ -40,5 +44,9 @@ bool file_size(const char *path, uint64_t *size, struct error *err);
 
 /* Creates a folder and the ones above it where they are missing. */
 bool folder_create(const char *path, struct error *err);
+
+/* Whether the folder is there or could be made, and files written in it, found out before long work; leaves everything
+ * as it was. */
+bool folder_check(const char *path, struct error *err);
 
 #endif

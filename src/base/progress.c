@@ -1,10 +1,18 @@
 #include "base/progress.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static struct progress *innermost; /* of the bars that have begun: drawn after the labels of those around it */
+#include "base/error.h"
+#include "base/text.h"
+
+enum { LINE = 512, BAR = 30, SHORTEST_BAR = 5 };
+
+static struct progress *innermost; /* of the bars that have begun: drawn behind those around it */
+static bool silenced;
 
 double seconds_now(void) {
     struct timespec t;
@@ -12,9 +20,14 @@ double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+void progress_silence(void) { silenced = true; }
+
 void progress_begin(struct progress *p, const char *label, const char *unit) {
-    *p = (struct progress){
-        .label = label, .unit = unit, .started = seconds_now(), .enabled = isatty(STDERR_FILENO), .outer = innermost};
+    *p = (struct progress){.label = label,
+                           .unit = unit,
+                           .started = seconds_now(),
+                           .enabled = !silenced && isatty(STDERR_FILENO),
+                           .outer = innermost};
     innermost = p;
 }
 
@@ -22,32 +35,56 @@ static double seconds_left(const struct progress *p, double now) {
     return p->done ? (now - p->started) / (double)p->done * (double)(p->total - p->done) : 0;
 }
 
-/* "sweep: 3 of 10 seeds, 9 s left | " for each bar around this one, the outermost first */
-static void print_outer(const struct progress *p, double now) {
+static PRINTF_LIKE(2, 3) void append(char line[LINE], const char *format, ...) {
+    size_t used = strlen(line);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line + used, LINE - used, format, args);
+    va_end(args);
+}
+
+/* "sweep 3/10, 9 s left | " for each bar around p, the outermost first; where the line is short, "sweep 3/10 | " (brief
+ * 1) or "3/10 | " (brief 2). */
+static void append_outer(char line[LINE], const struct progress *p, double now, int brief) {
     if (!p) return;
-    print_outer(p->outer, now);
-    fprintf(stderr, "%s: %zu of %zu %s", p->label, p->done, p->total, p->unit);
-    if (p->done) fprintf(stderr, ", %.0f s left", seconds_left(p, now));
-    fprintf(stderr, " | ");
+    append_outer(line, p->outer, now, brief);
+    if (brief < 2) append(line, "%s ", p->label);
+    append(line, "%zu/%zu", p->done, p->total);
+    if (!brief && p->done) append(line, ", %.0f s left", seconds_left(p, now));
+    append(line, " | ");
+}
+
+/* The bars from the outermost to p, within so many columns. */
+static void draw(const struct progress *p, double now, int columns, char line[LINE]) {
+    char front[LINE], back[LINE] = "";
+    double elapsed = now - p->started, share = (double)p->done / (double)p->total;
+    double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
+    append(back, "%3.0f%%  %.*f %s/s  %.0f s left", 100 * share, rate < 10, rate, p->unit, seconds_left(p, now));
+    int room = 0;
+    for (int brief = 0; brief < 3 && room < SHORTEST_BAR; brief++) {
+        front[0] = 0;
+        append_outer(front, p->outer, now, brief);
+        append(front, "%s ", p->label);
+        room = columns - (int)(text_width(front) + text_width(back)) - 3; /* the brackets, a space */
+    }
+    char bar[BAR + 1] = "";
+    int length = room > BAR ? BAR : room < SHORTEST_BAR ? 0 : room, filled = (int)(share * length);
+    memset(bar, '#', (size_t)filled);
+    memset(bar + filled, '.', (size_t)(length - filled));
+    snprintf(line, LINE, length ? "%s[%s] %s" : "%s%s%s", front, bar, back);
+    line[text_fitting(line, (size_t)columns)] = 0;
 }
 
 void progress_update(void *context, size_t done, size_t total) {
     struct progress *p = context;
-    double now = seconds_now(), elapsed = now - p->started;
+    double now = seconds_now();
     p->done = done;
     p->total = total;
     if (!p->enabled || total == 0 || (now - p->shown < 0.1 && done < total)) return;
     p->shown = now;
-    enum { WIDTH = 30 };
-    char bar[WIDTH + 1];
-    size_t filled = (size_t)((double)done / (double)total * WIDTH);
-    for (size_t i = 0; i < WIDTH; i++) bar[i] = i < filled ? '#' : '.';
-    bar[WIDTH] = 0;
-    fprintf(stderr, "\r");
-    print_outer(p->outer, now);
-    fprintf(stderr, "%s [%s] %3.0f%%  %.3g %s/s  %.0f s left \033[K", p->label, bar,
-            100.0 * (double)done / (double)total, elapsed > 0 ? (double)done / elapsed : 0, p->unit,
-            seconds_left(p, now));
+    char line[LINE];
+    draw(p, now, terminal_width(stderr) - 1, line); /* a full last column would wrap on some terminals */
+    fprintf(stderr, "\r%s\033[K", line);
     fflush(stderr);
 }
 

@@ -1,6 +1,5 @@
 #include "base/table.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +15,21 @@ void provenance_add(struct provenance *p, const char *name, const char *format, 
     mask_control_characters(fact->value);
 }
 
+/* The array with room for one more item: it doubles when count is a power of two. NULL when there is no memory. */
+static void *grown(struct table *t, void *array, size_t count, size_t size) {
+    if (count & (count - 1)) return array;
+    void *larger = realloc(array, (count ? 2 * count : 1) * size);
+    t->out_of_memory |= !larger;
+    return larger;
+}
+
 static void add_columns(struct table *t, const char *columns) {
     for (const char *word = columns + strspn(columns, " "); *word; word += strspn(word, " ")) {
         size_t length = strcspn(word, " "), name = strcspn(word, " :-");
-        struct column *grown = realloc(t->columns, (t->column_count + 1) * sizeof *grown);
-        t->out_of_memory |= !grown;
-        if (!grown) return;
-        t->columns = grown;
-        struct column *c = &grown[t->column_count++];
+        struct column *array = grown(t, t->columns, t->column_count, sizeof *array);
+        if (!array) return;
+        t->columns = array;
+        struct column *c = &array[t->column_count++];
         bool named = word[name] == ':', hidden = word[name] == '-';
         const char *heading = named ? word + name + 1 : word;
         int heading_length = hidden ? 0 : (int)(named ? length - name - 1 : name);
@@ -36,7 +42,9 @@ static void add_columns(struct table *t, const char *columns) {
 }
 
 void table_init(struct table *t, const char *title, const char *columns) {
-    *t = (struct table){.title = title};
+    *t = (struct table){.title = strdup(title)};
+    if (t->title) mask_control_characters(t->title);
+    else t->out_of_memory = true;
     add_columns(t, columns);
 }
 
@@ -52,34 +60,22 @@ void table_add_columns(struct table *t, const char *format, ...) {
 void table_free(struct table *t) {
     for (size_t i = 0; i < t->note_count; i++) free(t->notes[i]);
     for (size_t i = 0; i < t->cell_count; i++) free(t->cells[i].text);
-    free(t->notes);
-    free(t->cells);
-    free(t->columns);
+    free(t->notes), free(t->cells), free(t->columns), free(t->title);
     *t = (struct table){0};
 }
 
-/* One line, whatever a file's or a tensor's name holds; NULL when there is no memory. */
-static char *line_from(const char *format, va_list args) {
-    char *line;
-    if (vasprintf(&line, format, args) < 0) return NULL;
-    mask_control_characters(line);
-    return line;
+void table_note(struct table *t, const char *format, ...) {
+    char **notes = grown(t, t->notes, t->note_count, sizeof *notes);
+    if (!notes) return;
+    t->notes = notes;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&notes[t->note_count], format, args) < 0) t->out_of_memory = true;
+    else mask_control_characters(notes[t->note_count++]);
+    va_end(args);
 }
 
-/* Takes the text over. */
-static void add_cell(struct table *t, bool is_number, char *text) {
-    if (text && t->cell_count == t->cell_capacity) {
-        size_t capacity = t->cell_capacity ? 2 * t->cell_capacity : 64;
-        struct cell *cells = realloc(t->cells, capacity * sizeof *cells);
-        if (cells) t->cells = cells, t->cell_capacity = capacity;
-    }
-    if (text && t->cell_count < t->cell_capacity) {
-        t->cells[t->cell_count++] = (struct cell){text, is_number};
-        return;
-    }
-    free(text);
-    t->out_of_memory = true;
-}
+/* ---- rows ------------------------------------------------------------------------------------------------------- */
 
 /* A number that is 0 in all the digits shown is not a negative one. */
 static void drop_minus_of_zero(char *text, bool is_signed) {
@@ -88,118 +84,71 @@ static void drop_minus_of_zero(char *text, bool is_signed) {
     else memmove(text, text + 1, strlen(text));
 }
 
-/* ---- one printf conversion at a time -------------------------------------------------------------------------- */
-
-struct conversion {
-    char spec[24]; /* "%+.2f" */
-    char kind;     /* its last letter */
-    bool is_signed;
-};
-
-/* A va_list that functions can hand on by address. */
-struct arguments {
-    va_list list;
-};
-
-static PRINTF_LIKE(1, 2) char *formatted(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    char *text = line_from(format, args);
-    va_end(args);
-    return text;
-}
-
-/* Reads the conversion at format ('%'), '*' replaced by its argument; returns what comes after it. */
-static const char *read_conversion(const char *format, struct conversion *c, struct arguments *args) {
-    size_t used = 0;
-    *c = (struct conversion){0};
-    do {
-        if (*format == '*') used += (size_t)snprintf(c->spec + used, 8, "%d", va_arg(args->list, int));
-        else c->spec[used++] = *format;
-        c->is_signed |= *format == '+';
-    } while (*format++ && strchr("+- #0123456789.*hlz", *format) && used < sizeof c->spec - 9);
-    c->kind = c->spec[used++] = *format;
-    return *format ? format + 1 : format;
-}
-
-/* The text of the next argument, which has the type that the conversion names; NULL when there is no memory. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-#pragma GCC diagnostic ignored "-Wformat-security"
-static char *convert_argument(const struct conversion *c, struct arguments *args, double *value) {
-    *value = 0;
-    if (c->kind == 's') return formatted(c->spec, va_arg(args->list, const char *));
-    if (strchr("fgeE", c->kind)) return formatted(c->spec, *value = va_arg(args->list, double));
-    if (c->kind == '%') return formatted("%%");
-    if (strstr(c->spec, "ll")) return formatted(c->spec, va_arg(args->list, long long));
-    if (strchr(c->spec, 'l')) return formatted(c->spec, va_arg(args->list, long));
-    if (strchr(c->spec, 'z')) return formatted(c->spec, va_arg(args->list, size_t));
-    return formatted(c->spec, va_arg(args->list, int));
-}
-#pragma GCC diagnostic pop
-
-/* Appends to a text that may be NULL, which out of memory leaves it. */
-static void append(char **text, const char *more, size_t length) {
-    size_t used = *text ? strlen(*text) : 0;
-    char *longer = *text && more ? realloc(*text, used + length + 1) : NULL;
-    if (!longer) {
-        free(*text);
-        *text = NULL;
+/* format: the cell's, up to a '|' or its end. */
+static void add_cell(struct table *t, const char *format, const char *text) {
+    struct cell *cells = grown(t, t->cells, t->cell_count, sizeof *cells), cell;
+    if (!cells) return;
+    t->cells = cells;
+    if (!(cell.text = strdup(text))) {
+        t->out_of_memory = true;
         return;
     }
-    memcpy(longer + used, more, length);
-    longer[used + length] = 0;
-    *text = longer;
+    format += strspn(format, " ");
+    size_t flags = *format == '%' ? 1 + strspn(format + 1, "+- #0123456789.*hlz") : 0;
+    const char *behind = format + flags + 1;
+    cell.is_number = flags && format[flags] && strchr("diufgeE", format[flags]) &&
+        strchr("|", behind[strspn(behind, " ")]);
+    if (cell.is_number && strchr(cell.text, 'n')) cell.text[0] = 0; /* inf, nan */
+    if (cell.is_number) drop_minus_of_zero(cell.text, memchr(format, '+', flags) != NULL);
+    else mask_control_characters(cell.text);
+    cells[t->cell_count++] = cell;
 }
 
-/* One cell; returns the '|' behind it, or the end. */
-static const char *fill_cell(struct table *t, const char *format, struct arguments *args) {
-    char *text = strdup("");
-    int numbers = 0, others = 0;
-    bool is_signed = false, finite = true;
-    for (format += strspn(format, " "); *format && *format != '|';) {
-        size_t plain = strcspn(format, "%|"), kept = plain;
-        if (format[plain] != '%') /* spaces before a bar are no text */
-            while (kept && format[kept - 1] == ' ') kept--;
-        append(&text, format, kept);
-        others += kept > 0;
-        format += plain;
-        if (*format != '%') continue;
-        struct conversion c;
-        double value;
-        format = read_conversion(format, &c, args);
-        char *piece = convert_argument(&c, args, &value);
-        if (strchr("sc%", c.kind)) others++;
-        else numbers++;
-        is_signed |= c.is_signed;
-        finite &= isfinite(value) != 0;
-        append(&text, piece, piece ? strlen(piece) : 0);
-        free(piece);
+/* The format with mark in place of each bar and the spaces around it; how many bars there were. */
+static char *mark_bars(const char *format, const char *mark, size_t *bars) {
+    *bars = 0;
+    for (const char *c = format; *c; c++) *bars += *c == '|';
+    char *marked = malloc(strlen(format) + *bars * strlen(mark) + 1), *to = marked;
+    if (!marked) return NULL;
+    for (const char *c = format + strspn(format, " ");; c++) {
+        if (*c == '|' || !*c)
+            while (to > marked && to[-1] == ' ') to--;
+        if (!*c) break;
+        if (*c == '|') to = stpcpy(to, mark), c += strspn(c + 1, " ");
+        else *to++ = *c;
     }
-    bool is_number = numbers == 1 && !others;
-    if (is_number && text) {
-        if (!finite) *text = 0;
-        drop_minus_of_zero(text, is_signed);
-    }
-    add_cell(t, is_number, text);
-    return format;
+    *to = 0;
+    return marked;
 }
 
+static size_t occurrences(const char *text, const char *mark) {
+    size_t n = 0;
+    while ((text = strstr(text, mark))) n++, text += strlen(mark);
+    return n;
+}
+
+/* One printf for the whole row, whose bars are marks that no argument holds: hostile text cannot shift the cells. */
 void table_row(struct table *t, const char *format, ...) {
-    struct arguments args;
-    va_start(args.list, format);
-    while (*(format = fill_cell(t, format, &args)) == '|') format++;
-    va_end(args.list);
-}
-
-void table_note(struct table *t, const char *format, ...) {
-    char **notes = realloc(t->notes, (t->note_count + 1) * sizeof *notes);
-    if (notes) t->notes = notes;
-    va_list args;
-    va_start(args, format);
-    if (!notes || !(notes[t->note_count] = line_from(format, args))) t->out_of_memory = true;
-    else t->note_count++;
-    va_end(args);
+    char mark[24], *text = NULL;
+    size_t bars;
+    for (int attempt = 0; !text; attempt++) {
+        snprintf(mark, sizeof mark, "\1%d\2", attempt);
+        char *marked = mark_bars(format, mark, &bars);
+        va_list args;
+        va_start(args, format);
+        if (!marked || vasprintf(&text, marked, args) < 0) text = NULL, t->out_of_memory = true;
+        va_end(args);
+        free(marked);
+        if (!text) return;
+        if (occurrences(text, mark) != bars) free(text), text = NULL;
+    }
+    char *cell = text;
+    for (char *end; (end = strstr(cell, mark)); cell = end + strlen(mark), format = strchr(format, '|') + 1) {
+        *end = 0;
+        add_cell(t, format, cell);
+    }
+    add_cell(t, format, cell);
+    free(text);
 }
 
 size_t table_row_count(const struct table *t) { return t->column_count ? t->cell_count / t->column_count : 0; }

@@ -7,13 +7,14 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 /* Where a table comes from, one fact a line: "command", "seed", "data", ... Written at its end. */
 struct provenance {
     struct fact {
         const char *name;
         char value[1024];
-    } facts[16];
+    } facts[20];
     size_t count;
 };
 
@@ -25,22 +26,19 @@ struct column {
 };
 
 struct table {
-    const char *title;
+    char *title;            /* NULL only when out of memory */
     struct column *columns; /* [column_count] */
-    size_t column_count;
     struct cell {
         char *text;
         bool is_number;
-    } * cells; /* [cell_count], row after row */
-    size_t cell_count, cell_capacity;
+    } * cells;    /* [cell_count], row after row */
     char **notes; /* [note_count] sentences below the table */
-    size_t note_count;
+    size_t column_count, cell_count, note_count;
     bool out_of_memory; /* a cell or note was lost: writing the table then fails */
 };
 
 /* columns: names with spaces between, as "format file_bytes:bytes correct- accuracy_percent". NAME:HEADING has a
- * heading of its own on a terminal (an underscore is a space), NAME- is left to the files and to JSON. title is kept by
- * reference. */
+ * heading of its own on a terminal (an underscore is a space), NAME- is left to the files and to JSON. */
 void table_init(struct table *t, const char *title, const char *columns);
 /* More columns at the right, for tables whose columns depend on what they show; before the first row. */
 void table_add_columns(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -59,25 +57,16 @@ bool table_column_is_numeric(const struct table *t, size_t column);
 void table_note(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 size_t table_row_count(const struct table *t);
 
-/* Columns of the terminal that stream is, 80 where it is none. */
-int terminal_width(FILE *stream);
-
 /* Shows the table within so many columns (40 at least): headings and long texts wrap; columns that still do not fit are
  * left out, the last first, and named below. */
 void table_print(const struct table *t, FILE *stream, int width);
-
-/* Columns that a terminal takes for a text, a code point at a time: "±" takes two bytes and one column. */
-size_t text_width(const char *text);
-
-/* Text in lines of at most width columns, each behind so many spaces, broken at spaces. */
-void print_wrapped(FILE *stream, const char *text, int indent, int width);
 
 /* Writes FOLDER/NAME.md and FOLDER/NAME.csv, each whole or not at all, ending with the provenance. */
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,
                 struct error *err);
 
 /* Prints {"title": ..., "rows": [{column: value, ...}, ...], "notes": [...], "provenance": {...}}: numbers as numbers,
- * the texts true and false as booleans, empty cells as null. p may be NULL. Error: out of memory. */
+ * the texts true and false as booleans, empty cells as null. p may be NULL: no facts. Error: out of memory. */
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err);
 
 #endif

@@ -1,24 +1,10 @@
 /* Tables for people: within the width of a terminal. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/table.h"
 
-enum { NARROWEST = 40, NARROWEST_TEXT = 14, INDENT = 2, GAP = 2 };
-
-int terminal_width(FILE *stream) {
-    struct winsize size;
-    if (ioctl(fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
-    return size.ws_col < NARROWEST ? NARROWEST : size.ws_col;
-}
-
-size_t text_width(const char *text) {
-    size_t width = 0;
-    for (; *text; text++) width += (*text & 0xc0) != 0x80;
-    return width;
-}
+enum { NARROWEST = 40, NARROWEST_TEXT = 14, NARROWEST_WORDS = 10, INDENT = 2, GAP = 2 };
 
 bool table_column_is_numeric(const struct table *t, size_t column) {
     bool any = false;
@@ -30,162 +16,143 @@ bool table_column_is_numeric(const struct table *t, size_t column) {
     return any;
 }
 
-/* The bytes of the longest beginning of text within width columns that ends at a word's end; of a single longer word,
- * as much as fits. */
-static size_t line_length(const char *text, size_t width) {
-    size_t at = 0, columns = 0, end = 0;
-    for (; text[at] && columns <= width; at++) {
-        if (text[at] == ' ') end = at;
-        columns += (text[at + 1] & 0xc0) != 0x80;
-        if (columns == width && (!text[at + 1] || text[at + 1] == ' ')) end = at + 1;
-    }
-    if (!text[at] && columns <= width) return at;
-    if (end) return end;
-    for (at = 0, columns = 0; text[at]; at++) {
-        columns += (text[at] & 0xc0) != 0x80;
-        if (columns > width) break;
-    }
-    return at;
-}
-
-static const char *after_spaces(const char *text) { return text + strspn(text, " "); }
-
-void print_wrapped(FILE *stream, const char *text, int indent, int width) {
-    size_t room = (size_t)(width - indent);
-    for (text = after_spaces(text); *text;) {
-        size_t length = line_length(text, room);
-        fprintf(stream, "%*s%.*s\n", indent, "", (int)length, text);
-        text = after_spaces(text + length);
-    }
-}
-
 /* ---- fitting ---------------------------------------------------------------------------------------------------- */
 
-struct layout {
-    size_t count, *column, *width; /* of the columns shown */
-    bool *right;
+/* A column that is shown. */
+struct shown {
+    size_t column, width;
+    bool right;       /* flush right */
+    const char *text; /* what print_row has still to print of its cell */
 };
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t longest_word(const char *text) {
     size_t longest = 0;
-    while (*text) {
-        char word[96];
-        size_t length = strcspn(text, " ");
-        snprintf(word, sizeof word, "%.*s", (int)length, text);
-        if (text_width(word) > longest) longest = text_width(word);
-        text = after_spaces(text + length);
+    for (size_t end; *text; text += end + strspn(text + end, " ")) {
+        end = strcspn(text, " ");
+        longest = larger(longest, text_width(text) - text_width(text + end));
     }
     return longest;
 }
 
-static size_t widest_cell(const struct table *t, size_t column) {
+/* The most that measure (text_width, longest_word) finds in a column. */
+static size_t widest_cell(const struct table *t, size_t column, size_t (*measure)(const char *)) {
     size_t widest = 0;
-    for (size_t row = 0; row < table_row_count(t); row++) {
-        size_t width = text_width(t->cells[row * t->column_count + column].text);
-        if (width > widest) widest = width;
+    for (size_t row = 0; row < table_row_count(t); row++)
+        widest = larger(widest, measure(t->cells[row * t->column_count + column].text));
+    return widest;
+}
+
+static size_t total_width(const struct shown *s, size_t count) {
+    size_t total = INDENT;
+    for (size_t i = 0; i < count; i++) total += s[i].width + (i ? GAP : 0);
+    return total;
+}
+
+/* The widest column of texts that may lose a letter: no word's, with whole_words. NULL when there is none. */
+static struct shown *widest_text(const struct table *t, struct shown *s, size_t count, bool whole_words) {
+    struct shown *widest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t words = whole_words ? widest_cell(t, s[i].column, longest_word) : NARROWEST_TEXT;
+        if (!s[i].right && s[i].width > larger(words, NARROWEST_WORDS) && (!widest || s[i].width > widest->width))
+            widest = &s[i];
     }
     return widest;
 }
 
-static size_t total_width(const struct layout *l) {
-    size_t total = INDENT;
-    for (size_t i = 0; i < l->count; i++) total += l->width[i] + (i ? GAP : 0);
-    return total;
-}
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-/* Where it is too wide, headings are broken into words; then the widest text column gives way, then the last columns.
- */
-static void fit(const struct table *t, struct layout *l, size_t room) {
+/* Where it is too wide, headings are broken into words; then the widest texts give way, between words as long as that
+ * helps; then the last columns. Returns how many are shown. */
+static size_t fit(const struct table *t, struct shown *s, size_t room) {
+    size_t count = 0;
     for (size_t c = 0; c < t->column_count; c++) {
-        if (!t->columns[c].heading[0]) continue;
-        l->column[l->count] = c;
-        l->right[l->count] = table_column_is_numeric(t, c);
-        l->width[l->count++] = larger(widest_cell(t, c), text_width(t->columns[c].heading));
+        size_t heading = text_width(t->columns[c].heading), cells = widest_cell(t, c, text_width);
+        if (heading) s[count++] = (struct shown){c, larger(cells, heading), table_column_is_numeric(t, c), NULL};
     }
-    bool too_wide = total_width(l) > room;
-    for (size_t i = 0; too_wide && i < l->count; i++)
-        l->width[i] = larger(widest_cell(t, l->column[i]), longest_word(t->columns[l->column[i]].heading));
-    while (total_width(l) > room) {
-        size_t widest = l->count;
-        for (size_t i = 0; i < l->count; i++)
-            if (!l->right[i] && l->width[i] > NARROWEST_TEXT && (widest == l->count || l->width[i] > l->width[widest]))
-                widest = i;
-        if (widest < l->count) l->width[widest]--;
-        else if (l->count > 1) l->count--;
-        else break;
-    }
+    bool too_wide = total_width(s, count) > room;
+    for (size_t i = 0; too_wide && i < count; i++)
+        s[i].width = larger(widest_cell(t, s[i].column, text_width), longest_word(t->columns[s[i].column].heading));
+    for (int whole_words = 1; whole_words >= 0; whole_words--)
+        for (struct shown *w; total_width(s, count) > room && (w = widest_text(t, s, count, whole_words));) w->width--;
+    while (count > 1 && total_width(s, count) > room) count--;
+    return count;
 }
 
 /* ---- printing --------------------------------------------------------------------------------------------------- */
 
-/* One row of texts, as many lines as the longest needs; at the bottom of that for headings. */
-static void print_row(const struct layout *l, const char **texts, bool at_bottom, FILE *stream) {
+static const char *next_line(const char *text, size_t width) {
+    text += line_length(text, width);
+    return text + strspn(text, " ");
+}
+
+static size_t lines_of(const struct shown *s) {
+    size_t lines = 0;
+    for (const char *rest = s->text; *rest; lines++) rest = next_line(rest, s->width);
+    return lines;
+}
+
+/* One row of texts, as many lines as the longest needs; at the bottom of them for headings. */
+static void print_row(struct shown *s, size_t count, bool at_bottom, FILE *stream) {
     size_t lines = 1;
-    for (size_t i = 0; i < l->count; i++) {
-        size_t n = 0;
-        for (const char *rest = texts[i]; *rest; n++) rest = after_spaces(rest + line_length(rest, l->width[i]));
-        lines = n > lines ? n : lines;
-    }
-    for (size_t line = 0; line < lines; line++) {
+    for (size_t i = 0; i < count; i++) lines = larger(lines, lines_of(&s[i]));
+    for (; lines; lines--) {
         size_t owed = INDENT; /* spaces, not printed at the end of a line */
-        for (size_t i = 0; i < l->count; i++) {
-            size_t left = 0;
-            for (const char *rest = texts[i]; *rest; left++) rest = after_spaces(rest + line_length(rest, l->width[i]));
-            bool waits = at_bottom && line + left < lines;
-            char piece[1024] = "";
-            if (!waits && *texts[i]) {
-                size_t length = line_length(texts[i], l->width[i]);
-                snprintf(piece, sizeof piece, "%.*s", (int)length, texts[i]);
-                texts[i] = after_spaces(texts[i] + length);
-            }
-            size_t pad = l->width[i] - (text_width(piece) < l->width[i] ? text_width(piece) : l->width[i]);
-            if (*piece) fprintf(stream, "%*s%s", (int)(owed + (l->right[i] ? pad : 0)), "", piece);
-            owed = *piece ? (l->right[i] ? 0 : pad) + GAP : owed + l->width[i] + GAP;
+        for (size_t i = 0; i < count; i++, owed += GAP) {
+            bool waits = at_bottom && lines_of(&s[i]) < lines;
+            const char *text = waits ? "" : s[i].text;
+            size_t length = *text ? line_length(text, s[i].width) : 0, pad = s[i].width;
+            for (size_t at = 0; at < length; at++) pad -= (text[at] & 0xc0) != 0x80;
+            if (length) {
+                fprintf(stream, "%*s%.*s", (int)(owed + (s[i].right ? pad : 0)), "", (int)length, text);
+                owed = s[i].right ? 0 : pad;
+                s[i].text = next_line(text, s[i].width);
+            } else owed += pad;
         }
         fputc('\n', stream);
     }
 }
 
-static void print_columns_left_out(const struct table *t, const struct layout *l, FILE *stream, int width) {
-    char names[2048] = "Also in the files and with --json:";
-    size_t used = strlen(names);
-    bool any = false;
-    for (size_t c = 0, shown = 0; c < t->column_count; c++) {
-        if (shown < l->count && l->column[shown] == c) {
-            shown++;
-            continue;
-        }
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s %s", any ? "," : "", t->columns[c].name);
-        any = true;
-        if (used >= sizeof names) break;
+static void print_rule(const struct shown *s, size_t count, FILE *stream) {
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stream, "%*s", i ? GAP : INDENT, "");
+        for (size_t k = 0; k < s[i].width; k++) fputc('-', stream);
     }
-    if (any) print_wrapped(stream, names, INDENT, width);
+    fputc('\n', stream);
+}
+
+static void print_columns_left_out(const struct table *t, const struct shown *s, size_t count, FILE *stream,
+                                   int width) {
+    char names[4096] = "Also in the files and with --json:";
+    size_t all = strlen(names), used = all;
+    for (size_t c = 0, i = 0; c < t->column_count && used < sizeof names; c++) {
+        if (i < count && s[i].column == c) i++;
+        else
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s %s", used > all ? "," : "",
+                                     t->columns[c].name);
+    }
+    if (used > all) print_wrapped(stream, names, INDENT, width);
 }
 
 void table_print(const struct table *t, FILE *stream, int width) {
-    size_t n = t->column_count + 1;
-    struct layout l = {0, calloc(n, sizeof(size_t)), calloc(n, sizeof(size_t)), calloc(n, sizeof(bool))};
-    const char **texts = calloc(n, sizeof *texts);
-    if (l.column && l.width && l.right && texts) {
-        fit(t, &l, (size_t)width);
-        print_wrapped(stream, t->title, 0, width);
-        fputc('\n', stream);
-        for (size_t i = 0; i < l.count; i++) texts[i] = t->columns[l.column[i]].heading;
-        print_row(&l, texts, true, stream);
-        fprintf(stream, "%*s", INDENT, "");
-        for (size_t i = 0; i < l.count; i++) {
-            for (size_t k = 0; k < l.width[i]; k++) fputc('-', stream);
-            fprintf(stream, "%s", i + 1 < l.count ? "  " : "\n");
-        }
-        for (size_t row = 0; row < table_row_count(t); row++) {
-            for (size_t i = 0; i < l.count; i++) texts[i] = t->cells[row * t->column_count + l.column[i]].text;
-            print_row(&l, texts, false, stream);
-        }
-        fputc('\n', stream);
-        for (size_t i = 0; i < t->note_count; i++) print_wrapped(stream, t->notes[i], INDENT, width);
-        print_columns_left_out(t, &l, stream, width);
+    struct shown *s = calloc(t->column_count + 1, sizeof *s);
+    if (!s || t->out_of_memory) {
+        free(s);
+        fprintf(stream, "(out of memory: a table is missing)\n");
+        return;
     }
-    free(l.column), free(l.width), free(l.right), free(texts);
+    if (width < NARROWEST) width = NARROWEST;
+    size_t count = fit(t, s, (size_t)width);
+    print_wrapped(stream, t->title, 0, width);
+    fputc('\n', stream);
+    for (size_t i = 0; i < count; i++) s[i].text = t->columns[s[i].column].heading;
+    print_row(s, count, true, stream);
+    print_rule(s, count, stream);
+    for (size_t row = 0; row < table_row_count(t); row++) {
+        for (size_t i = 0; i < count; i++) s[i].text = t->cells[row * t->column_count + s[i].column].text;
+        print_row(s, count, false, stream);
+    }
+    fputc('\n', stream);
+    for (size_t i = 0; i < t->note_count; i++) print_wrapped(stream, t->notes[i], INDENT, width);
+    print_columns_left_out(t, s, count, stream, width);
+    free(s);
 }

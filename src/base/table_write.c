@@ -1,7 +1,6 @@
 /* Tables for files and programs: Markdown, CSV, JSON. */
 #include "base/table.h"
 
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,70 +12,58 @@ static const struct cell *cell_at(const struct table *t, size_t row, size_t colu
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */
 
-/* A bar in a cell would end it, and is written as \|. */
-static void write_escaped(const char *text, FILE *stream) {
-    for (; *text; text++) {
-        if (*text == '|') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-}
-
-static size_t escaped_width(const char *text) {
+static size_t markdown_width(const char *text) {
     size_t width = text_width(text);
     for (; *text; text++) width += *text == '|';
     return width;
 }
 
-static void write_padded(const char *text, size_t width, bool right, FILE *stream) {
-    size_t used = escaped_width(text), pad = used < width ? width - used : 0;
-    if (right) fprintf(stream, "%*s", (int)pad, "");
-    write_escaped(text, stream);
-    if (!right) fprintf(stream, "%*s", (int)pad, "");
+/* A bar in a cell would end it, and is written as \|. Titles have spaces for the underscores of their columns. */
+static void write_markdown_cell(const char *text, bool is_title, size_t width, bool right, FILE *stream) {
+    int pad = (int)(width - markdown_width(text));
+    fprintf(stream, "| %*s", right ? pad : 0, "");
+    for (; *text; text++) {
+        if (*text == '|') fputc('\\', stream);
+        fputc(is_title && *text == '_' ? ' ' : *text, stream);
+    }
+    fprintf(stream, "%*s ", right ? 0 : pad, "");
 }
 
-/* "accuracy_percent" -> "accuracy percent" */
-static void title_of(const char *name, char title[48]) {
-    snprintf(title, 48, "%s", name);
-    for (char *c = title; *c; c++)
-        if (*c == '_') *c = ' ';
-}
+struct layout {
+    size_t width;
+    bool right;
+};
 
-static void write_grid(const struct table *t, const size_t *widths, FILE *stream) {
-    char title[48];
+static void write_grid(const struct table *t, const struct layout *l, FILE *stream) {
+    for (size_t c = 0; c < t->column_count; c++)
+        write_markdown_cell(t->columns[c].name, true, l[c].width, l[c].right, stream);
+    fputs("|\n", stream);
     for (size_t c = 0; c < t->column_count; c++) {
-        fputs(c ? " | " : "| ", stream);
-        title_of(t->columns[c].name, title);
-        write_padded(title, widths[c], table_column_is_numeric(t, c), stream);
+        fputs("| ", stream);
+        for (size_t i = 1; i < l[c].width; i++) fputc('-', stream);
+        fputs(l[c].right ? ": " : "- ", stream);
     }
-    fputs(" |\n", stream);
-    for (size_t c = 0; c < t->column_count; c++) {
-        fputs(c ? " | " : "| ", stream);
-        for (size_t i = 1; i < widths[c]; i++) fputc('-', stream);
-        fputc(table_column_is_numeric(t, c) ? ':' : '-', stream);
-    }
-    fputs(" |\n", stream);
+    fputs("|\n", stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
-        for (size_t c = 0; c < t->column_count; c++) {
-            fputs(c ? " | " : "| ", stream);
-            write_padded(cell_at(t, row, c)->text, widths[c], table_column_is_numeric(t, c), stream);
-        }
-        fputs(" |\n", stream);
+        for (size_t c = 0; c < t->column_count; c++)
+            write_markdown_cell(cell_at(t, row, c)->text, false, l[c].width, l[c].right, stream);
+        fputs("|\n", stream);
     }
 }
 
 static bool write_markdown(const struct table *t, const struct provenance *p, FILE *stream) {
-    size_t *widths = calloc(t->column_count + 1, sizeof *widths);
-    if (!widths) return false;
+    struct layout *l = calloc(t->column_count + 1, sizeof *l);
+    if (!l) return false;
     for (size_t c = 0; c < t->column_count; c++) {
-        widths[c] = strlen(t->columns[c].name);
+        l[c] = (struct layout){strlen(t->columns[c].name), table_column_is_numeric(t, c)};
         for (size_t row = 0; row < table_row_count(t); row++) {
-            size_t width = escaped_width(cell_at(t, row, c)->text);
-            if (width > widths[c]) widths[c] = width;
+            size_t width = markdown_width(cell_at(t, row, c)->text);
+            if (width > l[c].width) l[c].width = width;
         }
     }
     fprintf(stream, "# %s\n\n", t->title);
-    write_grid(t, widths, stream);
-    free(widths);
+    write_grid(t, l, stream);
+    free(l);
     fputc('\n', stream);
     for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
     fputs("Provenance:\n", stream);
@@ -136,47 +123,44 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
-/* A cell as JSON: numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
-static cJSON *cell_to_json(const struct cell *cell) {
-    if (!cell->text[0]) return cJSON_CreateNull();
-    if (cell->is_number) return cJSON_CreateRaw(cell->text + (cell->text[0] == '+'));
-    if (strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0)
-        return cJSON_CreateBool(cell->text[0] == 't');
-    return cJSON_CreateString(cell->text);
-}
-
-/* Each addition can fail for want of memory, and frees nothing then. */
-static bool add_to(cJSON *object, const char *name, cJSON *item) {
-    if (object && item && (name ? cJSON_AddItemToObject(object, name, item) : cJSON_AddItemToArray(object, item)))
-        return true;
-    cJSON_Delete(item);
-    return false;
-}
-
-static bool add_rows(cJSON *rows, const struct table *t) {
-    bool ok = true;
-    for (size_t row = 0; ok && row < table_row_count(t); row++) {
-        cJSON *object = cJSON_CreateObject();
-        ok = add_to(rows, NULL, object);
-        for (size_t c = 0; ok && c < t->column_count; c++)
-            ok = add_to(object, t->columns[c].name, cell_to_json(cell_at(t, row, c)));
+/* All text in a table is UTF-8 without control characters: see mask_control_characters. */
+static void write_json_text(const char *text, FILE *stream) {
+    fputc('"', stream);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', stream);
+        fputc(*text, stream);
     }
-    return ok;
+    fputc('"', stream);
+}
+
+/* Numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
+static void write_json_cell(const struct cell *cell, FILE *stream) {
+    bool is_bool = strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0;
+    if (!cell->text[0]) fputs("null", stream);
+    else if (cell->is_number || is_bool) fputs(cell->text + (cell->text[0] == '+'), stream);
+    else write_json_text(cell->text, stream);
 }
 
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
-    cJSON *root = cJSON_CreateObject(), *rows = cJSON_AddArrayToObject(root, "rows"),
-          *notes = cJSON_AddArrayToObject(root, "notes"),
-          *facts = p ? cJSON_AddObjectToObject(root, "provenance") : root;
-    bool ok = rows && notes && facts && !t->out_of_memory && add_to(root, "title", cJSON_CreateString(t->title)) &&
-        add_rows(rows, t);
-    for (size_t i = 0; ok && i < t->note_count; i++) ok = add_to(notes, NULL, cJSON_CreateString(t->notes[i]));
-    for (size_t i = 0; ok && p && i < p->count; i++)
-        ok = add_to(facts, p->facts[i].name, cJSON_CreateString(p->facts[i].value));
-    char *text = ok ? cJSON_Print(root) : NULL;
-    cJSON_Delete(root);
-    if (!text) return fail(err, "out of memory while writing JSON");
-    fprintf(stream, "%s\n", text);
-    cJSON_free(text);
+    if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
+    fputs("{\n\t\"title\": ", stream);
+    write_json_text(t->title, stream);
+    fputs(",\n\t\"rows\": [", stream);
+    for (size_t row = 0; row < table_row_count(t); row++)
+        for (size_t c = 0; c < t->column_count; c++) {
+            fprintf(stream, "%s\"%s\": ", c ? ", " : row ? "},\n\t\t{" : "\n\t\t{", t->columns[c].name);
+            write_json_cell(cell_at(t, row, c), stream);
+        }
+    fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
+    for (size_t i = 0; i < t->note_count; i++) {
+        fputs(i ? ",\n\t\t" : "\n\t\t", stream);
+        write_json_text(t->notes[i], stream);
+    }
+    fputs("],\n\t\"provenance\": {", stream);
+    for (size_t i = 0; p && i < p->count; i++) {
+        fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
+        write_json_text(p->facts[i].value, stream);
+    }
+    fputs("}\n}\n", stream);
     return true;
 }

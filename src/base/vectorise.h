@@ -7,7 +7,7 @@
 #ifndef BASE_VECTORISE_H
 #define BASE_VECTORISE_H
 
-#include <stdint.h> /* defines __GLIBC__, where that is the C library */
+#include <stdint.h> /* glibc's headers say that it is glibc, whose loader can choose; musl's cannot */
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(MNISTQ_NO_CLONES)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))

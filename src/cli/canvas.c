@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/block.h"
-#include "base/file.h"
 #include "data/picture.h"
 
 enum { ZOOM = 3, TILE_COLUMNS = 6, TILE_TEXT = 116, PAGE_GRAY = 48 };
@@ -14,11 +13,6 @@ bool canvas_create(int width, int height, struct canvas *c, struct error *err) {
     *c = (struct canvas){width, height, aligned_array((size_t)width * (size_t)height, 1, err)};
     if (c->gray) memset(c->gray, PAGE_GRAY, (size_t)width * (size_t)height);
     return c->gray != NULL;
-}
-
-void canvas_free(struct canvas *c) {
-    free(c->gray);
-    *c = (struct canvas){0};
 }
 
 void canvas_image(struct canvas *c, const uint8_t *image, int rows, int cols, int zoom, int x, int y) {
@@ -31,25 +25,23 @@ void canvas_text(struct canvas *c, int x, int y, const char *text) {
     picture_draw_text(c->gray, c->width, c->height, x, y, text);
 }
 
-bool canvas_write(struct canvas *c, const char *folder, const char *name, struct error *err) {
-    char path[4096];
-    snprintf(path, sizeof path, "%.3900s/%.100s", folder, name);
-    bool ok = folder_create(folder, err) && picture_write_png(path, c->gray, c->width, c->height, err);
-    canvas_free(c);
+bool canvas_write(struct canvas *c, const char *path, struct error *err) {
+    bool ok = path && picture_write_png(path, c->gray, c->width, c->height, err);
+    free(c->gray);
     return ok;
 }
 
-static void draw_tile(struct canvas *c, const struct tiles *tiles, size_t image, int x, int y) {
+static void draw_tile(struct canvas *c, const struct tiles *tiles, size_t at, int x, int y) {
     char text[64];
     int rows = tiles->split->rows, cols = tiles->split->cols;
-    canvas_image(c, tiles->split->images + image * (size_t)rows * (size_t)cols, rows, cols, ZOOM, x, y);
+    canvas_image(c, tiles->split->images + tiles->images[at] * (size_t)rows * (size_t)cols, rows, cols, ZOOM, x, y);
     for (int line = 0; line < tiles->lines; line++) {
-        tiles->text(tiles->context, image, line, text, sizeof text);
+        tiles->text(tiles->context, at, line, text, sizeof text);
         canvas_text(c, x, y + rows * ZOOM + 4 + line * CANVAS_LINE, text);
     }
 }
 
-bool tiles_write(const struct tiles *tiles, const char *head, const char *folder, const char *name, struct error *err) {
+bool tiles_write(const struct tiles *tiles, const char *head, const char *path, struct error *err) {
     int shown = tiles->count < TILES_MAX ? (int)tiles->count : TILES_MAX,
         rows = (shown + TILE_COLUMNS - 1) / TILE_COLUMNS;
     int wide = tiles->split->cols * ZOOM > TILE_TEXT ? tiles->split->cols * ZOOM : TILE_TEXT;
@@ -63,7 +55,7 @@ bool tiles_write(const struct tiles *tiles, const char *head, const char *folder
     snprintf(text, sizeof text, "%.200s%s", head, more);
     canvas_text(&c, CANVAS_MARGIN, CANVAS_MARGIN, text);
     for (int i = 0; i < shown; i++)
-        draw_tile(&c, tiles, tiles->images[i], CANVAS_MARGIN + i % TILE_COLUMNS * (wide + CANVAS_MARGIN),
+        draw_tile(&c, tiles, (size_t)i, CANVAS_MARGIN + i % TILE_COLUMNS * (wide + CANVAS_MARGIN),
                   CANVAS_HEAD + i / TILE_COLUMNS * (high + CANVAS_MARGIN));
-    return canvas_write(&c, folder, name, err);
+    return canvas_write(&c, path, err);
 }

@@ -11,29 +11,28 @@ struct canvas {
     uint8_t *gray; /* [height][width] */
 };
 
-/* A dark page. Error: out of memory. Release with canvas_free. */
+/* A dark page. Error: out of memory. Released by canvas_write. */
 bool canvas_create(int width, int height, struct canvas *c, struct error *err);
-void canvas_free(struct canvas *c);
 
 /* image [rows][cols], each pixel zoom x zoom, its upper left corner at (x, y). */
 void canvas_image(struct canvas *c, const uint8_t *image, int rows, int cols, int zoom, int x, int y);
 void canvas_text(struct canvas *c, int x, int y, const char *text);
 
-/* Writes the page and frees it, done or not. */
-bool canvas_write(struct canvas *c, const char *folder, const char *name, struct error *err);
+/* Writes a PNG, with path NULL none, and frees the page, done or not. */
+bool canvas_write(struct canvas *c, const char *path, struct error *err);
 
 /* A page of test images, each with lines of text below it. */
 struct tiles {
     const struct split *split;
     const size_t *images; /* [count] indices into split; the first TILES_MAX are shown */
     size_t count;
-    int lines; /* below each image */
-    void (*text)(const void *context, size_t image, int line, char *text, size_t size);
+    int lines;                                                                       /* below each image */
+    void (*text)(const void *context, size_t at, int line, char *text, size_t size); /* of images[at] */
     const void *context;
 };
 enum { TILES_MAX = 120 };
 
-/* head: above the tiles; "; the first 120:" is added where there are more. Writes FOLDER/NAME. */
-bool tiles_write(const struct tiles *tiles, const char *head, const char *folder, const char *name, struct error *err);
+/* head: above the tiles; "; the first 120:" is added where there are more. Writes a PNG. */
+bool tiles_write(const struct tiles *tiles, const char *head, const char *path, struct error *err);
 
 #endif

@@ -13,7 +13,6 @@ int command_exercise(int argc, char **argv);
 int command_sweep(int argc, char **argv);
 int command_ladder(int argc, char **argv);
 int command_bench(int argc, char **argv);
-int command_peers(int argc, char **argv);
 int command_audit(int argc, char **argv);
 int command_pitfalls(int argc, char **argv);
 

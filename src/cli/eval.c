@@ -5,9 +5,9 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "studies/pitfalls.h"
 #include "cli/report.h"
 #include "base/file.h"
+#include "model/measure.h"
 
 static bool write_predictions(const char *path, const struct evaluation *e, const uint8_t *labels, struct error *err) {
     struct out_file out;
@@ -57,7 +57,7 @@ static bool write_codes(const struct request *r, const struct model *model, cons
 /* The integer network with a fault; its predictions move to e. different_percent: of the logit codes. */
 static bool evaluate_broken(const struct model *model, const struct split *test, const struct fault *fault,
                             struct evaluation *e, double *different_percent, struct error *err) {
-    struct trial trial = {&model->qmlp, fault, FAULTS_ALL_LAYERS, NULL};
+    struct trial trial = {model, fault, FAULTS_ALL_LAYERS, NULL};
     struct measurement m;
     if (!measure(&trial, test, &m, err)) return false;
     *e = m.evaluation;
@@ -132,10 +132,10 @@ static int evaluate_model(const struct request *r) {
     struct provenance p = {0};
     if (!model_read(r->o.files[0], &model, NULL, &err)) return report_error(&err);
     if ((r->fault || r->codes) && model.kind != MODEL_INT8) {
-        int status = usage_error(&r->o, "%s: %s needs a model that runs in integers, found \"%s\"", r->o.files[0],
-                                 r->fault ? "--break" : "--codes", arithmetic_name(&model));
+        fail(&err, "%s: %s needs a model that runs in integers, found \"%s\"", r->o.files[0],
+             r->fault ? "--break" : "--codes", arithmetic_name(&model));
         model_free(&model);
-        return status;
+        return report_error(&err);
     }
     table_init(&t, "Accuracy on the test images", columns);
     provenance_command(&p);
@@ -147,15 +147,19 @@ static int evaluate_model(const struct request *r) {
 
 int command_eval(int argc, char **argv) {
     struct request r = {
-        .o = {.command = argv[0], .arguments = "MODEL", .what = "Runs a model, fp32 or int8, over the test images."},
+        .o = {.command = argv[0],
+              .arguments = "MODEL",
+              .what = "Runs a model, fp32 or int8, over the test images.",
+              .examples =
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors\n"
+                  "mnistq eval results/mnist/models/int8-per-channel.safetensors --predictions - >predictions.csv"},
         .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
+    option_out(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
     option_flag(&r.o, "reference", &r.reference, "int8, bf16: run the plain reference instead of the fast kernel");
     option_text(&r.o, "break", "NAME|list", &r.broken,
                 "int8: run a reference with this fault in it; list: what faults there are");
-    option_text(&r.o, "codes", "FILE", &r.codes,
-                "int8: write the codes of every layer for the first 100 images as CSV");
+    option_out(&r.o, "codes", "FILE", &r.codes, "int8: write the codes of every layer for the first 100 images as CSV");
     option_flag(&r.o, "json", &r.json, "print the result as JSON");
     int status = options_parse(&r.o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;

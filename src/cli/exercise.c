@@ -1,102 +1,135 @@
 /* mnistq exercise: the whole lesson in one command. */
 #include <stdio.h>
+#include <string.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/exercise.h"
+#include "cli/fileset.h"
 
-static const char *const scheme_choices[] = {"per-channel", "per-tensor", "both"};
+/* ---- the run ---------------------------------------------------------------------------------------------------- */
 
-static void add_row(struct table *t, const struct exercise *e, int i, const uint8_t *labels, const double *speeds) {
-    const struct evaluation *fp32 = &e->evaluations[0], *ours = &e->evaluations[i];
-    struct paired paired = compare(fp32, ours, labels);
-    table_row(t, "%s | %s | %s | %zu | %.3f | %zu | %zu | %.2f | %.2f | %+.2f | %zu | %zu | %zu | %lld | %.2f",
-              i == 0 ? "fp32" : "int8", granularity_name(&e->models[i]), arithmetic_name(&e->models[i]), e->bytes[i],
-              (double)e->bytes[0] / (double)e->bytes[i], ours->correct, ours->count, accuracy_percent(ours),
-              standard_error_percent(ours), accuracy_percent(ours) - accuracy_percent(fp32), paired.changed,
-              paired.fixed, paired.broken, (long long)speeds[i], speeds[i] / speeds[0]);
+/* Where the next model goes. */
+static bool next_path(struct exercise *e, const char *folder, const char *name, struct error *err) {
+    char *path = e->paths[e->count];
+    return snprintf(path, sizeof e->paths[0], "%s/%s.safetensors", folder, name) < (int)sizeof e->paths[0] ||
+        fail(err, "%.60s...: the name is too long", folder);
 }
 
-static void add_notes(struct table *t, const struct exercise *e, const struct dataset *data) {
-    char shape[128];
-    mlp_shape_print(&e->models[0].shape, shape, sizeof shape);
-    table_note(t, "%s: %zu training images, %zu test images.", data->name, data->train.count, data->test.count);
-    table_note(t, "%s, %zu parameters; trained in %.2f s to a loss of %.4f nats.", shape,
-               mlp_parameter_count(&e->models[0].shape), e->training.seconds, e->training.loss);
-    table_note(t,
-               "change: accuracy against fp32, in points. changed, fixed, broken: predictions against fp32 on the same "
-               "images (wrong to right is fixed, right to wrong is broken).");
-    table_note(t,
-               "images per second: batches of 1000 on one thread, median of 21 runs that take turns; speed: the ratio "
-               "to fp32.");
-    for (int i = 1; i < e->count; i++)
-        table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
-                   granularity_name(&e->models[i]), e->evaluations[i].ties);
-    if (e->saturated)
-        table_note(t,
-                   "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
-                   e->saturated);
+/* The file there becomes the next model: what is evaluated is what a reader of the file gets. */
+static bool read_back(struct exercise *e, const struct split *test, struct error *err) {
+    int i = e->count++;
+    return model_read(e->paths[i], &e->models[i], NULL, err) && file_size(e->paths[i], &e->bytes[i], err) &&
+        evaluate(&e->models[i], test, false, &e->evaluations[i], err);
 }
 
-static bool fill(struct table *t, const struct exercise *e, const struct dataset *data, struct error *err) {
-    const struct model *models[EXERCISE_MAX_MODELS];
-    double speeds[EXERCISE_MAX_MODELS];
-    for (int i = 0; i < e->count; i++) models[i] = &e->models[i];
-    if (!measure_speeds(models, e->count, &data->test, speeds, err)) return false;
-    for (int i = 0; i < e->count; i++) add_row(t, e, i, data->test.labels, speeds);
-    add_notes(t, e, data);
-    return true;
+static bool run_fp32(const struct dataset *data, const struct training_recipe *recipe, const char *folder,
+                     const struct model_notes *notes, struct exercise *e, struct error *err) {
+    struct mlp mlp;
+    if (!next_path(e, folder, "fp32", err) || !train_model(data, recipe, &mlp, &e->training, err)) return false;
+    bool ok = model_write_mlp(e->paths[0], &mlp, notes, err);
+    mlp_free(&mlp);
+    return ok && read_back(e, &data->test, err);
 }
 
-static bool run(const char *source, const char *results, const struct training_recipe *training,
-                const struct quantization_recipe *quantization, struct table *t, struct provenance *p,
-                struct error *err) {
-    struct dataset data;
+static bool run_int8(const struct dataset *data, const struct quantization_recipe *recipe, const char *folder,
+                     const struct model_notes *notes, struct exercise *e, struct error *err) {
+    struct qmlp q;
+    size_t saturated;
+    char name[64];
+    snprintf(name, sizeof name, "int8-%s", scheme_names[recipe->scheme]);
+    if (!next_path(e, folder, name, err) ||
+        !quantize_model(&e->models[0].mlp, &data->train, recipe, &q, &saturated, err))
+        return false;
+    e->saturated += saturated;
+    bool ok = model_write_qmlp(e->paths[e->count], &q, notes, err);
+    qmlp_free(&q);
+    return ok && read_back(e, &data->test, err);
+}
+
+bool exercise_run(const struct dataset *data, const struct training_recipe *training,
+                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out,
+                  struct error *err) {
+    struct model_notes notes = {0};
+    *out = (struct exercise){0};
+    describe_training(data, training, &notes);
+    bool ok = recipes_fit(data, training, quantization, err) && folder_create(folder, err) &&
+        run_fp32(data, training, folder, &notes, out, err);
+    describe_quantization(quantization, &notes);
+    for (int scheme = 0; ok && scheme < SCHEMES; scheme++) {
+        struct quantization_recipe one = *quantization;
+        if (one.scheme != SCHEMES && one.scheme != scheme) continue;
+        one.scheme = scheme;
+        ok = run_int8(data, &one, folder, &notes, out, err);
+    }
+    return ok;
+}
+
+void exercise_free(struct exercise *e) {
+    for (int i = 0; i < EXERCISE_MAX_MODELS; i++) {
+        model_free(&e->models[i]);
+        evaluation_free(&e->evaluations[i]);
+    }
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------ */
+
+static const struct file_set files = {
+    .stamp = ".exercise",
+    .names = {"exercise.md", "exercise.csv", "layers.md", "layers.csv", "confusion.md", "confusion.csv", "changed.png",
+              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"},
+    .derived = {"models/int4.safetensors", "models/bf16.safetensors"}}; /* by make bench */
+
+static bool run(struct study *s, const struct training_recipe *training,
+                const struct quantization_recipe *quantization) {
     struct exercise e = {0};
+    struct speed speeds[EXERCISE_MAX_MODELS];
     char models[4096];
-    snprintf(models, sizeof models, "%.4000s/models", results);
-    if (!dataset_load(source, &data, err)) return false;
-    provenance_add(p, "seed", "%llu", (unsigned long long)training->seed);
-    provenance_dataset(p, &data);
-    provenance_machine(p);
-    bool ok = exercise_run(&data, training, quantization, models, &e, err) && fill(t, &e, &data, err) &&
-        table_save(t, p, results, "exercise", err) &&
-        write_layers(&e, &data, quantization->calibration, p, results, err) &&
-        write_confusion(&e, &data, p, results, err) && write_changed(&e, &data.test, results, err);
+    snprintf(models, sizeof models, "%.4000s/models", s->results);
+    bool ok = exercise_run(&s->data, training, quantization, models, &e, &s->err);
+    for (int i = 0; i < e.count; i++) speeds[i] = speed_of(&e.models[i]);
+    ok = ok && measure_speeds(speeds, e.count, &s->data.test, &s->err);
+    if (ok) {
+        exercise_table(s, &e, speeds);
+        confusion_table(s, &e);
+        ok = layers_table(s, &e, quantization->calibration) && study_path(s, "changed.png") &&
+            write_changed(&e, &s->data.test, s->results, &s->err) && study_path(s, "models/");
+    }
     exercise_free(&e);
-    dataset_free(&data);
     return ok;
 }
 
 int command_exercise(int argc, char **argv) {
-    static const char columns[] = "format granularity arithmetic file_bytes ratio correct n accuracy_percent "
-                                  "standard_error change changed fixed broken images_per_second speed";
-    struct options o = {
-        .command = argv[0],
-        .arguments = "",
-        .what = "Trains, calibrates, converts to int8, runs all in their own arithmetic, and writes the tables\n"
-                "exercise, layers, confusion and the picture changed.png to --results, the models to its models/."};
+    static const char *const schemes[] = {"per-channel", "per-tensor", "both"};
+    static const char reuse_option[] = " --reuse";
+    struct study s;
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
-    const char *source = "data/mnist", *results = NULL;
-    bool json = false;
+    bool reuse = false;
     quantization.scheme = SCHEMES;
-    option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_results(&o, &results, "folder for the tables");
-    option_choice(&o, "scheme", &quantization.scheme, scheme_choices, SCHEMES + 1,
+    study_init(&s, argv[0], "",
+               "Trains, calibrates, converts to int8, runs all in their own arithmetic, and writes the tables\n"
+               "exercise, layers, confusion and the picture changed.png to --results, the models to its models/.");
+    s.options.examples = "mnistq exercise\n"
+                         "mnistq exercise --data digits --hidden 128 --scheme per-tensor --results /tmp/try";
+    option_choice(&s.options, "scheme", &quantization.scheme, schemes, SCHEMES + 1,
                   "weight scales: one per output row, or per layer");
-    training_options(&o, &training);
-    quantization_options(&o, &quantization);
-    option_flag(&o, "json", &json, "print the table as JSON");
-    int status = options_parse(&o, argc, argv, 0, 0);
+    training_options(&s.options, &training);
+    quantization_options(&s.options, &quantization);
+    option_flag(&s.options, "reuse", &reuse, "leave results as they are that this program wrote for the same options");
+    int status = study_parse(&s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    struct error err;
-    struct table t;
-    struct provenance p = {0};
-    table_init(&t, "The exercise: fp32 against int8", columns);
-    provenance_command(&p);
-    bool ok = run(source, results, &training, &quantization, &t, &p, &err);
-    status = report_table(&t, &p, json, ok, &err);
-    if (ok && !json)
-        printf("\nWritten to %s: exercise, layers and confusion as .md and .csv, changed.png, models/\n", results);
-    return status;
+    /* The results are those of the command without --reuse. */
+    char *told = strstr(s.provenance.facts[0].value, reuse_option);
+    if (told) memmove(told, told + strlen(reuse_option), strlen(told + strlen(reuse_option)) + 1);
+    provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
+    bool ok = study_begin(&s);
+    if (ok && reuse && !s.json && file_set_is_current(&files, s.results, &s.provenance)) {
+        printf("%s: as this program wrote it for the same command and data; nothing to do\n", s.results);
+        dataset_free(&s.data);
+        return EXIT_DONE;
+    }
+    ok = ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
+        run(&s, &training, &quantization);
+    return study_end(&s, ok);
 }

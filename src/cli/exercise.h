@@ -4,15 +4,16 @@
 #define CLI_EXERCISE_H
 
 #include "cli/recipe.h"
-#include "cli/report.h"
+#include "cli/speed.h"
+#include "cli/study.h"
 
 enum { EXERCISE_MAX_MODELS = 1 + SCHEMES };
 
 struct exercise {
     int count; /* models[0] is fp32 */
     struct model models[EXERCISE_MAX_MODELS];
-    char paths[EXERCISE_MAX_MODELS][4096];
-    uint64_t bytes[EXERCISE_MAX_MODELS]; /* by stat */
+    char paths[EXERCISE_MAX_MODELS][4096]; /* of their files */
+    uint64_t bytes[EXERCISE_MAX_MODELS];   /* by stat */
     struct evaluation evaluations[EXERCISE_MAX_MODELS];
     struct train_report training;
     size_t saturated; /* biases that did not fit, all schemes together */
@@ -26,12 +27,12 @@ bool exercise_run(const struct dataset *data, const struct training_recipe *trai
                   struct error *err);
 void exercise_free(struct exercise *e);
 
-/* The tables and the picture that show one run; each is saved in folder and freed. Errors: a file that cannot be
- * written, out of memory. */
-bool write_layers(const struct exercise *e, const struct dataset *data, int calibration, const struct provenance *p,
-                  const char *folder, struct error *err);
-bool write_confusion(const struct exercise *e, const struct dataset *data, const struct provenance *p,
-                     const char *folder, struct error *err);
+/* The tables that show one run, added to the study, whose data it ran on; speeds [e->count]. Error: out of memory. */
+void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds);
+bool layers_table(struct study *s, const struct exercise *e, int calibration);
+void confusion_table(struct study *s, const struct exercise *e);
+
+/* Writes FOLDER/changed.png: the test digits that fp32 and int8 answer differently. */
 bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err);
 
 #endif

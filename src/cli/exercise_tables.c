@@ -1,69 +1,81 @@
-/* The tables beside the main one: what each layer became, and which digits are taken for which. */
+/* The tables of the exercise: both networks side by side, what each layer became, which digits are taken for which. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/stats.h"
 #include "cli/exercise.h"
 
-/* The fp32 and the integer activations of a layer on the calibration images. */
-struct layer_probe {
-    uint8_t *images;         /* [count][inputs] */
-    struct mlp_workspace ws; /* all count images at once */
-    uint8_t *codes[2];       /* [count][widest]: input and output of a layer, in turn */
-    float *real;             /* [count][widest]: codes read back */
-    size_t count, widest;
-};
-
-static void probe_free(struct layer_probe *p) {
-    free(p->images);
-    mlp_workspace_free(&p->ws);
-    free(p->codes[0]);
-    free(p->codes[1]);
-    free(p->real);
+static void note_exercise(struct table *t, const struct exercise *e, const struct dataset *data) {
+    char shape[128];
+    mlp_shape_print(&e->models[0].shape, shape, sizeof shape);
+    table_note(t, "What to see: the bytes that int8 saves, the speed that it gains, and how few answers it changes.");
+    table_note(t, "%s, %zu parameters; trained on %zu images of %s in %.2f s to a loss of %.4f nats.", shape,
+               mlp_parameter_count(&e->models[0].shape), data->train.count, data->name, e->training.seconds,
+               e->training.loss);
+    for (int i = 1; i < e->count; i++)
+        table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
+                   granularity_name(&e->models[i]), e->evaluations[i].ties);
+    if (e->saturated)
+        table_note(t,
+                   "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
+                   e->saturated);
 }
 
-static bool probe_create(const struct model *fp32, const struct split *train, int calibration, struct layer_probe *p,
-                         struct error *err) {
-    *p = (struct layer_probe){.count = (size_t)calibration};
-    for (int i = 0; i <= fp32->shape.layers; i++)
-        if ((size_t)fp32->shape.widths[i] > p->widest) p->widest = (size_t)fp32->shape.widths[i];
-    if (!(p->images = calibration_images(train, calibration, err)) ||
-        !mlp_workspace_create(&fp32->shape, calibration, false, &p->ws, err) ||
-        !(p->codes[0] = aligned_array(p->count, p->widest, err)) ||
-        !(p->codes[1] = aligned_array(p->count, p->widest, err)) ||
-        !(p->real = aligned_array(p->count * p->widest, sizeof(float), err)))
-        return false;
-    mlp_load_images(&fp32->mlp, p->images, calibration, &p->ws);
-    mlp_forward(&fp32->mlp, calibration, &p->ws);
-    return true;
+void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds) {
+    struct table *t = study_table(s, "exercise", "The exercise: fp32 against int8",
+                                  "format granularity arithmetic- file_bytes:bytes ratio correct- n- "
+                                  "accuracy_percent:accuracy_% standard_error- change changed- fixed- broken- "
+                                  "images_per_second:images/s speed spread_percent:±_%");
+    const struct evaluation *fp32 = &e->evaluations[0];
+    for (int i = 0; i < e->count; i++) {
+        const struct evaluation *ours = &e->evaluations[i];
+        struct paired paired = compare(fp32, ours, s->data.test.labels);
+        double rate = speeds[i].images_per_second;
+        table_row(t, "%s | %s | %s | %zu | %.3f | %zu | %zu | %.2f | %.2f | %+.2f | %zu | %zu | %zu",
+                  i == 0 ? "fp32" : "int8", granularity_name(&e->models[i]), arithmetic_name(&e->models[i]),
+                  e->bytes[i], (double)e->bytes[0] / (double)e->bytes[i], ours->correct, ours->count,
+                  accuracy_percent(ours), standard_error_percent(ours), accuracy_percent(ours) - accuracy_percent(fp32),
+                  paired.changed, paired.fixed, paired.broken);
+        table_row(t, "%lld | %.2f | %.1f", (long long)rate, rate / speeds[0].images_per_second,
+                  speeds[i].spread_percent);
+    }
+    note_exercise(t, e, &s->data);
+    note_speeds(t, speeds, e->count);
 }
 
-/* SQNR of layer l's output codes in p->codes[(l + 1) % 2] against the fp32 output. */
-static double activation_sqnr(const struct qmlp *q, int l, struct layer_probe *p) {
-    size_t n = p->count * (size_t)q->layer[l].out;
-    const uint8_t *codes = p->codes[(l + 1) % 2];
-    for (size_t i = 0; i < n; i++) p->real[i] = dequantize(codes[i], q->activation[l + 1]);
-    return sqnr_db(p->ws.activation[l + 1], p->real, n);
+/* ---- layers ----------------------------------------------------------------------------------------------------- */
+
+enum { LAYERS_BATCH = 512 };
+
+/* similar [layers]: how far the integer codes of each layer are from the fp32 values on the calibration images. */
+static bool compare_layers(const struct model *fp32, const struct model *int8, const uint8_t *images, int count,
+                           struct similarity *similar, struct error *err) {
+    struct model_run a, b = {0};
+    bool ok = model_run_create(fp32, LAYERS_BATCH, 1, RUN_LAYERS, &a, err) &&
+        model_run_create(int8, LAYERS_BATCH, 1, RUN_LAYERS, &b, err);
+    for (int at = 0; ok && at < count; at += LAYERS_BATCH) {
+        int n = count - at < LAYERS_BATCH ? count - at : LAYERS_BATCH;
+        const uint8_t *from = images + (size_t)at * (size_t)fp32->shape.widths[0];
+        model_run(&a, from, n, NULL);
+        model_run(&b, from, n, NULL);
+        for (int l = 0; l < fp32->shape.layers; l++)
+            similarity_add(&similar[l], a.values[l + 1], b.values[l + 1],
+                           (size_t)n * (size_t)fp32->shape.widths[l + 1]);
+    }
+    model_run_free(&a);
+    model_run_free(&b);
+    return ok;
 }
 
-static bool weight_sqnr(const struct dense *d, const struct qmlp *q, int l, double *sqnr, struct error *err) {
-    size_t n = (size_t)d->in * (size_t)d->out;
-    float *real = aligned_array(n, sizeof *real, err);
-    if (!real) return false;
-    qmlp_read_weights(q, l, real);
-    *sqnr = sqnr_db(d->weight, real, n);
-    free(real);
-    return true;
-}
-
-static bool add_layer_row(struct table *t, const struct model *fp32, const struct model *int8, int l,
-                          struct layer_probe *p, struct error *err) {
+/* real [in * out]: scratch. */
+static void add_layer_row(struct table *t, const struct model *fp32, const struct model *int8, int l,
+                          double output_sqnr, float *real) {
     const struct qmlp *q = &int8->qmlp;
     const struct dense *d = &fp32->mlp.layer[l];
-    double sqnr, lowest = INFINITY, highest = -INFINITY, scale_lo = INFINITY, scale_hi = 0;
-    if (!weight_sqnr(d, q, l, &sqnr, err)) return false;
-    for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++) {
+    size_t n = (size_t)d->in * (size_t)d->out;
+    double lowest = INFINITY, highest = -INFINITY, scale_lo = INFINITY, scale_hi = 0;
+    model_weights(int8, l, real);
+    for (size_t i = 0; i < n; i++) {
         lowest = fmin(lowest, (double)d->weight[i]);
         highest = fmax(highest, (double)d->weight[i]);
     }
@@ -72,70 +84,62 @@ static bool add_layer_row(struct table *t, const struct model *fp32, const struc
         scale_hi = fmax(scale_hi, (double)qmlp_weight_scale(q, l, c));
     }
     table_row(t, "%s | fc%d | %d x %d | %.4f | %.4f | %.6f | %.6f | %.1f | %.6f | %d | %.6f | %d | %.1f",
-              granularity_name(int8), l + 1, d->out, d->in, lowest, highest, scale_lo, scale_hi, sqnr,
-              (double)q->activation[l].scale, q->activation[l].zero_point, (double)q->activation[l + 1].scale,
-              q->activation[l + 1].zero_point, activation_sqnr(q, l, p));
-    return true;
+              granularity_name(int8), l + 1, d->out, d->in, lowest, highest, scale_lo, scale_hi,
+              sqnr_db(d->weight, real, n), (double)q->activation[l].scale, q->activation[l].zero_point,
+              (double)q->activation[l + 1].scale, q->activation[l + 1].zero_point, output_sqnr);
 }
 
-static bool add_model_layers(struct table *t, const struct model *fp32, const struct model *int8, struct layer_probe *p,
-                             struct error *err) {
-    const struct qmlp *q = &int8->qmlp;
-    for (size_t i = 0; i < p->count * (size_t)q->shape.widths[0]; i++) p->codes[0][i] = q->pixel_code[p->images[i]];
-    for (int l = 0; l < q->shape.layers; l++) {
-        qlinear_ref(&q->layer[l], p->codes[l % 2], p->count, p->codes[(l + 1) % 2]);
-        if (!add_layer_row(t, fp32, int8, l, p, err)) return false;
+bool layers_table(struct study *s, const struct exercise *e, int calibration) {
+    struct table *t = study_table(s, "layers", "What each layer became",
+                                  "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max "
+                                  "weight_sqnr_db input_scale input_zero_point output_scale output_zero_point "
+                                  "output_sqnr_db");
+    const struct model *fp32 = &e->models[0];
+    size_t most = 0; /* weights of a layer */
+    for (int l = 0; l < fp32->shape.layers; l++) {
+        size_t n = (size_t)fp32->shape.widths[l] * (size_t)fp32->shape.widths[l + 1];
+        most = n > most ? n : most;
     }
-    return true;
-}
-
-bool write_layers(const struct exercise *e, const struct dataset *data, int calibration, const struct provenance *p,
-                  const char *folder, struct error *err) {
-    static const char columns[] =
-        "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max weight_sqnr_db input_scale "
-        "input_zero_point output_scale output_zero_point output_sqnr_db";
-    struct table t;
-    struct layer_probe probe;
-    table_init(&t, "What each layer became", columns);
-    table_note(&t,
-               "SQNR: signal to quantization noise, 10 log10(sum x^2 / sum (x - x_hat)^2). weight: the codes read back "
-               "against the fp32 weights. output: the integer engine's codes read back against the fp32 network's "
-               "activations, on the %d calibration images; it holds the error of all layers up to there.",
-               calibration);
-    bool ok = probe_create(&e->models[0], &data->train, calibration, &probe, err);
-    for (int i = 1; ok && i < e->count; i++) ok = add_model_layers(&t, &e->models[0], &e->models[i], &probe, err);
-    ok = ok && table_save(&t, p, folder, "layers", err);
-    probe_free(&probe);
-    table_free(&t);
+    uint8_t *images = calibration_images(&s->data.train, calibration, &s->err);
+    float *real = images ? aligned_array(most, sizeof *real, &s->err) : NULL;
+    bool ok = real != NULL;
+    for (int i = 1; ok && i < e->count; i++) {
+        struct similarity similar[MLP_MAX_LAYERS] = {{0}};
+        ok = compare_layers(fp32, &e->models[i], images, calibration, similar, &s->err);
+        for (int l = 0; ok && l < fp32->shape.layers; l++)
+            add_layer_row(t, fp32, &e->models[i], l, similarity_sqnr_db(&similar[l]), real);
+    }
+    table_note(t, "What to see: scale and zero point of every layer, and what rounding cost it.");
+    table_note(
+        t,
+        "SQNR of the weights: codes read back against fp32. Of the output: the integer engine's codes against the "
+        "fp32 network's values on the %d calibration images, with the error of all layers up to there.",
+        calibration);
+    free(images);
+    free(real);
     return ok;
 }
 
-static void add_confusion_rows(struct table *t, const char *name, const char *granularity, const struct evaluation *e,
-                               const uint8_t *labels, int classes) {
-    for (int truth = 0; truth < classes; truth++) {
-        size_t counts[256] = {0}, total = 0;
-        for (size_t i = 0; i < e->count; i++)
-            if (labels[i] == truth) {
-                counts[e->predicted[i]]++;
-                total++;
-            }
-        table_row(t, "%s | %s | %d", name, granularity, truth);
-        for (int j = 0; j < classes; j++) table_row(t, "%zu", counts[j]);
-        table_row(t, "%.2f", 100.0 * (double)counts[truth] / (double)total); /* empty when there is no such image */
-    }
-}
+/* ---- confusion -------------------------------------------------------------------------------------------------- */
 
-bool write_confusion(const struct exercise *e, const struct dataset *data, const struct provenance *p,
-                     const char *folder, struct error *err) {
-    int classes = data->classes;
-    struct table t;
-    table_init(&t, "Confusion: rows are the true class, columns what it was taken for", "format granularity label");
-    for (int j = 0; j < classes; j++) table_add_columns(&t, "as_%d", j);
-    table_add_columns(&t, "recall_percent");
+void confusion_table(struct study *s, const struct exercise *e) {
+    struct table *t = study_table(s, "confusion", "Confusion: rows are the true class, columns what it was taken for",
+                                  "format granularity label");
+    const struct dataset *data = &s->data;
+    const uint8_t *labels = data->test.labels;
+    for (int j = 0; j < data->classes; j++) table_add_columns(t, "as_%d", j);
+    table_add_columns(t, "recall_percent");
+    table_note(t, "What to see: quantization does not change which digits are taken for which.");
     for (int i = 0; i < e->count; i++)
-        add_confusion_rows(&t, i ? "int8" : "fp32", granularity_name(&e->models[i]), &e->evaluations[i],
-                           data->test.labels, classes);
-    bool ok = table_save(&t, p, folder, "confusion", err);
-    table_free(&t);
-    return ok;
+        for (int truth = 0; truth < data->classes; truth++) {
+            size_t counts[256] = {0}, total = 0;
+            for (size_t k = 0; k < data->test.count; k++)
+                if (labels[k] == truth) {
+                    counts[e->evaluations[i].predicted[k]]++;
+                    total++;
+                }
+            table_row(t, "%s | %s | %d", i ? "int8" : "fp32", granularity_name(&e->models[i]), truth);
+            for (int j = 0; j < data->classes; j++) table_row(t, "%zu", counts[j]);
+            table_row(t, "%.2f", 100.0 * (double)counts[truth] / (double)total); /* empty without such images */
+        }
 }

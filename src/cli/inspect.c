@@ -5,29 +5,16 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/inspect.h"
-#include "cli/options.h"
-#include "lowbit/half.h"
+#include "cli/inspect_views.h"
+#include "cli/origin.h"
+#include "cli/study.h"
 
-double tensor_element(const struct st_tensor *t, size_t i) {
-    const unsigned char *at = (const unsigned char *)t->data + i * st_types[t->dtype].bytes;
-    float f32;
-    int32_t i32;
-    uint16_t half;
-    switch (t->dtype) {
-    case ST_F32: memcpy(&f32, at, 4); return (double)f32;
-    case ST_F16: memcpy(&half, at, 2); return (double)float_from_half(half);
-    case ST_BF16: memcpy(&half, at, 2); return (double)float_from_bfloat(half);
-    case ST_I32: memcpy(&i32, at, 4); return i32;
-    case ST_I8: return (int8_t)*at;
-    case ST_U8: return *at;
-    default: return NAN;
-    }
-}
+/* ---- the tensors of a file -------------------------------------------------------------------------------------- */
 
 static void add_bytes(struct table *t, const char *what, const char *dtype, const char *shape, size_t bytes,
-                      size_t file_bytes) {
-    table_row(t, "%s | %s | %s | %zu | %.3f", what, dtype, shape, bytes, 100.0 * (double)bytes / (double)file_bytes);
+                      const struct st_file *file) {
+    table_row(t, "%s | %s | %s | %zu | %.3f", what, dtype, shape, bytes,
+              100.0 * (double)bytes / (double)file->file_bytes);
 }
 
 static void add_tensor(struct table *t, const struct st_file *file, const struct st_tensor *tensor) {
@@ -37,164 +24,147 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
         snprintf(shape + used, sizeof shape - used, "%s%zu", d ? ", " : "", tensor->shape[d]);
     }
     strcat(shape, "]");
-    add_bytes(t, tensor->name, st_types[tensor->dtype].name, shape, tensor->bytes, file->file_bytes);
     double lowest = INFINITY, highest = -INFINITY;
     for (size_t i = 0; i < tensor->elements; i++) {
         lowest = fmin(lowest, tensor_element(tensor, i));
         highest = fmax(highest, tensor_element(tensor, i));
     }
-    bool real = tensor->dtype == ST_F32 || tensor->dtype == ST_F16 || tensor->dtype == ST_BF16;
-    table_row(t, "%.*f | %.*f", real ? 8 : 0, lowest, real ? 8 : 0, highest);
+    int digits = tensor->dtype == ST_F32 || tensor->dtype == ST_F16 || tensor->dtype == ST_BF16 ? 8 : 0;
+    add_bytes(t, tensor->name, st_types[tensor->dtype].name, shape, tensor->bytes, file);
+    table_row(t, "%.*f | %.*f", digits, lowest, digits, highest);
 }
 
-static void fill(const struct st_file *file, struct table *t) {
-    size_t tensor_bytes = 0;
-    add_bytes(t, "length of the header", "U64", "", 8, file->file_bytes);
+static void fill_list(struct table *t, const struct st_file *file) {
+    size_t total = 8 + file->header_bytes;
+    add_bytes(t, "length of the header", "U64", "", 8, file);
     table_row(t, " | ");
-    add_bytes(t, "header", "JSON", "", file->header_bytes, file->file_bytes);
+    add_bytes(t, "header", "JSON", "", file->header_bytes, file);
     table_row(t, " | ");
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
-        tensor_bytes += file->tensors[i].bytes;
+        total += file->tensors[i].bytes;
     }
-    add_bytes(t, "whole file", "", "", 8 + file->header_bytes + tensor_bytes, file->file_bytes);
+    add_bytes(t, "whole file", "", "", total, file);
     table_row(t, " | ");
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }
 
-struct inspect_options {
-    struct options o;
-    const char *source, *results, *fp32, *picture;
-    bool histogram, json;
-};
+/* ---- the kernels ------------------------------------------------------------------------------------------------ */
 
-/* --weights-png: whose rows have the pixels' places. Without --data the images are taken to be square. */
-static int image_shape(const struct inspect_options *given, const struct model *model, const struct split *split,
-                       int *rows, int *cols) {
-    int inputs = model->shape.widths[0], side = (int)lround(sqrt(inputs));
-    *rows = given->source ? split->rows : side;
-    *cols = given->source ? split->cols : side;
-    if (*rows * *cols == inputs && inputs <= 4096) return EXIT_DONE;
-    return usage_error(&given->o,
-                       "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to "
-                       "tell its rows",
-                       inputs);
+static void add_kernel(struct table *t, const char *name, const char *what, bool supported, bool taken) {
+    table_row(t, "%s | %s | %s | %s", name, what, supported ? "runs it" : "does not", taken ? "taken" : "");
 }
 
-static int check_fp32(const struct inspect_options *given, const struct model *model, const struct model *fp32) {
-    if (fp32->kind != MODEL_FP32 && !given->fp32)
-        return usage_error(&given->o, "--weights-png: expected --fp32 MODEL to compare %s with", given->o.files[0]);
-    if (fp32->kind != MODEL_FP32)
-        return usage_error(&given->o, "--fp32 %s: expected a model in fp32, found \"%s\"", given->fp32,
-                           arithmetic_name(fp32));
-    return memcmp(&fp32->shape, &model->shape, sizeof fp32->shape) == 0
-        ? EXIT_DONE
-        : usage_error(&given->o, "--fp32 %s: its shape is not that of %s", given->fp32, given->o.files[0]);
+static bool show_kernels(struct study *s) {
+    struct table *t = study_table(s, "cpu", "Kernels of integer models, the fastest first, and of bf16 models",
+                                  "kernel what this_cpu taken");
+    const struct bf16_kernel *bf16 = bf16_kernel_best();
+    for (int i = 0; qkernels[i]; i++)
+        add_kernel(t, qkernels[i]->name, qkernels[i]->what, qkernels[i]->supported(), qkernels[i] == qkernel_best());
+    for (int i = 0; bf16_kernels[i]; i++)
+        add_kernel(t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(),
+                   bf16_kernels[i] == bf16);
+    table_note(t, "bf16 models: %s.", bf16 ? "bf16 products, fp32 sums" : "fp32 after decode");
+    for (size_t i = 1; i < s->provenance.count; i++) /* all but the command */
+        table_note(t, "%s: %s", s->provenance.facts[i].name, s->provenance.facts[i].value);
+    return true;
 }
 
-/* What is read beside the file itself; which of it, the options tell. */
+/* ---- the command ------------------------------------------------------------------------------------------------ */
+
 struct inspected {
+    const char *fp32_path, *picture;
+    bool histogram, cpu;
     struct st_file *file;
-    struct model model, fp32;
-    struct dataset data;
+    struct model model, fp32; /* the file as a model, where codes are walked; --fp32's */
+    char title[256];
 };
 
-/* EXIT_DONE, or the status to exit with, after saying what is wrong. */
-static int load(const struct inspect_options *given, struct inspected *x) {
-    struct error err; /* codes are walked by what the metadata say, so the file has to hold as a model first */
-    if (!(x->file = aligned_array(1, sizeof *x->file, &err)) || !st_read(given->o.files[0], x->file, &err))
-        return report_error(&err);
-    if (!given->picture && !given->source && !given->fp32 && !given->histogram) return EXIT_DONE;
-    if (!model_read(given->o.files[0], &x->model, NULL, &err) ||
-        (given->fp32 && !model_read(given->fp32, &x->fp32, NULL, &err)))
-        return report_error(&err);
+static bool load(struct study *s, struct inspected *x) {
+    const char *path = s->options.files[0];
+    struct model_notes notes;
+    if (!(x->file = aligned_array(1, sizeof *x->file, &s->err)) || !st_read(path, x->file, &s->err)) return false;
+    if (!x->picture && !x->histogram) return study_begin(s);
+    /* codes are walked by what the metadata say, so the file has to hold as a model first */
+    if (!model_read(path, &x->model, &notes, &s->err) ||
+        (x->fp32_path && !origin_read(x->fp32_path, &x->model, &notes, &x->fp32, &s->err)) || !study_begin(s))
+        return false;
+    if (x->fp32_path && x->fp32.kind != MODEL_FP32)
+        return fail(&s->err, "--fp32 %s: expected a model in fp32, found \"%s\"", x->fp32_path,
+                    arithmetic_name(&x->fp32));
     const struct mlp_shape *shape = &x->model.shape;
-    if (given->source &&
-        (!dataset_load(given->source, &x->data, &err) ||
-         !split_fits(&x->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err)))
-        return report_error(&err);
-    return given->fp32 || given->picture ? check_fp32(given, &x->model, given->fp32 ? &x->fp32 : &x->model) : EXIT_DONE;
+    return !s->source || split_fits(&s->data.test, shape->widths[0], shape->widths[shape->layers], s->source, &s->err);
 }
 
-static int draw(const struct inspect_options *given, const struct inspected *x) {
-    struct error err;
-    int rows, cols, status = image_shape(given, &x->model, &x->data.test, &rows, &cols);
-    if (status != EXIT_DONE) return status;
-    const struct model *original = given->fp32 ? &x->fp32 : &x->model;
-    bool ok = write_weights_picture(original, &x->model, rows, cols, given->picture, &err);
-    return ok ? EXIT_DONE : report_error(&err);
+/* Without --data the rows are taken to be square images. */
+static bool draw(struct study *s, const struct inspected *x) {
+    int inputs = x->model.shape.widths[0], side = (int)lround(sqrt(inputs));
+    int rows = s->source ? s->data.test.rows : side, cols = s->source ? s->data.test.cols : side;
+    if (x->model.kind != MODEL_FP32 && !x->fp32_path)
+        return study_wrong_use(s, "--weights-png: expected --fp32 MODEL to compare %s with", s->options.files[0]);
+    if (rows * cols != inputs || inputs > 4096)
+        return study_wrong_use(s,
+                               "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data "
+                               "to tell its rows",
+                               inputs);
+    return write_weights_picture(x->fp32_path ? &x->fp32 : &x->model, &x->model, rows, cols, x->picture, &s->err);
 }
 
-static bool fill_histograms(const struct inspect_options *given, const struct inspected *x, struct table *t,
-                            struct error *err) {
-    struct origin origin = {&x->model, given->fp32 ? &x->fp32 : NULL};
-    return fill_histogram(t, x->file, &origin, err) &&
-        (!given->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &x->data.test, err));
-}
-
-static int report(const struct inspect_options *given, const struct inspected *x, struct provenance *p) {
-    static const char columns[] = "part dtype shape bytes percent lowest highest";
-    struct error err;
-    struct table t;
-    char title[256];
-    bool ok = true;
-    if (given->source) provenance_dataset(p, &x->data);
-    provenance_machine(p);
-    snprintf(title, sizeof title, given->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
-             given->o.files[0], x->file->file_bytes);
-    if (given->histogram) {
-        table_init(&t, title, histogram_columns);
-        ok = fill_histograms(given, x, &t, &err);
-    } else {
-        table_init(&t, title, columns);
-        fill(x->file, &t);
+static bool run(struct study *s, struct inspected *x) {
+    if (x->cpu) return study_begin(s) && show_kernels(s);
+    provenance_add(&s->provenance, "file", "%s", s->options.files[0]);
+    if (!load(s, x) || (x->picture && !draw(s, x))) return false;
+    snprintf(x->title, sizeof x->title, x->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
+             s->options.files[0], x->file->file_bytes);
+    if (!x->histogram) {
+        fill_list(study_table(s, "inspect", x->title, "part dtype shape bytes percent- lowest highest"), x->file);
+        return true;
     }
-    ok = ok && (!given->results || table_save(&t, p, given->results, "histogram", &err));
-    return report_table(&t, given->histogram ? p : NULL, given->json, ok, &err);
+    struct table *t = study_table(s, "histogram", x->title, histogram_columns);
+    return fill_histogram(t, x->file, &x->model, x->fp32_path ? &x->fp32 : NULL, &s->err) &&
+        (!s->source || x->model.kind != MODEL_INT8 || fill_activation_histogram(t, &x->model, &s->data.test, &s->err));
 }
 
-static int run(const struct inspect_options *given, struct provenance *p) {
-    struct inspected x = {0};
-    int status = load(given, &x);
-    if (status == EXIT_DONE && given->picture) status = draw(given, &x);
-    if (status == EXIT_DONE) status = report(given, &x, p);
-    if (x.file) st_free(x.file);
-    free(x.file);
-    dataset_free(&x.data);
-    model_free(&x.model);
-    model_free(&x.fp32);
-    return status;
+/* What goes only with other options; NULL: nothing is wrong. */
+static const char *wrong_options(const struct study *s, const struct inspected *x) {
+    bool views = x->histogram || x->picture;
+    if (x->cpu)
+        return s->options.file_count ? "--cpu takes no file" : s->results ? "--results goes with --histogram" : NULL;
+    if (s->options.file_count != 1) return "expected FILE";
+    if (s->results && !x->histogram) return "--results goes with --histogram";
+    if (s->source && !views) return "--data goes with --histogram or --weights-png";
+    return x->fp32_path && !views ? "--fp32 goes with --histogram or --weights-png" : NULL;
 }
 
 int command_inspect(int argc, char **argv) {
-    struct inspect_options given = {
-        .o = {.command = argv[0],
-              .arguments = "FILE",
-              .what = "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use "
-                      "their codes."}};
-    option_flag(&given.o, "histogram", &given.histogram,
-                "for each tensor: codes used, clipped, never used, entropy, a histogram");
-    option_data(&given.o, &given.source, "with --histogram: also an integer model's activations on these test images");
-    option_text(&given.o, "results", "DIR", &given.results, "with --histogram: write the table histogram there");
-    option_text(&given.o, "weights-png", "FILE.png", &given.picture,
-                "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
-    option_text(&given.o, "fp32", "MODEL", &given.fp32,
+    struct study s;
+    struct inspected x = {0};
+    study_init(&s, argv[0], "FILE",
+               "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their "
+               "codes.");
+    s.options.examples = "mnistq inspect results/mnist/models/int8-per-channel.safetensors\n"
+                         "mnistq inspect results/mnist/models/int8-per-channel.safetensors --histogram --fp32 "
+                         "results/mnist/models/fp32.safetensors\n"
+                         "mnistq inspect --cpu";
+    study_shows(&s, "with --histogram: also write the table histogram there");
+    s.source = NULL;
+    option_flag(&s.options, "histogram", &x.histogram,
+                "for each tensor: codes used, clipped, never used, entropy, a histogram; with --data also an integer "
+                "model's activations on its test images");
+    option_out(&s.options, "weights-png", "FILE.png", &x.picture,
+               "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
+    option_text(&s.options, "fp32", "MODEL", &x.fp32_path,
                 "of --weights-png and --histogram: the network that FILE was made from");
-    bool cpu = false;
-    option_flag(&given.o, "cpu", &cpu, "without FILE: the kernels, which this CPU runs, and which are taken");
-    option_flag(&given.o, "json", &given.json, "print the list as JSON");
-    int status = options_parse(&given.o, argc, argv, 0, 1);
+    option_flag(&s.options, "cpu", &x.cpu, "without FILE: the kernels, which this CPU runs, and which are taken");
+    int status = study_parse(&s, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
-    if (cpu && given.o.file_count == 0) return inspect_cpu(given.json);
-    if (given.o.file_count != 1 || cpu) return usage_error(&given.o, cpu ? "--cpu takes no file" : "expected FILE");
-    if (given.results && !given.histogram) return usage_error(&given.o, "--results goes with --histogram");
-    if (given.source && !given.histogram && !given.picture)
-        return usage_error(&given.o, "--data goes with --histogram or --weights-png");
-    if (given.fp32 && !given.histogram && !given.picture)
-        return usage_error(&given.o, "--fp32 goes with --histogram or --weights-png");
-    struct provenance p = {0};
-    provenance_command(&p);
-    provenance_add(&p, "file", "%s", given.o.files[0]);
-    return run(&given, &p);
+    const char *wrong = wrong_options(&s, &x);
+    if (wrong) return usage_error(&s.options, "%s", wrong);
+    status = study_end(&s, run(&s, &x));
+    if (x.file) st_free(x.file);
+    free(x.file);
+    model_free(&x.model);
+    model_free(&x.fp32);
+    return status;
 }

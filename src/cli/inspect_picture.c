@@ -2,135 +2,117 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/canvas.h"
-#include "model/model_run.h"
-#include "cli/inspect.h"
-#include "data/picture.h"
+#include "cli/inspect_views.h"
 
-enum { NEURONS = 8, COLUMNS = 7, LABEL = 72, ZERO = 128 };
-
-/* The columns: fp32, then three versions of the weights, each followed by its residual. */
-struct version {
-    char name[32];
-    float *weights; /* [out][in] */
-    double gain;    /* the residual is shown this many times as large */
-};
+enum { NEURONS = 8, COLUMNS = 7, LABEL = 72, TEXT = 640, ZERO = 128, TOP = CANVAS_MARGIN + 3 * CANVAS_LINE };
 
 struct weights_page {
-    struct version versions[4]; /* 0: fp32 */
-    int neurons[NEURONS], count;
+    struct canvas canvas;
     int out, in, rows, cols, zoom;
+    int count;              /* rows of pictures: neurons, evenly over the layer */
+    float *fp32, *version;  /* [out][in] */
+    double *shown;          /* [count][in]: the column being drawn */
+    double absmax[NEURONS]; /* of fp32's rows */
 };
 
-static void page_free(struct weights_page *p) {
-    for (int i = 0; i < 4; i++) free(p->versions[i].weights);
+static int neuron_at(const struct weights_page *p, int i) { return i * p->out / p->count; }
+static int top_of(const struct weights_page *p, int i) { return TOP + i * (p->rows * p->zoom + CANVAS_MARGIN); }
+
+/* What is shown, times gain, as gray: 0 is mid gray, the row's absmax in fp32 black or white. */
+static void draw_column(struct weights_page *p, int column, const char *name, double gain) {
+    uint8_t gray[4096]; /* [rows][cols] */
+    int x = LABEL + column * (p->cols * p->zoom + CANVAS_MARGIN);
+    canvas_text(&p->canvas, x, CANVAS_MARGIN + CANVAS_LINE + 4, name);
+    for (int i = 0; i < p->count; i++) {
+        for (int k = 0; k < p->in; k++) {
+            double w = p->shown[i * p->in + k] * gain;
+            double level = p->absmax[i] > 0 ? ZERO + 127 * w / p->absmax[i] : ZERO;
+            gray[k] = (uint8_t)rint(fmax(0, fmin(255, level)));
+        }
+        canvas_image(&p->canvas, gray, p->rows, p->cols, p->zoom, x, top_of(p, i));
+    }
 }
 
-static bool round_to_format(const float *from, int out, int in, const char *format, float *to, struct error *err) {
-    struct codec codec = {format_find(format), CODEC_ROW};
-    uint8_t *bytes = aligned_array(codec_bytes(codec, out, in), 1, err);
-    if (!bytes) return false;
-    codec_encode(codec, from, out, in, bytes);
-    codec_decode(codec, bytes, out, in, to);
-    free(bytes);
-    return true;
-}
-
-static double row_absmax(const struct weights_page *p, int neuron) {
-    return (double)absolute_maximum(p->versions[0].weights + (size_t)neuron * (size_t)p->in, (size_t)p->in);
-}
-
-/* As large as the residuals of all shown rows allow when each row's absmax is full black or white. */
-static double find_gain(const struct weights_page *p, const float *weights) {
+/* Takes the shown rows of weights, less those of other (NULL: nothing), into p->shown. Returns how much they can be
+ * enlarged before one of them passes its row's absmax; 1 when all are 0. */
+static double take_rows(struct weights_page *p, const float *weights, const float *other) {
     double gain = INFINITY;
     for (int i = 0; i < p->count; i++) {
         double worst = 0;
         for (int k = 0; k < p->in; k++) {
-            size_t at = (size_t)p->neurons[i] * (size_t)p->in + (size_t)k;
-            worst = fmax(worst, fabs((double)weights[at] - (double)p->versions[0].weights[at]));
+            size_t at = (size_t)neuron_at(p, i) * (size_t)p->in + (size_t)k;
+            double w = (double)weights[at] - (other ? (double)other[at] : 0);
+            p->shown[i * p->in + k] = w;
+            worst = fmax(worst, fabs(w));
         }
-        if (worst > 0) gain = fmin(gain, row_absmax(p, p->neurons[i]) / worst);
+        if (worst > 0) gain = fmin(gain, p->absmax[i] / worst);
     }
     return isfinite(gain) ? gain : 1;
 }
 
-static bool page_create(const struct model *fp32, const struct model *model, int rows, int cols, struct weights_page *p,
-                        struct error *err) {
-    static const char *const rounded[] = {"", "int8", "int4", "int2"};
-    *p = (struct weights_page){.in = fp32->shape.widths[0], .out = fp32->shape.widths[1], .rows = rows, .cols = cols};
-    p->zoom = cols <= 32 && rows <= 32 ? 3 : cols <= 64 && rows <= 64 ? 2 : 1;
-    p->count = p->out < NEURONS ? p->out : NEURONS;
-    for (int i = 0; i < p->count; i++) p->neurons[i] = i * p->out / p->count; /* evenly over the layer */
-    for (int i = 0; i < 4; i++) {
-        struct version *v = &p->versions[i];
-        if (!(v->weights = aligned_array((size_t)p->in * (size_t)p->out, sizeof(float), err))) return false;
-        if (i == 0) model_weights(fp32, 0, v->weights);
-        else if (i == 1 && model->kind != MODEL_FP32) model_weights(model, 0, v->weights);
-        else if (!round_to_format(p->versions[0].weights, p->out, p->in, rounded[i], v->weights, err)) return false;
-        if (i == 1 && model->kind != MODEL_FP32)
-            snprintf(v->name, sizeof v->name, "file: %.2f bits", model->bits_per_weight);
-        else snprintf(v->name, sizeof v->name, "%s", i ? rounded[i] : "fp32");
-        v->gain = i ? find_gain(p, v->weights) : 1;
+static void draw_labels(struct weights_page *p) {
+    char text[64];
+    canvas_text(
+        &p->canvas, CANVAS_MARGIN, CANVAS_MARGIN,
+        "fc1: 0 is gray, a row's largest weight white or black. Residual: less fp32, enlarged; shapes in it are "
+        "what got lost");
+    for (int i = 0; i < p->count; i++) {
+        const float *row = p->fp32 + (size_t)neuron_at(p, i) * (size_t)p->in;
+        p->absmax[i] = (double)absolute_maximum(row, (size_t)p->in);
+        snprintf(text, sizeof text, "neuron %d", neuron_at(p, i));
+        canvas_text(&p->canvas, CANVAS_MARGIN, top_of(p, i), text);
+        snprintf(text, sizeof text, "max %.3f", p->absmax[i]);
+        canvas_text(&p->canvas, CANVAS_MARGIN, top_of(p, i) + CANVAS_LINE, text);
+    }
+}
+
+/* fp32, then three versions of the weights, each followed by its residual. */
+static bool draw_page(struct weights_page *p, const struct model *fp32, const struct model *model, struct error *err) {
+    static const char *const formats[] = {"fp32", "int8", "int4", "int2"};
+    model_weights(fp32, 0, p->fp32);
+    draw_labels(p);
+    take_rows(p, p->fp32, NULL);
+    draw_column(p, 0, formats[0], 1);
+    for (int i = 1; i < 4; i++) {
+        char text[64];
+        struct codec codec = {format_find(formats[i]), CODEC_ROW};
+        snprintf(text, sizeof text, "%s", formats[i]);
+        if (i == 1 && model->kind != MODEL_FP32) {
+            model_weights(model, 0, p->version);
+            snprintf(text, sizeof text, "file: %.2f bits", model->bits_per_weight);
+        } else {
+            uint8_t *bytes = aligned_array(codec_bytes(codec, p->out, p->in), 1, err);
+            if (!bytes) return false;
+            codec_encode(codec, p->fp32, p->out, p->in, bytes);
+            codec_decode(codec, bytes, p->out, p->in, p->version);
+            free(bytes);
+        }
+        take_rows(p, p->version, NULL);
+        draw_column(p, 2 * i - 1, text, 1);
+        double gain = take_rows(p, p->version, p->fp32);
+        snprintf(text, sizeof text, "residual x%.*f", gain < 10, gain);
+        draw_column(p, 2 * i, text, gain);
     }
     return true;
 }
 
-/* Row neuron of a version, or its residual, as gray: 0 is mid gray, the row's absmax black or white. */
-static void paint(const struct weights_page *p, int version, bool residual, int neuron, uint8_t *gray) {
-    const struct version *v = &p->versions[version];
-    double absmax = row_absmax(p, neuron);
-    for (int k = 0; k < p->in; k++) {
-        size_t at = (size_t)neuron * (size_t)p->in + (size_t)k;
-        double w = (double)v->weights[at];
-        if (residual) w = (w - (double)p->versions[0].weights[at]) * v->gain;
-        double level = absmax > 0 ? ZERO + 127 * w / absmax : ZERO;
-        gray[k] = (uint8_t)rint(fmax(0, fmin(255, level)));
-    }
-}
-
-static void draw_page(const struct weights_page *p, struct canvas *c, uint8_t *gray) {
-    char text[96];
-    int step = p->cols * p->zoom + CANVAS_MARGIN, head = CANVAS_MARGIN + 2 * CANVAS_LINE;
-    canvas_text(c, CANVAS_MARGIN, CANVAS_MARGIN,
-                "fc1: 0 is gray, a row's largest weight white or black. Residual: less "
-                "fp32, enlarged; shapes in it are what got lost");
-    for (int column = 0; column < COLUMNS; column++) {
-        const struct version *v = &p->versions[(column + 1) / 2];
-        bool residual = column > 0 && column % 2 == 0;
-        if (residual) snprintf(text, sizeof text, "residual x%.*f", v->gain < 10, v->gain);
-        else snprintf(text, sizeof text, "%s", v->name);
-        canvas_text(c, LABEL + column * step, CANVAS_MARGIN + CANVAS_LINE + 4, text);
-        for (int i = 0; i < p->count; i++) {
-            paint(p, (column + 1) / 2, residual, p->neurons[i], gray);
-            canvas_image(c, gray, p->rows, p->cols, p->zoom, LABEL + column * step,
-                         head + CANVAS_LINE + i * (p->rows * p->zoom + CANVAS_MARGIN));
-        }
-    }
-    for (int i = 0; i < p->count; i++) {
-        int y = head + CANVAS_LINE + i * (p->rows * p->zoom + CANVAS_MARGIN);
-        snprintf(text, sizeof text, "neuron %d", p->neurons[i]);
-        canvas_text(c, CANVAS_MARGIN, y, text);
-        snprintf(text, sizeof text, "max %.3f", row_absmax(p, p->neurons[i]));
-        canvas_text(c, CANVAS_MARGIN, y + CANVAS_LINE, text);
-    }
-}
-
 bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols, const char *path,
                            struct error *err) {
-    struct weights_page p;
-    struct canvas c = {0};
-    uint8_t *gray = NULL;
-    bool ok = page_create(fp32, model, rows, cols, &p, err);
-    int text_width = LABEL + 640, width = LABEL + COLUMNS * (cols * p.zoom + CANVAS_MARGIN);
-    ok = ok && (gray = aligned_array((size_t)p.in, 1, err)) &&
-        canvas_create(width > text_width ? width : text_width,
-                      CANVAS_MARGIN + 3 * CANVAS_LINE + p.count * (rows * p.zoom + CANVAS_MARGIN), &c, err);
-    if (ok) draw_page(&p, &c, gray);
-    ok = ok && picture_write_png(path, c.gray, c.width, c.height, err);
-    canvas_free(&c);
-    free(gray);
-    page_free(&p);
+    struct weights_page p = {.in = fp32->shape.widths[0], .out = fp32->shape.widths[1], .rows = rows, .cols = cols};
+    size_t weights = (size_t)p.in * (size_t)p.out;
+    p.zoom = cols <= 32 && rows <= 32 ? 3 : cols <= 64 && rows <= 64 ? 2 : 1;
+    p.count = p.out < NEURONS ? p.out : NEURONS;
+    int width = COLUMNS * (cols * p.zoom + CANVAS_MARGIN);
+    bool ok = (p.fp32 = aligned_array(weights, sizeof(float), err)) &&
+        (p.version = aligned_array(weights, sizeof(float), err)) &&
+        (p.shown = aligned_array((size_t)(p.count * p.in), sizeof(double), err)) &&
+        canvas_create(LABEL + (width > TEXT ? width : TEXT), top_of(&p, p.count), &p.canvas, err) &&
+        draw_page(&p, fp32, model, err);
+    ok = canvas_write(&p.canvas, ok ? path : NULL, err) && ok;
+    free(p.fp32);
+    free(p.version);
+    free(p.shown);
     return ok;
 }

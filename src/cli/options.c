@@ -1,12 +1,20 @@
 #include "cli/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/text.h"
+
+static const char *const everywhere[] = {"help", "quiet", "kernel", "keep-blas-core"}; /* main.c takes them */
+static bool quiet;
 
 static void add(struct options *o, struct option_entry entry) {
     if (o->count == OPTIONS_MAX) abort(); /* a programmer's error */
@@ -33,6 +41,10 @@ void option_text(struct options *o, const char *name, const char *argument, cons
     add(o, (struct option_entry){name, argument, help, OPTION_TEXT, value, 0, 0, NULL});
 }
 
+void option_out(struct options *o, const char *name, const char *argument, const char **value, const char *help) {
+    add(o, (struct option_entry){name, argument, help, OPTION_OUT, value, 0, 0, NULL});
+}
+
 void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
                    const char *help) {
     add(o, (struct option_entry){name, NULL, help, OPTION_CHOICE, value, 0, count - 1, choices});
@@ -53,60 +65,77 @@ void option_results(struct options *o, const char **results, const char *help) {
 }
 
 int usage_error(const struct options *o, const char *format, ...) {
-    fprintf(stderr, "mnistq: %s: ", o->command);
+    char text[1024];
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, " (see `mnistq %s --help`)\n", o->command);
+    mask_control_characters(text);
+    fprintf(stderr, "mnistq: %s: %s (see `mnistq %s --help`)\n", o->command, text, o->command);
     return EXIT_USAGE;
 }
+
+/* ---- help ------------------------------------------------------------------------------------------------------- */
 
 static void print_choices(FILE *stream, const struct option_entry *e, const char *between) {
     for (int i = 0; i <= (int)e->hi; i++) fprintf(stream, "%s%s", i ? between : "", e->choices[i]);
 }
 
-static void print_default(const struct options *o, const struct option_entry *e) {
+static void print_default(const struct options *o, const struct option_entry *e, FILE *stream) {
     switch (e->type) {
     case OPTION_FLAG: return;
     case OPTION_INT:
-        if (*(int *)e->value >= e->lo)
-            printf(" [%d]", *(int *)e->value); /* else the help tells what it is by default */
+        if (*(int *)e->value >= e->lo) /* else the help tells what it is by default */
+            fprintf(stream, " [%d]", *(int *)e->value);
         return;
-    case OPTION_SEED: printf(" [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
-    case OPTION_REAL: printf(" [%g]", *(double *)e->value); return;
-    case OPTION_CHOICE: printf(" [%s]", e->choices[*(int *)e->value]); return;
+    case OPTION_SEED: fprintf(stream, " [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
+    case OPTION_REAL: fprintf(stream, " [%g]", *(double *)e->value); return;
+    case OPTION_CHOICE: fprintf(stream, " [%s]", e->choices[*(int *)e->value]); return;
+    case OPTION_OUT:
     case OPTION_TEXT:
-        if (*(const char **)e->value) printf(" [%s]", *(const char **)e->value);
-        if (e->value == (void *)o->results) printf(" [results/NAME, where NAME is the last part of --data]");
+        if (*(const char **)e->value) fprintf(stream, " [%s]", *(const char **)e->value);
+        else if (e->value == (void *)o->results) fprintf(stream, " [results/NAME, NAME the last part of --data]");
         return;
     case OPTION_INTS: {
         const struct int_list *list = e->value;
-        for (int i = 0; i < list->count; i++) printf("%s%d", i ? "," : " [", list->values[i]);
-        printf("]");
+        for (int i = 0; i < list->count; i++) fprintf(stream, "%s%d", i ? "," : " [", list->values[i]);
+        fprintf(stream, "]");
     }
     }
 }
 
 static void print_help(const struct options *o) {
-    printf("usage: mnistq %s [options]%s%s\n\n%s\n\n", o->command, *o->arguments ? " " : "", o->arguments, o->what);
+    int width = terminal_width(stdout);
+    printf("usage: mnistq %s [options]%s%s\n\n", o->command, *o->arguments ? " " : "", o->arguments);
+    print_wrapped(stdout, o->what, 0, width);
+    printf("\n");
     for (int i = 0; i < o->count; i++) {
         const struct option_entry *e = &o->entries[i];
-        printf("  --%s ", e->name);
+        char text[1024] = "";
+        FILE *stream = fmemopen(text, sizeof text, "w");
+        if (stream) {
+            fprintf(stream, "%s", e->help);
+            print_default(o, e, stream);
+            fclose(stream);
+        }
+        printf("  --%s%s%s", e->name, e->type == OPTION_FLAG ? "" : " ", e->argument ? e->argument : "");
         if (e->type == OPTION_CHOICE) print_choices(stdout, e, "|");
-        else if (e->argument) printf("%s", e->argument);
-        printf("\n        %s", e->help);
-        print_default(o, e);
         printf("\n");
+        print_wrapped(stdout, text, 8, width);
     }
     printf("  --help\n        this text; [..] are the defaults\n");
+    for (const char *line = o->examples; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        printf("%s  %.*s\n", line == o->examples ? "\nExamples:\n" : "", (int)strcspn(line, "\n"), line);
 }
+
+/* ---- values: a number begins with a digit, or a minus where it may be negative ------------------------------------
+ */
 
 static bool read_int(const char *text, const char *end, double lo, double hi, int *value) {
     char *stop;
     errno = 0;
     long n = strtol(text, &stop, 10);
-    if (stop == text || stop != end || errno || n < lo || n > hi) return false;
+    if (!strchr("-0123456789", *text) || stop == text || stop != end || errno || n < lo || n > hi) return false;
     *value = (int)n;
     return true;
 }
@@ -128,7 +157,7 @@ static bool read_seed(const char *text, uint64_t *value) {
     char *stop;
     errno = 0;
     unsigned long long n = strtoull(text, &stop, 10);
-    if (stop == text || *stop || errno || *text == '-') return false;
+    if (!strchr("0123456789", *text) || stop == text || *stop || errno) return false;
     *value = n;
     return true;
 }
@@ -136,7 +165,7 @@ static bool read_seed(const char *text, uint64_t *value) {
 static bool read_real(const char *text, const struct option_entry *e) {
     char *stop;
     double x = strtod(text, &stop);
-    if (stop == text || *stop || !(x >= e->lo && x <= e->hi)) return false;
+    if (text[strspn(text, "-.0123456789eE")] || stop == text || *stop || !(x >= e->lo && x <= e->hi)) return false;
     *(double *)e->value = x;
     return true;
 }
@@ -158,7 +187,13 @@ static int bad_value(const struct options *o, const struct option_entry *e, cons
     if (e->type == OPTION_SEED) fprintf(stderr, "a whole number from 0 to 2^64 - 1");
     if (e->type == OPTION_REAL) fprintf(stderr, "a number from %g to %g", e->lo, e->hi);
     if (e->type == OPTION_CHOICE) print_choices(stderr, e, " or ");
-    fprintf(stderr, ", found \"%s\"\n", text);
+    char found[256];
+    snprintf(found, sizeof found, "%s", text);
+    mask_control_characters(found);
+    fprintf(stderr, ", found \"%s\"", found);
+    const char *meant = NULL;
+    for (int i = 0; e->type == OPTION_CHOICE && i <= (int)e->hi; i++) meant = likelier(text, e->choices[i], meant);
+    fprintf(stderr, meant ? "; did you mean %s?\n" : "\n", meant);
     return EXIT_USAGE;
 }
 
@@ -169,6 +204,7 @@ static int take_value(const struct options *o, const struct option_entry *e, con
     case OPTION_INT: ok = read_int(text, text + strlen(text), e->lo, e->hi, e->value); break;
     case OPTION_SEED: ok = read_seed(text, e->value); break;
     case OPTION_REAL: ok = read_real(text, e); break;
+    case OPTION_OUT:
     case OPTION_TEXT: *(const char **)e->value = text; break;
     case OPTION_CHOICE: ok = read_choice(text, e); break;
     case OPTION_INTS: ok = read_ints(text, e); break;
@@ -188,6 +224,50 @@ static void derive_results(struct options *o) {
     *o->results = o->default_results;
 }
 
+/* ---- the command line ------------------------------------------------------------------------------------------- */
+
+static int unknown_option(const struct options *o, const char *word) {
+    char name[64];
+    const char *meant = NULL;
+    int beginnings = 0;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    for (int i = 0; i < o->count; i++) {
+        meant = likelier(name, o->entries[i].name, meant);
+        beginnings += strncmp(name, o->entries[i].name, strlen(name)) == 0;
+    }
+    for (size_t i = 0; i < sizeof everywhere / sizeof everywhere[0]; i++) meant = likelier(name, everywhere[i], meant);
+    if (beginnings > 1) return usage_error(o, "--%s is the beginning of %d options", name, beginnings);
+    return meant ? usage_error(o, "unknown option --%s; did you mean --%s?", name, meant)
+                 : usage_error(o, "unknown option %s", word);
+}
+
+void options_quiet(void) {
+    quiet = true;
+    progress_silence();
+}
+
+/* A file that is written to "-" has standard output for itself; what is printed goes to standard error, or nowhere. */
+static int arrange_output(const struct options *o) {
+    int files = 0;
+    bool json = false;
+    for (const struct option_entry *e = o->entries; e < o->entries + o->count; e++) {
+        const char *text = e->type == OPTION_OUT ? *(const char **)e->value : NULL;
+        files += text && strcmp(text, "-") == 0;
+        json |= e->type == OPTION_FLAG && strcmp(e->name, "json") == 0 && *(bool *)e->value;
+    }
+    if (files > 1) return usage_error(o, "only one file can go to standard output");
+    if (files) {
+        out_file_standard = dup(STDOUT_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    }
+    if (quiet && !json) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        dup2(nowhere, STDOUT_FILENO);
+        close(nowhere);
+    }
+    return OPTIONS_GO_ON;
+}
+
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
@@ -203,15 +283,17 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         }
         if (found == ':') return usage_error(o, "%s needs a value", argv[optind - 1]);
         if (found == '?' && optopt > 0 && optopt < 256) return usage_error(o, "unknown option -%c", optopt);
-        if (found == '?') return usage_error(o, "unknown option %s", argv[optind - 1]);
+        if (found == '?' && optopt) return usage_error(o, "%s: takes no value", argv[optind - 1]);
+        if (found == '?') return unknown_option(o, argv[optind - 1]);
         int status = take_value(o, &o->entries[found - 1000], optarg);
         if (status != OPTIONS_GO_ON) return status;
     }
     if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->results && *o->results && !**o->results) return usage_error(o, "--results: expected a folder, found \"\"");
     if (o->results && !*o->results) derive_results(o);
     o->files = argv + optind;
     o->file_count = argc - optind;
     if (o->file_count < min_files) return usage_error(o, "expected %s", o->arguments);
     if (o->file_count > max_files) return usage_error(o, "unexpected argument \"%s\"", o->files[max_files]);
-    return OPTIONS_GO_ON;
+    return arrange_output(o);
 }

@@ -16,6 +16,7 @@ struct int_list {
 
 struct options {
     const char *command, *arguments, *what; /* "train", "MODEL", one or two sentences for --help */
+    const char *examples;                   /* command lines for --help, '\n' between; or NULL */
     int count;
     struct option_entry {
         const char *name, *argument, *help;
@@ -25,10 +26,11 @@ struct options {
             OPTION_SEED,
             OPTION_REAL,
             OPTION_TEXT,
+            OPTION_OUT,
             OPTION_CHOICE,
             OPTION_INTS
         } type;
-        void *value; /* bool, int, uint64_t, double, const char *, int, struct int_list */
+        void *value; /* bool, int, uint64_t, double, const char * (twice), int, struct int_list */
         double lo, hi;
         const char *const *choices; /* [hi + 1] */
     } entries[OPTIONS_MAX];
@@ -43,6 +45,9 @@ void option_int(struct options *o, const char *name, int *value, int lo, int hi,
 void option_seed(struct options *o, const char *name, uint64_t *value, const char *help);
 void option_real(struct options *o, const char *name, double *value, double lo, double hi, const char *help);
 void option_text(struct options *o, const char *name, const char *argument, const char **value, const char *help);
+/* The name of a file to write. When it is "-", the file alone goes to standard output, and what the program prints, to
+ * standard error. */
+void option_out(struct options *o, const char *name, const char *argument, const char **value, const char *help);
 void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
                    const char *help);
 void option_ints(struct options *o, const char *name, struct int_list *value, int lo, int hi, const char *help);
@@ -56,7 +61,10 @@ void option_results(struct options *o, const char **results, const char *help);
  * 2 after a usage error, which it has printed. */
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files);
 
-/* Prints "mnistq: COMMAND: TEXT (try ...)" on standard error and returns EXIT_USAGE. */
+/* --quiet: commands parsed from now on print errors, and what --json asks for, but nothing else. */
+void options_quiet(void);
+
+/* Prints "mnistq: COMMAND: TEXT (see `mnistq COMMAND --help`)" on standard error and returns EXIT_USAGE. */
 int usage_error(const struct options *o, const char *format, ...);
 
 #endif

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/report.h"
+#include "base/text.h"
 #include "model/model_run.h"
 #include "data/picture.h"
 
@@ -32,7 +33,10 @@ static void show_digit(const uint8_t *digit) {
 
 static void print_chart(const char *path, int predicted, const float *probabilities, int classes) {
     enum { WIDTH = 40 };
-    printf("%s: %d\n", path, predicted);
+    char name[4096];
+    snprintf(name, sizeof name, "%s", path);
+    mask_control_characters(name);
+    printf("%s: %d\n", name, predicted);
     for (int j = 0; j < classes; j++) {
         printf("  %3d %6.2f%% ", j, 100.0 * (double)probabilities[j]);
         for (int i = 0; i < (int)(probabilities[j] * WIDTH + 0.5f); i++) printf("#");
@@ -76,8 +80,11 @@ int command_predict(int argc, char **argv) {
     struct options o = {
         .command = argv[0],
         .arguments = "MODEL IMAGE...",
-        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a 28x28\n"
-                "digit the way MNIST was made. A 28x28 picture with light ink on black is used as it is."};
+        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a "
+                "28x28 digit the way MNIST was made. A 28x28 picture with light ink on black is used "
+                "as it is.",
+        .examples = "mnistq predict results/mnist/models/int8-per-channel.safetensors digit.png --show\n"
+                    "mnistq predict MODEL - < digit.jpg"};
     bool show = false, json = false;
     option_flag(&o, "show", &show, "print the 28x28 digit that the model sees");
     option_flag(&o, "json", &json, "print the predictions as JSON");
@@ -92,10 +99,12 @@ int command_predict(int argc, char **argv) {
     table_init(&t, "Predictions", "file predicted probability");
     for (int j = 0; j < classes; j++) table_add_columns(&t, "p%d", j);
     if (ok) status = run(&r, &o, show, json, &t);
-    if (ok && json) ok = table_print_json(&t, NULL, stdout, &err);
-    if (!ok) status = report_error(&err);
-    table_free(&t);
     model_run_free(&r);
     model_free(&model);
-    return status;
+    if (ok && !json) {
+        table_free(&t);
+        return status;
+    }
+    int reported = report_table(&t, NULL, json, ok, &err);
+    return reported == EXIT_DONE ? status : reported;
 }

@@ -1,96 +1,146 @@
-/* mnistq quantize: calibration and conversion to the integer engine, or to bf16. The other precisions: mnistq ladder.
- */
-#include <stdio.h>
+/* mnistq quantize: calibration and conversion to the integer engine, or to any other rung of the ladder. */
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
-#include "cli/commands.h"
-#include "cli/recipe.h"
-#include "cli/report.h"
 #include "base/file.h"
+#include "base/stats.h"
+#include "cli/commands.h"
+#include "cli/report.h"
+#include "cli/rung_recipe.h"
 
-static void add_rows(const struct qmlp *q, struct table *t) {
+/* What was asked for. */
+struct request {
+    const char *model, *source, *out, *format, *method;
+    bool told; /* the file tells how activations were calibrated */
+    struct rung rung;
+    struct rung_recipe recipe;
+    struct quantization_recipe calibration;
+};
+
+/* The formats with short names: the exercise's int8, one scale an output row or a layer, which has no method to tell;
+ * and 4-bit weights in the same engine. */
+static bool resolve(struct request *r) {
+    bool int8 = strcmp(r->format, "int8") == 0, int4 = strcmp(r->format, "int4") == 0;
+    const char *format = r->format, *method = r->method;
+    if (int8) format = r->calibration.scheme == SCHEME_PER_CHANNEL ? "int8/row" : "int8/tensor";
+    if (int4) format = "int4/row";
+    if (int4 && !method) method = "w4a8-gptq";
+    if (int4 && !r->recipe.images) r->recipe.images = r->calibration.calibration;
+    const struct rung *found = rung_find(format, method, &r->recipe.group);
+    if (!found) return false;
+    r->rung = *found;
+    if (int8 && !method) r->rung.method = "";
+    struct quantization_recipe usual = quantization_defaults(), *c = &r->calibration;
+    r->told = int8 || int4 || c->observer != usual.observer || c->activations != usual.activations ||
+        c->calibration != usual.calibration;
+    return true;
+}
+
+static void list_rungs(struct table *t) {
+    char format[64];
+    for (const struct rung *r = rungs; r < rungs + rung_count; r++) {
+        rung_format(r, 56, format, sizeof format);
+        char *to = format;
+        for (const char *from = format; *from; from++) /* "q4_K+q6_K" needs no quotes */
+            if (*from != ' ') *to++ = *from;
+        *to = 0;
+        table_row(t, "%s | %s | %s", format, r->option, r->method);
+    }
+    table_note(t,
+               "The first method of a format is its default; in place of 56, any group that divides a layer's inputs. "
+               "int8 is int8/row, or int8/tensor with --scheme per-tensor; int4 is int4/row by w4a8-gptq.");
+}
+
+/* Of an integer model, what its codes stand for. */
+static void add_scales(const struct qmlp *q, struct table *t) {
+    table_init(t, "Activation scales of the quantized model", "tensor scale zero_point lowest highest");
     for (int i = 0; i <= q->shape.layers; i++) {
+        struct qparams p = q->activation[i];
         if (i < q->shape.layers) table_row(t, "input of fc%d", i + 1);
         else table_row(t, "output");
-        struct qparams p = q->activation[i];
         table_row(t, "%.8f | %d | %.4f | %.4f", p.scale, p.zero_point, dequantize(p.qmin, p), dequantize(p.qmax, p));
     }
 }
 
-enum target { TARGET_INT8, TARGET_INT4, TARGET_BF16, TARGETS };
-static const char *const target_names[TARGETS] = {"int8", "int4", "bf16"};
-
-/* What was asked for. */
-struct request {
-    const char *model, *source, *out;
-    int target;
-    struct quantization_recipe recipe;
-};
-
-/* W4A8: codes by GPTQ, one grid a row, in the integer engine. */
-static bool make_int4(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
-                      struct qmlp *out, size_t *saturated, struct error *err) {
-    struct coding_config config = {
-        .format = format_find("int4"), .block = CODEC_ROW, .method = METHOD_GPTQ, .rule = GRID_MINMAX, .damping = 0.01};
-    struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
-    struct range ranges[MLP_MAX_LAYERS + 1];
-    uint8_t *images = calibration_images(train, r->calibration, err);
-    bool ok = images && calibrate_model(mlp, train, r, ranges, err) &&
-        weight_only_codes(mlp, images, (size_t)r->calibration, &config, codes, err) &&
-        convert_codes(mlp, codes, ranges, r->activations == 1, out, saturated, err);
-    for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&codes[i]);
-    free(images);
-    return ok;
+/* Of any other model, how far its weights moved; effective: as in struct rung_made. */
+static bool add_weights(const struct model *model, const struct mlp *fp32, const struct mlp *effective, struct table *t,
+                        struct error *err) {
+    struct mlp there;
+    if (!model_as_mlp(model, &there, err)) return false;
+    table_init(t, "Weights of the quantized model", "layer inputs outputs weight_sqnr_db");
+    for (int i = 0; i < fp32->shape.layers; i++) {
+        const struct dense *a = &fp32->layer[i], *b = effective->shape.layers ? &effective->layer[i] : &there.layer[i];
+        table_row(t, "fc%d | %d | %d | %.1f", i + 1, a->in, a->out,
+                  sqnr_db(a->weight, b->weight, (size_t)a->in * (size_t)a->out));
+    }
+    mlp_free(&there);
+    return true;
 }
 
-static bool write_integer(const struct request *r, const struct mlp *mlp, const struct split *train,
-                          struct model_notes *notes, struct table *t, struct error *err) {
-    struct qmlp q;
-    size_t saturated;
-    bool four = r->target == TARGET_INT4;
-    if (!(four ? make_int4 : quantize_model)(mlp, train, &r->recipe, &q, &saturated, err)) return false;
-    describe_quantization(&r->recipe, notes);
-    notes->weight_bits = four ? 4 : 8;
-    if (four) snprintf(notes->method, sizeof notes->method, "W4A8, GPTQ");
-    add_rows(&q, t);
-    for (int i = 0; four && i < mlp->shape.layers; i++)
-        if (r->recipe.calibration < mlp->shape.widths[i])
-            table_note(t,
-                       "Warning: %d images for the %d inputs of fc%d: GPTQ's Hessian has not full rank and rests on "
-                       "its damping.",
-                       r->recipe.calibration, mlp->shape.widths[i], i + 1);
-    if (saturated)
+/* Reads the file back and says what it is. */
+static bool report(const struct request *r, const struct rung_source *s, const struct rung_made *made, struct table *t,
+                   struct error *err) {
+    struct model model;
+    struct stat file;
+    uint64_t before = 0, after;
+    bool standard = strcmp(r->out, "-") == 0;
+    if (standard || (stat(r->out, &file) == 0 && !S_ISREG(file.st_mode))) { /* a pipe or device cannot be read back */
+        table_init(t, "The quantized model", "written_to");
+        table_row(t, "%s", r->out);
+        return true;
+    }
+    if (!model_read(r->out, &model, NULL, err)) return false;
+    bool known = strcmp(r->model, "-") != 0; /* how large the model was */
+    bool ok = (!known || file_size(r->model, &before, err)) && file_size(r->out, &after, err);
+    if (model.kind == MODEL_INT8) add_scales(&model.qmlp, t);
+    else ok = ok && add_weights(&model, s->fp32, &made->effective, t, err);
+    if (ok && !known) table_note(t, "%s: %zu bytes.", r->out, (size_t)after);
+    else if (ok)
+        table_note(t, "%s: %zu bytes, %.2f times smaller than the %zu of fp32; %.3f bits per weight; arithmetic: %s.",
+                   r->out, (size_t)after, (double)before / (double)after, (size_t)before, model.bits_per_weight,
+                   arithmetic_name(&model));
+    if (r->rung.how == METHOD_GPTQ || r->rung.how == METHOD_GPTQ_ACT_ORDER) note_gptq_rank(t, s);
+    if (made->saturated)
         table_note(t,
                    "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
-                   saturated);
-    bool ok = model_write_qmlp(r->out, &q, notes, err);
-    qmlp_free(&q);
+                   made->saturated);
+    model_free(&model);
     return ok;
 }
 
-/* Only the weights change: there is nothing to calibrate. */
-static bool write_bf16(const struct request *r, const struct mlp *mlp, struct model_notes *notes, struct table *t,
-                       struct error *err) {
-    struct coding_config config = {.format = format_find("bf16"), .method = METHOD_RTN};
-    struct weight_only coded;
-    if (!weight_only_encode(mlp, NULL, 0, &config, &coded, NULL, err)) return false;
-    snprintf(notes->method, sizeof notes->method, "round to nearest");
-    table_note(t, "bf16: the weights were rounded to 16 bits; activations have no scales.");
-    bool ok = model_write_coded(r->out, &coded, notes, err);
-    weight_only_free(&coded);
+static bool quantize_to_file(struct request *r, const struct mlp *mlp, struct model_notes *notes,
+                             const struct dataset *data, double started, struct table *t, struct error *err) {
+    struct training_recipe training = training_defaults();
+    struct rung_source source;
+    struct rung_made made;
+    double read = seconds_now();
+    if (notes->seed[0]) training.seed = strtoull(notes->seed, NULL, 10); /* QAT's, as in the model's own ladder */
+    if (r->told) describe_quantization(&r->calibration, notes);
+    rung_recipe_fit(&r->recipe, &mlp->shape, &data->train);
+    if (!rung_source_create(data, mlp, notes, &r->recipe, &r->calibration, &training, &source, err)) return false;
+    double calibrated = seconds_now();
+    bool ok = rung_make_shown(&source, &r->rung, r->out, &made, err);
+    double made_at = seconds_now();
+    ok = ok && report(r, &source, &made, t, err);
+    if (ok)
+        table_note(t, "%.2f s: %.2f to read model and data, %.2f to calibrate, %.2f to quantize and write.",
+                   made_at - started, read - started, calibrated - read, made_at - calibrated);
+    mlp_free(&made.effective);
+    rung_source_free(&source);
     return ok;
 }
 
-static bool run(const struct request *r, struct table *t, struct provenance *p, struct error *err) {
+static bool run(struct request *r, struct table *t, struct provenance *p, struct error *err) {
     struct model model;
     struct model_notes notes;
     struct dataset data = {0};
+    double started = seconds_now();
     if (!out_file_check(r->out, err) || !model_read(r->model, &model, &notes, err)) return false;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
     ok = ok && dataset_load(r->source, &data, err) &&
         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-        (r->target == TARGET_BF16 ? write_bf16(r, &model.mlp, &notes, t, err)
-                                  : write_integer(r, &model.mlp, &data.train, &notes, t, err));
+        quantize_to_file(r, &model.mlp, &notes, &data, started, t, err);
     if (ok) provenance_dataset(p, &data);
     dataset_free(&data);
     model_free(&model);
@@ -98,31 +148,46 @@ static bool run(const struct request *r, struct table *t, struct provenance *p, 
 }
 
 int command_quantize(int argc, char **argv) {
-    static const char columns[] = "tensor scale zero_point lowest highest";
-    struct options o = {.command = argv[0],
-                        .arguments = "MODEL",
-                        .what = "Calibrates an fp32 MODEL on training images and converts it to integers."};
-    struct request r = {.source = "data/mnist", .recipe = quantization_defaults()};
+    struct options o = {
+        .command = argv[0],
+        .arguments = "MODEL",
+        .what = "Calibrates an fp32 MODEL on training images and converts it to integers, or to another "
+                "rung of the ladder.",
+        .examples = "mnistq quantize fp32.safetensors --out int8.safetensors\n"
+                    "mnistq quantize fp32.safetensors --format int4 --out int4.safetensors"};
+    struct request r = {
+        .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
-    option_choice(&o, "format", &r.target, target_names, TARGETS,
-                  "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16: only the weights, nothing to calibrate");
-    option_choice(&o, "scheme", &r.recipe.scheme, scheme_names, SCHEMES,
+    option_out(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
+    option_text(&o, "format", "NAME", &r.format,
+                "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16; int4/56, q4_K, ...; list: names them all");
+    option_text(&o, "method", "NAME", &r.method,
+                "how the codes of a format are chosen: rtn, gptq, awq, qat, ...; "
+                "--format list names them");
+    option_choice(&o, "scheme", &r.calibration.scheme, scheme_names, SCHEMES,
                   "int8: one weight scale per output row, or per layer");
-    quantization_options(&o, &r.recipe);
+    quantization_options(&o, &r.calibration);
+    rung_options(&o, &r.recipe);
     option_flag(&o, "json", &json, "print the activation scales as JSON");
-    int status = options_parse(&o, argc, argv, 1, 1);
+    int status = options_parse(&o, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
-    if (!r.out) return usage_error(&o, "--out is missing: where should the quantized model go?");
-    if (r.target != TARGET_INT8 && r.recipe.scheme != SCHEME_PER_CHANNEL)
-        return usage_error(&o, "--scheme per-tensor goes with --format int8");
     struct error err;
-    struct table t;
+    struct table t = {0};
     struct provenance p = {0};
-    r.model = o.files[0];
-    table_init(&t, "Activation scales of the quantized model", columns);
     provenance_command(&p);
-    bool ok = run(&r, &t, &p, &err);
-    return report_table(&t, &p, json, ok, &err);
+    if (strcmp(r.format, "list") == 0) {
+        table_init(&t, "Formats and methods of quantize", "format method name_in_the_ladder");
+        list_rungs(&t);
+        return report_table(&t, &p, json, true, &err);
+    }
+    if (o.file_count == 0) return usage_error(&o, "expected MODEL");
+    if (!r.out) return usage_error(&o, "--out is missing: where should the quantized model go?");
+    if (strcmp(r.format, "int8") != 0 && r.calibration.scheme != SCHEME_PER_CHANNEL)
+        return usage_error(&o, "--scheme per-tensor goes with --format int8");
+    if (!resolve(&r))
+        return usage_error(&o, "there is no format \"%s\"%s%s%s; --format list names them all", r.format,
+                           r.method ? " with the method \"" : "", r.method ? r.method : "", r.method ? "\"" : "");
+    r.model = o.files[0];
+    return report_table(&t, &p, json, run(&r, &t, &p, &err), &err);
 }

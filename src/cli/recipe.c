@@ -1,5 +1,6 @@
 #include "cli/recipe.h"
 
+#include "base/stats.h"
 #include "data/idx.h"
 
 #include <stdio.h>
@@ -50,28 +51,59 @@ void quantization_options(struct options *o, struct quantization_recipe *r) {
     option_int(o, "calibration", &r->calibration, 1, IDX_MAX_COUNT, "training images to calibrate on");
 }
 
-static bool validation_fits(const struct split *train, int validation, struct error *err) {
-    return (size_t)validation < train->count ||
-        fail(err, "--validation %d: there are only %zu training images", validation, train->count);
-}
-
-static bool calibration_fits(const struct split *train, int calibration, struct error *err) {
-    return (size_t)calibration <= train->count ||
-        fail(err, "--calibration %d: there are only %zu training images", calibration, train->count);
+/* most: of all training images, those that the option may name. */
+static bool fits(const char *option, int images, size_t most, const struct split *train, struct error *err) {
+    return (size_t)images <= most ||
+        fail(err, "--%s %d: there are only %zu training images", option, images, train->count);
 }
 
 bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
                  const struct quantization_recipe *quantization, struct error *err) {
-    return validation_fits(&data->train, training->validation, err) &&
-        calibration_fits(&data->train, quantization->calibration, err);
+    const struct split *train = &data->train;
+    return fits("validation", training->validation, train->count - 1, train, err) &&
+        fits("calibration", quantization->calibration, train->count, train, err);
+}
+
+bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+                         struct evaluation *out, struct error *err) {
+    const struct split *train = &data->train;
+    size_t count = (size_t)r->validation, first = train->count - count;
+    struct split held_out = {count, train->rows, train->cols,
+                             train->images + first * (size_t)train->rows * (size_t)train->cols, train->labels + first};
+    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
+    return evaluate(&model, &held_out, false, out, err);
+}
+
+static struct sums validated; /* percent, of every network trained so far */
+static int validation_images;
+
+static bool keep_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+                            struct error *err) {
+    struct evaluation e;
+    if (!evaluate_validation(data, r, mlp, &e, err)) return false;
+    sums_add(&validated, accuracy_percent(&e));
+    validation_images = r->validation;
+    evaluation_free(&e);
+    return true;
+}
+
+void note_validation(struct table *t) {
+    if (validated.n == 1)
+        table_note(t, "Validation: the network got %.2f%% of the last %d training images right, kept out of training.",
+                   validated.sum, validation_images);
+    if (validated.n > 1)
+        table_note(t,
+                   "Validation: %zu networks got %.2f%% to %.2f%% (mean %.3f%%) of the last %d training images right, "
+                   "kept out of training.",
+                   validated.n, validated.lowest, validated.highest, sums_mean(&validated), validation_images);
 }
 
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
                  struct train_report *report, struct error *err) {
     struct mlp_shape shape;
     const struct split *train = &data->train;
-    if (!validation_fits(train, r->validation, err)) return false;
-    if (!mlp_shape_make(train->rows * train->cols, r->hidden.values, r->hidden.count, data->classes, &shape, err) ||
+    if (!fits("validation", r->validation, train->count - 1, train, err) ||
+        !mlp_shape_make(train->rows * train->cols, r->hidden.values, r->hidden.count, data->classes, &shape, err) ||
         !mlp_create(&shape, out, err))
         return false;
     struct rng rng = rng_seeded(r->seed);
@@ -84,13 +116,14 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
     bool ok = mlp_train(out, train->images, train->labels, train->count - (size_t)r->validation, &config,
                         progress_update, &bar, report, err);
     progress_end(&bar);
+    if (ok && r->validation) ok = keep_validation(data, r, out, err);
     if (!ok) mlp_free(out);
     return ok;
 }
 
 uint8_t *calibration_images(const struct split *train, int calibration, struct error *err) {
     size_t pixels = (size_t)train->rows * (size_t)train->cols, n = (size_t)calibration;
-    if (!calibration_fits(train, calibration, err)) return NULL;
+    if (!fits("calibration", calibration, train->count, train, err)) return NULL;
     uint8_t *images = aligned_array(n, pixels, err);
     for (size_t i = 0; images && i < n; i++)
         memcpy(images + i * pixels, train->images + i * train->count / n * pixels, pixels);

@@ -4,6 +4,8 @@
 
 #include "cli/options.h"
 #include "data/dataset.h"
+#include "base/table.h"
+#include "model/evaluation.h"
 #include "model/model_file.h"
 #include "nn/train.h"
 
@@ -32,9 +34,17 @@ void quantization_options(struct options *o, struct quantization_recipe *r);
 bool recipes_fit(const struct dataset *data, const struct training_recipe *training,
                  const struct quantization_recipe *quantization, struct error *err);
 
-/* Initialises and trains on all training images but the last r->validation, with progress. */
+/* Initialises and trains on all training images but the last r->validation, with progress. The accuracy on those is
+ * kept for note_validation. */
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,
                  struct train_report *report, struct error *err);
+
+/* Accuracy on the last r->validation training images, which training did not see. */
+bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+                         struct evaluation *out, struct error *err);
+
+/* Adds to a table what all networks that were trained with --validation reached on those images; nothing without. */
+void note_validation(struct table *t);
 
 /* Calibrates on r->calibration training images, evenly spaced over the set (a set sorted by class still gives
  * all classes), and converts with r->scheme. */

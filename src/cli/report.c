@@ -1,56 +1,6 @@
 #include "cli/report.h"
 
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
-#include "cli/restart.h"
 #include "cli/options.h"
-#include "base/stats.h"
-#include "base/progress.h"
-#include "nn/gemm.h"
-
-enum { SPEED_BATCH = 1000, SPEED_RUNS = 21 };
-
-static int machine_threads(void) {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 64 ? 64 : (int)n;
-}
-
-/* One model being timed; its scratch is made before the clock starts. */
-struct timed_model {
-    struct model_run run;
-    double seconds[SPEED_RUNS];
-};
-
-static double timed_run(struct model_run *r, const uint8_t *images, size_t n) {
-    uint8_t predicted[SPEED_BATCH];
-    double started = seconds_now();
-    model_run(r, images, (int)n, predicted);
-    return seconds_now() - started;
-}
-
-bool measure_speeds(const struct model *const *models, int count, const struct split *split, double *speeds,
-                    struct error *err) {
-    struct timed_model *timed = aligned_array((size_t)count, sizeof *timed, err);
-    size_t n = split->count < SPEED_BATCH ? split->count : SPEED_BATCH;
-    bool ok = timed != NULL;
-    for (int i = 0; ok && i < count; i++)
-        ok = model_run_create(models[i], SPEED_BATCH, 1, RUN_FAST, &timed[i].run, err);
-    for (int run = -1; ok && run < SPEED_RUNS; run++) /* the first, -1, only warms the caches */
-        for (int i = 0; i < count; i++) {
-            double seconds = timed_run(&timed[i].run, split->images, n);
-            if (run >= 0) timed[i].seconds[run] = seconds;
-        }
-    for (int i = 0; timed && i < count; i++) {
-        speeds[i] = (double)n / percentile_of(timed[i].seconds, SPEED_RUNS, 0.5);
-        model_run_free(&timed[i].run);
-    }
-    free(timed);
-    return ok;
-}
 
 const char *arithmetic_name(const struct model *model) {
     switch (model->kind) {
@@ -66,66 +16,15 @@ const char *granularity_name(const struct model *model) {
     return model->kind != MODEL_INT8 ? "-" : model->qmlp.per_channel ? "per-channel" : "per-tensor";
 }
 
-static char typed[1024]; /* cut where it is longer */
-
-static void append_typed(const char *text, int length) {
-    size_t used = strlen(typed);
-    snprintf(typed + used, sizeof typed - used, "%.*s", length, text);
-}
-
-/* A word as a shell reads it: in single quotes when it holds anything but plain characters. */
-static void append_word(const char *word) {
-    size_t plain = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-");
-    bool quoted = !*word || word[plain];
-    append_typed(quoted ? " '" : " ", 2);
-    for (; *word; word++) append_typed(*word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
-    append_typed("'", quoted);
-}
-
-void provenance_typed(int argc, char **argv) {
-    snprintf(typed, sizeof typed, "mnistq");
-    for (int i = 1; i < argc; i++) append_word(argv[i]);
-}
-
-void provenance_command(struct provenance *p) { provenance_add(p, "command", "%s", typed); }
-
-void provenance_dataset(struct provenance *p, const struct dataset *data) {
-    provenance_add(p, "data", "%s, %zu training and %zu test images of %d x %d, %d classes", data->name,
-                   data->train.count, data->test.count, data->train.rows, data->train.cols, data->classes);
-    provenance_add(p, "data SHA-256", "%s", data->sha256);
-}
-
-/* What /proc/cpuinfo calls this CPU, else what uname calls the machine. */
-static void cpu_name(char *name, size_t size) {
-    struct utsname machine;
-    snprintf(name, size, "%s", uname(&machine) == 0 ? machine.machine : "unknown");
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    char line[256];
-    while (info && fgets(line, sizeof line, info))
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            line[strcspn(line, "\n")] = 0;
-            snprintf(name, size, "%s", strchr(line, ':') + 2);
-            break;
-        }
-    if (info) fclose(info);
-}
-
-void provenance_machine(struct provenance *p) {
-    char cpu[128], blas[128];
-    cpu_name(cpu, sizeof cpu);
-    gemm_describe(blas, sizeof blas);
-    provenance_add(p, "CPU", "%s, %d threads", cpu, machine_threads());
-    provenance_add(p, "integer kernel", "%s (%s)", qkernel_best()->name, qkernel_best()->what);
-    if (blas_core_replaced()) provenance_add(p, "BLAS", "%s (OpenBLAS itself picked %s)", blas, blas_core_replaced());
-    else provenance_add(p, "BLAS", "%s", blas);
-}
-
 int report_error(const struct error *err) {
     fprintf(stderr, "mnistq: %s\n", err->text);
     return EXIT_FAILED;
 }
 
 int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err) {
+    struct provenance own = {0};
+    provenance_command(&own);
+    if (!p) p = &own;
     if (ok && json) ok = table_print_json(t, p, stdout, err);
     else if (ok) table_print(t, stdout, terminal_width(stdout));
     table_free(t);

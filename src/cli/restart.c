@@ -79,8 +79,3 @@ void restart_with_better_settings(char **argv) {
 }
 
 const char *blas_core_replaced(void) { return getenv(replaced); }
-
-void restart_forget_spinning(void) {
-    const char *set = getenv(again);
-    if (set && strcmp(set, "spinning") == 0) unsetenv("GOMP_SPINCOUNT");
-}

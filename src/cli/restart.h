@@ -16,7 +16,4 @@ void restart_with_better_settings(char **argv);
 /* What OpenBLAS had picked on its own, when the program started itself again for better; else NULL. */
 const char *blas_core_replaced(void);
 
-/* Takes the spinning that was set for this program out of the environment that its children inherit. */
-void restart_forget_spinning(void);
-
 #endif

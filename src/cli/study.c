@@ -1,9 +1,12 @@
 #include "cli/study.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/recipe.h"
 
 void study_init(struct study *s, const char *command, const char *arguments, const char *what) {
     *s = (struct study){.options = {.command = command, .arguments = arguments, .what = what}, .source = "data/mnist"};
@@ -12,23 +15,35 @@ void study_init(struct study *s, const char *command, const char *arguments, con
     option_flag(&s->options, "json", &s->json, "print the table as JSON");
 }
 
+void study_shows(struct study *s, const char *results_help) {
+    for (int i = 0; i < s->options.count; i++) {
+        struct option_entry *e = &s->options.entries[i];
+        if (e->value == (void *)&s->results) e->help = results_help;
+        if (e->value == (void *)&s->source)
+            e->help = "folder with IDX files, of which the test images and labels are enough, or the built-in digits";
+    }
+    s->options.results = NULL; /* no folder by default */
+    s->test_only = true;
+}
+
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files) {
     int status = options_parse(&s->options, argc, argv, min_files, max_files);
     provenance_command(&s->provenance);
+    if (status == OPTIONS_GO_ON && s->results && !*s->results)
+        return usage_error(&s->options, "--results: expected a folder, found \"\"");
     return status;
 }
 
-/* Found out before the long work: the folder can be made, and a file in it. */
-static bool results_can_be_written(struct study *s) {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/.mnistq", s->results) >= (int)sizeof path)
-        return fail(&s->err, "%.60s...: the name is too long", s->results);
-    return folder_create(s->results, &s->err) && out_file_check(path, &s->err);
+/* Files tell the SHA-256 of all images, where all are there. */
+static bool load_data(struct study *s) {
+    if (!s->test_only) return dataset_load(s->source, &s->data, &s->err);
+    return ((s->results || s->json) && dataset_load(s->source, &s->data, &s->err)) ||
+        dataset_load_test_only(s->source, &s->data, &s->err);
 }
 
 bool study_begin(struct study *s) {
-    if (!results_can_be_written(s) || !dataset_load(s->source, &s->data, &s->err)) return false;
-    provenance_dataset(&s->provenance, &s->data);
+    if ((s->results && !folder_check(s->results, &s->err)) || (s->source && !load_data(s))) return false;
+    if (s->source) provenance_dataset(&s->provenance, &s->data);
     provenance_machine(&s->provenance);
     return true;
 }
@@ -51,6 +66,7 @@ const char *study_path(struct study *s, const char *name) {
         fail(&s->err, "%.60s...: the name is too long", s->results);
         return NULL;
     }
+    if (!folder_create(s->results, &s->err)) return NULL;
     note_written(s, name);
     return s->path;
 }
@@ -60,36 +76,87 @@ static bool is_empty(const struct study_table *t) {
 }
 
 static bool save(struct study *s) {
-    for (int i = 0; i < s->table_count; i++)
+    for (int i = 0; s->results && i < s->table_count; i++)
         if (!is_empty(&s->tables[i]) &&
             !table_save(&s->tables[i].table, &s->provenance, s->results, s->tables[i].name, &s->err))
             return false;
     return true;
 }
 
+static void show_table(const struct study_table *t, int width) {
+    struct table first = t->table; /* rows of it */
+    size_t rows = table_row_count(&first);
+    if (t->most_rows && rows > t->most_rows) first.cell_count = t->most_rows * first.column_count;
+    table_print(&first, stdout, width);
+    if (rows > table_row_count(&first))
+        printf("  %zu more rows in the files and with --json.\n", rows - table_row_count(&first));
+    fputc('\n', stdout);
+}
+
 static void show(const struct study *s) {
-    int width = terminal_width(stdout);
+    int width = terminal_width(stdout), saved = 0;
     char text[4096];
-    size_t used = (size_t)snprintf(text, sizeof text, "Written to %.1500s:", s->results);
+    size_t used = (size_t)snprintf(text, sizeof text, "Written to %.1500s:", s->results ? s->results : "");
     for (int i = 0; i < s->table_count; i++) {
         const struct study_table *t = &s->tables[i];
         if (is_empty(t)) continue;
-        if (used < sizeof text) used += (size_t)snprintf(text + used, sizeof text - used, " %s,", t->name);
-        if (!t->shown) continue;
-        table_print(&t->table, stdout, width);
-        fputc('\n', stdout);
+        if (used < sizeof text)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", saved++ ? "," : "", t->name);
+        if (t->shown) show_table(t, width);
     }
-    text[strlen(text) - 1] = 0;
-    used = strlen(text);
-    snprintf(text + used, sizeof text - used, " (.md and .csv)%s%s", *s->written ? ", " : "", s->written);
+    if (!s->results || used >= sizeof text) return;
+    snprintf(text + used, sizeof text - used, "%s%s%s", saved ? " (.md and .csv)" : "",
+             *s->written ? saved ? ", " : " " : "", s->written);
     print_wrapped(stdout, text, 0, width);
 }
 
+bool study_as_set(struct study *s, const struct file_set *set) {
+    s->moved_to = s->results;
+    return (s->results = file_set_begin(set, s->moved_to, &s->err)) != NULL;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+
+/* The first table, which the others that are shown join before its last brace. */
+static bool print_json(struct study *s) {
+    char *text = NULL;
+    size_t size = 0, others = 0;
+    FILE *stream = open_memstream(&text, &size);
+    bool ok = (stream || fail(&s->err, "out of memory")) &&
+        table_print_json(&s->tables[0].table, &s->provenance, stream, &s->err);
+    if (stream) ok = (fclose(stream) == 0 && text) && ok;
+    if (ok) printf("%.*s", (int)(strlen(text) - strlen("\n}\n")), text);
+    for (int i = 1; ok && i < s->table_count; i++) {
+        if (!s->tables[i].shown || is_empty(&s->tables[i])) continue;
+        printf("%s\"%s\":\t", others++ ? "," : ",\n\t\"tables\":\t{", s->tables[i].name);
+        ok = table_print_json(&s->tables[i].table, NULL, stdout, &s->err);
+    }
+    if (ok) printf("%s\n}\n", others ? "}" : "");
+    free(text);
+    return ok;
+}
+
+bool study_wrong_use(struct study *s, const char *format, ...) {
+    char text[sizeof s->err.text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    s->wrong_use = true;
+    return fail(&s->err, "%s", text);
+}
+
 int study_end(struct study *s, bool ok) {
+    if (ok && s->table_count) note_validation(&s->tables[0].table);
     ok = ok && save(s);
-    if (ok && s->json) ok = table_print_json(&s->tables[0].table, &s->provenance, stdout, &s->err);
+    if (s->moved_to) {
+        ok = file_set_end(&s->provenance, ok, &s->err);
+        s->results = s->moved_to;
+    }
+    if (ok && s->json) ok = print_json(s);
     else if (ok) show(s);
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);
     dataset_free(&s->data);
-    return ok ? EXIT_DONE : report_error(&s->err);
+    if (ok) return EXIT_DONE;
+    return s->wrong_use ? usage_error(&s->options, "%s", s->err.text) : report_error(&s->err);
 }

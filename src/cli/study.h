@@ -7,34 +7,46 @@
  *   int status = study_parse(&s, argc, argv, 1, 1);
  *   if (status != OPTIONS_GO_ON) return status;
  *   struct table *t = study_table(&s, "sweep", "The exercise over several seeds", "seed fp32_percent ...");
- *   return study_end(&s, study_begin(&s) && run(&s, t)); */
+ *   return study_end(&s, study_begin(&s) && run(&s, t));
+ *
+ * Between study_init and study_parse a command may leave out what it does not need: s.source = NULL where it can do
+ * without data, s.test_only where it needs no training images, study_shows where it only prints. */
 #ifndef CLI_STUDY_H
 #define CLI_STUDY_H
 
+#include "cli/fileset.h"
 #include "cli/options.h"
 #include "cli/report.h"
 
 enum { STUDY_MAX_TABLES = 16 };
 
 struct study {
-    struct options options; /* with --data, --results and --json, which every study has */
-    const char *source, *results;
+    struct options options;       /* with --data, --results and --json, which every study has */
+    const char *source, *results; /* NULL: no data, no files */
     bool json;
+    bool test_only;      /* load the training images only where files will hold the SHA-256 of them all */
+    bool wrong_use;      /* s->err says what is wrong with the command line, not with a file */
     struct dataset data; /* from study_begin on */
     struct provenance provenance;
     int table_count;
     struct study_table {
         const char *name; /* of its files, without .md and .csv */
         struct table table;
-        bool shown; /* printed at the end; the first one is, the others where the study says so */
+        bool shown;       /* printed at the end; the first one is, the others where the study says so */
+        size_t most_rows; /* that the terminal shows; 0: all */
     } tables[STUDY_MAX_TABLES];
-    char path[4096];    /* study_path's */
-    char written[1024]; /* names of the files beside the tables, ", " between */
+    const char *moved_to; /* where study_end moves what is in results, see study_as_set; else NULL */
+    char path[4096];      /* study_path's */
+    char written[1024];   /* names of the files beside the tables, ", " between */
     struct error err;
 };
 
 /* what: one or two sentences for --help, those of a struct options. */
 void study_init(struct study *s, const char *command, const char *arguments, const char *what);
+
+/* For a command that prints what it finds on test images: without --results it writes no file, and it needs no training
+ * images. Sets test_only. results_help: of --results. */
+void study_shows(struct study *s, const char *results_help);
 
 /* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
@@ -50,8 +62,14 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
  * set when it is too long. */
 const char *study_path(struct study *s, const char *name);
 
-/* ok: saves the tables, prints those shown (or the first as JSON) and what was written. Else prints s->err. Frees
- * everything; returns the exit status. */
+/* After study_begin: whatever the study writes to s->results becomes one set, which study_end moves to its place. */
+bool study_as_set(struct study *s, const struct file_set *set);
+
+/* Like fail(&s->err, ...), for a command line that does not go with what the files hold: study_end returns 2. */
+bool study_wrong_use(struct study *s, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* ok: saves the tables, prints those shown and what was written; as JSON the first table, the others shown under
+ * "tables" in it. Else prints s->err. Frees everything; returns the exit status. */
 int study_end(struct study *s, bool ok);
 
 #endif

@@ -6,13 +6,6 @@
 #include "cli/report.h"
 #include "base/file.h"
 
-/* The last training images, which training did not see. */
-static struct split validation_split(const struct split *train, int count) {
-    size_t first = train->count - (size_t)count, pixels = (size_t)train->rows * (size_t)train->cols;
-    return (struct split){(size_t)count, train->rows, train->cols, train->images + first * pixels,
-                          train->labels + first};
-}
-
 static void add_row(struct table *t, const char *name, const struct evaluation *e) {
     table_row(t, "%s | %zu | %zu | %.2f | %.2f", name, e->correct, e->count, accuracy_percent(e),
               standard_error_percent(e));
@@ -21,12 +14,11 @@ static void add_row(struct table *t, const char *name, const struct evaluation *
 static bool fill(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
                  const struct train_report *report, struct table *t, struct error *err) {
     struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
-    struct split held_out = validation_split(&data->train, r->validation);
     struct evaluation e;
     char shape[128];
     mlp_shape_print(&mlp->shape, shape, sizeof shape);
     if (r->validation) {
-        if (!evaluate(&model, &held_out, false, &e, err)) return false;
+        if (!evaluate_validation(data, r, mlp, &e, err)) return false;
         add_row(t, "validation", &e);
         evaluation_free(&e);
     }
@@ -58,12 +50,16 @@ static bool run(const char *source, const char *out, const struct training_recip
 
 int command_train(int argc, char **argv) {
     static const char columns[] = "images correct n accuracy_percent standard_error";
-    struct options o = {.command = argv[0], .arguments = "", .what = "Trains the fp32 network and writes it to --out."};
+    struct options o = {.command = argv[0],
+                        .arguments = "",
+                        .what = "Trains the fp32 network and writes it to --out.",
+                        .examples = "mnistq train --out fp32.safetensors\nmnistq train --data digits --hidden 64 "
+                                    "--epochs 3 --validation 5000 --out small.safetensors"};
     struct training_recipe recipe = training_defaults();
     const char *source = "data/mnist", *out = NULL;
     bool json = false;
     option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_text(&o, "out", "FILE", &out, "model file to write (safetensors)");
+    option_out(&o, "out", "FILE", &out, "model file to write (safetensors)");
     training_options(&o, &recipe);
     option_flag(&o, "json", &json, "print the result as JSON");
     int status = options_parse(&o, argc, argv, 0, 0);

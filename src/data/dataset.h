@@ -17,27 +17,28 @@ struct split {
 
 struct dataset {
     char name[128];  /* "MNIST" for the real files (told by their SHA-256), else the folder or "digits" */
-    char sha256[65]; /* of the four files, decompressed, in the order train images, train labels, test
-                        images, test labels: what `gzip -dc FILES | sha256sum` prints */
+    char sha256[65]; /* of the four files, decompressed, in the order train images, train labels, test images, test
+                        labels: what `gzip -dc FILES | sha256sum` prints */
     struct split train, test;
     int classes; /* highest training label + 1 */
 };
 
-/* Loads a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, or the built-in set for
- * the name "digits". Errors, naming the file: missing, unreadable, counts or picture sizes that do not
- * match, fewer than 2 classes, a test label that no training image has. Release with dataset_free. */
+/* Loads a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, or the built-in set for the name
+ * "digits". Errors, naming the file: missing, unreadable, counts or picture sizes that do not match, fewer than 2
+ * classes, more than half of the classes without a training image, a test label above the highest training label.
+ * Release with dataset_free. */
 bool dataset_load(const char *source, struct dataset *out, struct error *err);
 void dataset_free(struct dataset *dataset);
+
+/* As dataset_load, from the test files alone: train is empty, sha256 that of the two test files, classes the highest
+ * test label + 1. */
+bool dataset_load_test_only(const char *source, struct dataset *out, struct error *err);
 
 /* Only the test split of a source, for commands that need no training data. */
 bool dataset_load_test(const char *source, struct split *out, struct error *err);
 void split_free(struct split *split);
 
-/* Checks that a model with the given input and output sizes can run on these images. source is named in the
- * error text. */
+/* Checks that a model with the given input and output sizes can run on these images. source is named in the error. */
 bool split_fits(const struct split *split, int inputs, int classes, const char *source, struct error *err);
-
-/* The seed that the built-in set is drawn from: fixed, so that its name means one set of bytes. */
-enum { DATASET_DIGITS_SEED = 1 };
 
 #endif

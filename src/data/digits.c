@@ -7,14 +7,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* How one image is made: a label and a way of writing it are chosen, the way's knots are shaken and its plane
- * is bent by a random hand, a smooth curve is laid through the knots, the curve is fitted to the page as
- * MNIST does it (a 20 x 20 box, its centre of mass in the middle), and every pixel gets ink by its distance
- * to the curve.
+/* How one image is made: a label and a way of writing it are chosen, the way's knots are shaken and its plane is bent
+ * by a random hand, a smooth curve is laid through the knots, the curve is fitted to the page as MNIST does it (a 20 x
+ * 20 box, its centre of mass in the middle), and every pixel gets ink by its distance to the curve.
  *
- * Only + - * / and sqrt, which IEEE 754 rounds correctly, and integers are used, and each draw from the
- * generator is a statement of its own (C leaves the order of operands and initialisers open): that is why
- * every compiler and machine draws the same bytes. */
+ * Only + - * / and sqrt, which IEEE 754 rounds correctly, and integers are used, and each draw from the generator is
+ * a statement of its own (C leaves the order of operands and initialisers open): that is why every compiler and
+ * machine draws the same bytes. */
 
 enum {
     MAX_KNOTS = 16, /* of one way of writing */

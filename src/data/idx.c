@@ -7,44 +7,77 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-#include "base/file.h"
+enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20, BUFFER = 1 << 14, ANY_GZIP = 15 + 16 /* of inflateInit2 */ };
+enum { GZIP_0 = 0x1f, GZIP_1 = 0x8b }; /* what a gzip member begins with */
 
-enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20 };
+/* A file being read, decompressed where it begins as gzip does: one member or several, one behind another (RFC 1952).
+ */
+struct source {
+    const char *path;
+    FILE *file;
+    bool gzip, ended; /* ended: behind the last member */
+    z_stream z;
+    unsigned char buffer[BUFFER]; /* what z reads from */
+};
+
+static bool source_open(const char *path, struct source *s, struct error *err) {
+    struct stat info;
+    *s = (struct source){.path = path};
+    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path); /* opening a pipe would wait */
+    if (!(s->file = fopen(path, "rb"))) return fail(err, "%s: %s", path, strerror(errno));
+    s->z.next_in = s->buffer;
+    s->z.avail_in = (uInt)fread(s->buffer, 1, 2, s->file);
+    s->gzip = s->z.avail_in == 2 && s->buffer[0] == GZIP_0 && s->buffer[1] == GZIP_1;
+    if (!s->gzip) rewind(s->file);
+    return !s->gzip || inflateInit2(&s->z, ANY_GZIP) == Z_OK || fail(err, "%s: out of memory", path);
+}
+
+static void source_close(struct source *s) {
+    if (s->gzip) inflateEnd(&s->z);
+    if (s->file) fclose(s->file);
+}
+
+/* More compressed bytes where all are used up; false at the end of the file. */
+static bool refill(struct source *s) {
+    if (s->z.avail_in) return true;
+    s->z.next_in = s->buffer;
+    s->z.avail_in = (uInt)fread(s->buffer, 1, BUFFER, s->file);
+    return s->z.avail_in > 0;
+}
+
+/* Reads up to size bytes; *got tells how many there were. zlib checks each member's checksum and length. */
+static bool read_some(struct source *s, unsigned char *data, size_t size, size_t *got, struct error *err) {
+    *got = s->gzip ? 0 : fread(data, 1, size, s->file);
+    while (s->gzip && *got < size && !s->ended) {
+        uInt room = size - *got > 1u << 30 ? 1u << 30 : (uInt)(size - *got);
+        s->z.next_out = data + *got;
+        s->z.avail_out = room;
+        if (!refill(s)) {
+            if (ferror(s->file)) break;
+            return fail(err, "%s: the compressed file is cut short", s->path);
+        }
+        int code = inflate(&s->z, Z_NO_FLUSH);
+        *got += room - s->z.avail_out;
+        if (code == Z_STREAM_END) {
+            s->ended = !refill(s) || inflateReset(&s->z) != Z_OK;
+            if (!s->ended && s->z.next_in[0] != GZIP_0)
+                return fail(err, "%s: the compressed file goes on after its end", s->path);
+        } else if (code != Z_OK)
+            return fail(err, "%s: cannot be read: %s", s->path, s->z.msg ? s->z.msg : zError(code));
+    }
+    return !ferror(s->file) || fail(err, "%s: cannot be read: %s", s->path, strerror(errno));
+}
 
 static uint32_t big_endian_32(const unsigned char b[4]) {
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* What zlib says, without the name that it puts before it. */
-static bool fail_to_read(gzFile file, const char *path, struct error *err) {
-    int code;
-    const char *what = gzerror(file, &code);
-    size_t length = strlen(path);
-    if (code == Z_ERRNO) what = strerror(errno);
-    if (strncmp(what, path, length) == 0 && strncmp(what + length, ": ", 2) == 0) what += length + 2;
-    return fail(err, "%s: cannot be read: %s", path, what);
-}
-
-/* Reads up to size bytes; *got tells how many there were. False when the compression is broken or cut short. */
-static bool read_some(gzFile file, unsigned char *data, size_t size, size_t *got, const char *path, struct error *err) {
-    *got = 0;
-    while (*got < size) {
-        unsigned want = size - *got > 1u << 30 ? 1u << 30 : (unsigned)(size - *got);
-        int n = gzread(file, data + *got, want);
-        if (n < 0) return fail_to_read(file, path, err);
-        if (n == 0) break;
-        *got += (size_t)n;
-    }
-    /* gzread ends a cut .gz quietly at its last whole block; only its error code tells */
-    int code = Z_OK;
-    if (*got < size) gzerror(file, &code);
-    return code != Z_BUF_ERROR || fail(err, "%s: the compressed file is cut short", path);
-}
-
-static bool read_header(gzFile file, int dimensions, struct idx *out, const char *path, struct error *err) {
+static bool read_header(struct source *s, int dimensions, struct idx *out, struct error *err) {
+    const char *path = s->path;
     unsigned char header[16] = {0};
     size_t want = 4 + 4 * (size_t)dimensions, got;
-    if (!read_some(file, header, want, &got, path, err)) return false;
+    if (!read_some(s, header, want, &got, err)) return false;
     uint32_t magic = big_endian_32(header), expected = TYPE_U8 << 8 | (uint32_t)dimensions;
     if (got < 4) return fail(err, "%s: is only %zu bytes long, too short for an IDX file", path, got);
     if (magic != expected)
@@ -64,7 +97,8 @@ static bool read_header(gzFile file, int dimensions, struct idx *out, const char
 }
 
 /* The bytes behind the header. The buffer doubles as they arrive: a lying count costs no memory. */
-static bool read_body(gzFile file, struct idx *out, const char *path, struct error *err) {
+static bool read_body(struct source *s, struct idx *out, struct error *err) {
+    const char *path = s->path;
     size_t total = out->count * out->rows * out->cols, have = 0, capacity = 0;
     while (have < total) {
         capacity = capacity ? 2 * capacity : FIRST_CHUNK;
@@ -73,7 +107,7 @@ static bool read_body(gzFile file, struct idx *out, const char *path, struct err
         if (!grown) return fail(err, "%s: out of memory for %zu bytes", path, capacity);
         out->data = grown;
         size_t got;
-        if (!read_some(file, out->data + have, capacity - have, &got, path, err)) return false;
+        if (!read_some(s, out->data + have, capacity - have, &got, err)) return false;
         have += got;
         if (have < capacity)
             return fail(err, "%s: is cut short: the header promises %zu bytes of data, %zu are there", path, total,
@@ -81,66 +115,18 @@ static bool read_body(gzFile file, struct idx *out, const char *path, struct err
     }
     unsigned char extra;
     size_t got;
-    if (!read_some(file, &extra, 1, &got, path, err)) return false;
+    if (!read_some(s, &extra, 1, &got, err)) return false;
     if (got) return fail(err, "%s: goes on after the %zu bytes of data that its header promises", path, total);
     return true;
 }
 
-static void put_big_endian_32(uint32_t value, unsigned char b[4]) {
-    for (int i = 0; i < 4; i++) b[i] = (unsigned char)(value >> (24 - 8 * i));
-}
-
-/* What an IDX file begins with; returns how many bytes. */
-static size_t make_header(const struct idx *idx, unsigned char header[16]) {
-    put_big_endian_32(TYPE_U8 << 8 | (uint32_t)idx->dimensions, header);
-    put_big_endian_32((uint32_t)idx->count, header + 4);
-    put_big_endian_32((uint32_t)idx->rows, header + 8);
-    put_big_endian_32((uint32_t)idx->cols, header + 12);
-    return idx->dimensions == 3 ? 16 : 8;
-}
-
-/* A .gz ends with |CRC-32 of what was compressed 4|its length 4|, low bytes first. gzread does not miss them when they
- * are cut off, nor mind what comes after them: so they are looked at here. */
-static bool check_end_of_gzip(const char *path, const struct idx *idx, struct error *err) {
-    unsigned char header[16], end[8] = {0};
-    size_t header_size = make_header(idx, header), size = idx->count * idx->rows * idx->cols;
-    uLong crc = crc32_z(crc32(0, header, (uInt)header_size), idx->data, size);
-    uint32_t expected[2] = {(uint32_t)crc, (uint32_t)(header_size + size)};
-    FILE *file = fopen(path, "rb");
-    bool ok = file && fseek(file, -8, SEEK_END) == 0 && fread(end, 1, 8, file) == 8;
-    if (file) fclose(file);
-    for (int i = 0; i < 8; i++) ok = ok && end[i] == (unsigned char)(expected[i / 4] >> (8 * (i % 4)));
-    return ok ||
-        fail(err,
-             "%s: the compressed file is cut short, or goes on after its end: its last 8 bytes are not the "
-             "checksum and the length of what it holds",
-             path);
-}
-
 bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err) {
+    struct source s;
     *out = (struct idx){0};
-    struct stat info;
-    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path);
-    gzFile file = gzopen(path, "rb");
-    if (!file) return fail(err, "%s: %s", path, errno ? strerror(errno) : "out of memory");
-    gzbuffer(file, 1 << 17);
-    bool ok = read_header(file, dimensions, out, path, err) && read_body(file, out, path, err) &&
-        (gzdirect(file) || check_end_of_gzip(path, out, err));
-    gzclose_r(file);
+    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err) && read_body(&s, out, err);
+    source_close(&s);
     if (!ok) idx_free(out);
     return ok;
-}
-
-bool idx_write(const char *path, const struct idx *idx, struct error *err) {
-    uint32_t fields[4] = {TYPE_U8 << 8 | (uint32_t)idx->dimensions, (uint32_t)idx->count, (uint32_t)idx->rows,
-                          (uint32_t)idx->cols};
-    struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    for (int i = 0; i <= idx->dimensions; i++)
-        for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(fields[i] >> shift & 0xff), out.stream);
-    fwrite(idx->data, idx->rows * idx->cols, idx->count, out.stream);
-    return out_file_commit(&out, err);
 }
 
 void idx_free(struct idx *idx) {

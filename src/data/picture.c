@@ -23,6 +23,9 @@ struct box {
     int left, top, right, bottom;
 };
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+static int larger(int a, int b) { return a > b ? a : b; }
+
 /* ---- Shades and their order ---- */
 
 enum { SHADE_STEPS = 16, SHADE_BINS = 256 * SHADE_STEPS }; /* bins a shade; an integer shade is met exactly */
@@ -73,65 +76,56 @@ static float residual(const struct plane *p, const double c[TERMS], int x, int y
     return (float)(p->shade[(size_t)y * p->width + x] - ground);
 }
 
-/* Noise of the ground as a standard deviation: 1.4826 * the median distance of the rim's pixels from it. A
- * median, so that ink which reaches the rim does not count. Exactly 0 for a picture that was drawn clean. */
-static float ground_noise(const struct plane *p, const double c[TERMS]) {
+/* The median distance of the rim's pixels from the ground: a median, so that ink which reaches the rim does not count.
+ */
+static float rim_distance(const struct plane *p, const double c[TERMS]) {
     uint32_t histogram[SHADE_BINS] = {0};
     for (int y = 0; y < p->height; y++)
         for (int x = 0; x < p->width; x++)
             if (on_rim(p, x, y)) histogram[shade_bin(fabsf(residual(p, c, x, y)))]++;
-    return 1.4826f * quantile(histogram, 0.5);
+    return quantile(histogram, 0.5);
 }
 
-/* Solves a c = b in place by elimination with pivots. False where a is singular. */
-static bool solve(double a[TERMS][TERMS], double b[TERMS]) {
-    for (int k = 0; k < TERMS; k++) {
-        int pivot = k;
-        for (int i = k + 1; i < TERMS; i++)
-            if (fabs(a[i][k]) > fabs(a[pivot][k])) pivot = i;
-        if (!(fabs(a[pivot][k]) > 0)) return false;
-        for (int j = 0; j < TERMS; j++) {
-            double swap = a[k][j];
-            a[k][j] = a[pivot][j], a[pivot][j] = swap;
-        }
-        double swap = b[k];
-        b[k] = b[pivot], b[pivot] = swap;
-        for (int i = 0; i < TERMS; i++) {
-            double factor = i == k ? 0 : a[i][k] / a[k][k];
-            for (int j = k; j < TERMS; j++) a[i][j] -= factor * a[k][j];
-            b[i] -= factor * b[k];
-        }
-    }
-    for (int k = 0; k < TERMS; k++) b[k] /= a[k][k];
-    return true;
-}
+/* The same as a standard deviation: exactly 0 for a picture that was drawn clean. */
+static float ground_noise(const struct plane *p, const double c[TERMS]) { return 1.4826f * rim_distance(p, c); }
 
-/* Least squares over the pixels that are within reach of the present ground c: the new ground. */
+/* Least squares over the pixels that are within reach of the present ground c: the new ground. False where there are
+ * too few for one. */
 static bool fit_ground(const struct plane *p, float reach, const double c[TERMS], double fitted[TERMS]) {
-    double a[TERMS][TERMS] = {{0}}, term[TERMS];
-    memset(fitted, 0, TERMS * sizeof *fitted);
+    double a[TERMS][TERMS + 1] = {{0}}, term[TERMS]; /* the normal equations, the right side in the last column */
     for (int y = 0; y < p->height; y++)
         for (int x = 0; x < p->width; x++) {
             if (!(fabsf(residual(p, c, x, y)) <= reach)) continue;
             ground_terms(p, x, y, term);
             for (int i = 0; i < TERMS; i++) {
                 for (int j = 0; j < TERMS; j++) a[i][j] += term[i] * term[j];
-                fitted[i] += term[i] * p->shade[(size_t)y * p->width + x];
+                a[i][TERMS] += term[i] * p->shade[(size_t)y * p->width + x];
             }
         }
     for (int i = 1; i < TERMS; i++) a[i][i] += 1e-6 * a[0][0]; /* a picture one pixel high has no slope in v */
-    return solve(a, fitted);
+    for (int k = 0; k < TERMS; k++) {                          /* elimination with pivots */
+        int pivot = k;
+        for (int i = k + 1; i < TERMS; i++)
+            if (fabs(a[i][k]) > fabs(a[pivot][k])) pivot = i;
+        if (!(fabs(a[pivot][k]) > 0)) return false;
+        for (int j = 0; j <= TERMS; j++) {
+            double swap = a[k][j];
+            a[k][j] = a[pivot][j], a[pivot][j] = swap;
+        }
+        for (int i = 0; i < TERMS; i++) {
+            double factor = i == k ? 0 : a[i][k] / a[k][k];
+            for (int j = k; j <= TERMS; j++) a[i][j] -= factor * a[k][j];
+        }
+    }
+    for (int k = 0; k < TERMS; k++) fitted[k] = a[k][TERMS] / a[k][k];
+    return true;
 }
 
 /* Finds the ground c and returns its noise. It starts as the shade that the rim mostly shows; a picture drawn
  * clean stays there, any other is fitted for as long as that leaves less noise. */
 static float find_ground(const struct plane *p, double c[TERMS]) {
-    uint32_t histogram[SHADE_BINS] = {0};
-    for (int y = 0; y < p->height; y++)
-        for (int x = 0; x < p->width; x++)
-            if (on_rim(p, x, y)) histogram[shade_bin(p->shade[(size_t)y * p->width + x])]++;
     memset(c, 0, TERMS * sizeof *c);
-    c[0] = quantile(histogram, 0.5);
+    c[0] = rim_distance(p, c); /* from 0 */
     float noise = ground_noise(p, c);
     for (int round = 0; round < 5 && noise > 0; round++) {
         double fitted[TERMS];
@@ -186,9 +180,8 @@ static bool find_ink(struct plane *p, float *threshold, struct error *err) {
     if (!(contrast >= LEAST_CONTRAST))
         return fail(err, "nothing is drawn on it (ink at least %d shades from its ground expected, found %.0f)",
                     LEAST_CONTRAST, contrast);
-    /* Less than three tenths of full ink is a blurred edge or the ringing of a JPEG, which would widen the
-     * box; more would cut the faint edges off a small drawing. 3 noises taken off clear the paper inside the
-     * box. */
+    /* Less than three tenths of full ink is a blurred edge or the ringing of a JPEG, which would widen the box; more
+     * would cut the faint edges off a small drawing. 3 noises taken off clear the paper inside the box. */
     *threshold = fmaxf(5 * noise, 0.3f * contrast) - 3 * noise;
     for (size_t i = 0; i < (size_t)p->width * p->height; i++)
         p->shade[i] = fmaxf((lighter ? p->shade[i] : -p->shade[i]) - 3 * noise, 0);
@@ -223,15 +216,7 @@ static double walk_stroke(const struct plane *p, uint8_t *state, uint8_t from, s
     return ink;
 }
 
-static void box_include(struct box *box, int x, int y) {
-    if (x < box->left) box->left = x;
-    if (y < box->top) box->top = y;
-    if (x >= box->right) box->right = x + 1;
-    if (y >= box->bottom) box->bottom = y + 1;
-}
-
-/* Erases dust: strokes with less than a thirty-second of the largest one's ink. *box gets what holds the
- * rest. */
+/* Erases dust: strokes with less than a thirty-second of the largest one's ink. *box gets what holds the rest. */
 static bool keep_strokes(struct plane *p, float threshold, struct box *box, struct error *err) {
     size_t pixels = (size_t)p->width * p->height, count;
     uint8_t *state = malloc(pixels);                  /* [height][width] */
@@ -246,9 +231,13 @@ static bool keep_strokes(struct plane *p, float threshold, struct box *box, stru
     for (size_t i = 0; ok && i < pixels; i++) {
         if (state[i] != MEASURED) continue;
         bool dust = walk_stroke(p, state, MEASURED, i, queue, &count) < largest / 32;
-        for (size_t k = 0; k < count; k++)
+        for (size_t k = 0; k < count; k++) {
+            int x = (int)(queue[k] % (uint32_t)p->width), y = (int)(queue[k] / (uint32_t)p->width);
             if (dust) p->shade[queue[k]] = 0;
-            else box_include(box, (int)(queue[k] % (uint32_t)p->width), (int)(queue[k] / (uint32_t)p->width));
+            else
+                *box = (struct box){smaller(box->left, x), smaller(box->top, y), larger(box->right, x + 1),
+                                    larger(box->bottom, y + 1)};
+        }
     }
     free(state);
     free(queue);
@@ -308,31 +297,25 @@ static int shift_to_centre(double moment, double mass, int extent) {
     return shift < 0 ? 0 : shift > FIELD - extent ? FIELD - extent : shift;
 }
 
-static void place(float scaled[BOX][BOX], float full, uint8_t digit[FIELD * FIELD]) {
+static bool draw_digit(const struct plane *p, const struct box *box, uint8_t digit[FIELD * FIELD], struct error *err) {
+    float scaled[BOX][BOX];
     double mass = 0, moment_x = 0, moment_y = 0;
     int width = 0, height = 0;
+    if (!scale_box(p, box, scaled, err)) return false;
+    float full = full_ink(scaled);
+    if (!(full > 0)) return fail(err, "nothing is drawn on it"); /* not reached: the box holds ink */
     for (int y = 0; y < BOX; y++)
         for (int x = 0; x < BOX; x++) {
-            float ink = fminf(scaled[y][x] / full * 255, 255);
-            scaled[y][x] = ink;
+            float ink = scaled[y][x] = fminf(scaled[y][x] / full * 255, 255);
             mass += ink;
             moment_x += ink * (x + 0.5);
             moment_y += ink * (y + 0.5);
-            if (ink > 0 && x >= width) width = x + 1;
-            if (ink > 0 && y >= height) height = y + 1;
+            if (ink > 0) width = larger(width, x + 1), height = y + 1;
         }
     int left = shift_to_centre(moment_x, mass, width), top = shift_to_centre(moment_y, mass, height);
     memset(digit, 0, FIELD * FIELD);
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) digit[(top + y) * FIELD + left + x] = (uint8_t)lrintf(scaled[y][x]);
-}
-
-static bool draw_digit(const struct plane *p, const struct box *box, uint8_t digit[FIELD * FIELD], struct error *err) {
-    float scaled[BOX][BOX];
-    if (!scale_box(p, box, scaled, err)) return false;
-    float full = full_ink(scaled);
-    if (!(full > 0)) return fail(err, "nothing is drawn on it"); /* not reached: the box holds ink */
-    place(scaled, full, digit);
     return true;
 }
 
@@ -347,7 +330,7 @@ static bool plane_from_gray(const uint8_t *gray, int width, int height, struct p
     if (!p->shade) return fail(err, "out of memory for its %d x %d pixels", width, height);
     for (int y = 0; y < p->height; y++)
         for (int x = 0; x < p->width; x++) {
-            int right = width - x * n < n ? width : (x + 1) * n, bottom = height - y * n < n ? height : (y + 1) * n;
+            int right = smaller(width, (x + 1) * n), bottom = smaller(height, (y + 1) * n);
             uint32_t sum = 0, count = (uint32_t)(right - x * n) * (uint32_t)(bottom - y * n);
             for (int j = y * n; j < bottom; j++)
                 for (int i = x * n; i < right; i++) sum += gray[(size_t)j * width + i];
@@ -370,12 +353,6 @@ static bool has_mnist_form(const uint8_t *gray) {
     return ground < 128 && sum > ground * (FIELD * FIELD);
 }
 
-static bool one_shade(const uint8_t *gray, size_t pixels) {
-    for (size_t i = 1; i < pixels; i++)
-        if (gray[i] != gray[0]) return false;
-    return true;
-}
-
 bool picture_check_sides(long long width, long long height, struct error *err) {
     if (width >= 1 && height >= 1 && width <= PICTURE_MAX_SIDE && height <= PICTURE_MAX_SIDE) return true;
     return fail(err, "the picture's size is out of range (1 to %d pixels a side expected, found %lld x %lld)",
@@ -384,7 +361,7 @@ bool picture_check_sides(long long width, long long height, struct error *err) {
 
 bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[28 * 28], struct error *err) {
     if (!picture_check_sides(width, height, err)) return false;
-    if (one_shade(gray, (size_t)width * height))
+    if (memcmp(gray, gray + 1, (size_t)width * height - 1) == 0) /* each pixel is the one before it */
         return fail(err, "nothing is drawn on it (ink on a ground expected, found shade %d everywhere)", gray[0]);
     if (width == FIELD && height == FIELD && has_mnist_form(gray)) {
         memcpy(digit, gray, FIELD * FIELD);

@@ -161,8 +161,7 @@ static void flatten(uint8_t *pixels, size_t count) {
     }
 }
 
-/* Turns gray [*height][*width] upright as Exif numbers it: 5 to 8 lie on their side. The caller frees
- * *turned. */
+/* Turns gray [*height][*width] upright as Exif numbers it: 5 to 8 lie on their side. The caller frees *turned. */
 static bool turn_upright(const uint8_t *gray, int *width, int *height, int orientation, uint8_t **turned,
                          struct error *err) {
     int w = *width, h = *height;

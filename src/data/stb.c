@@ -1,6 +1,5 @@
-/* The bodies of stb_image and stb_image_write, which are headers only: here and nowhere else. Only the
- * formats that mnistq promises are compiled in: every decoder that is left out is one that no hostile file
- * can reach. */
+/* The bodies of stb_image and stb_image_write, which are headers only: here and nowhere else. Only the formats that
+ * mnistq promises are compiled in: every decoder that is left out is one that no hostile file can reach. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -108,72 +108,77 @@ static float dot_ref(const uint16_t *x, const uint16_t *w, int in) {
     return sum;
 }
 
+static float output_ref(const struct bf16_layer *layer, const uint16_t *x, int c) {
+    float sum = dot_ref(x, layer->weight + (size_t)c * (size_t)layer->in, layer->in);
+    float y = fmaf(sum, layer->scale, layer->bias[c]);
+    return !layer->last && y < 0 ? 0 : y; /* a NaN stays a NaN */
+}
+
 void bf16_layer_ref(const struct bf16_layer *layer, const uint16_t *x, size_t rows, float *y) {
-    size_t in = (size_t)layer->in;
-    for (size_t row = 0; row < rows; row++, x += in, y += layer->out)
+    for (size_t row = 0; row < rows; row++, x += layer->in)
+        for (int c = 0; c < layer->out; c++) *y++ = output_ref(layer, x, c);
+}
+
+/* The same in the form of a kernel. */
+static void run_ref(const struct bf16_layer *layer, const uint16_t *x, size_t x_stride, size_t rows, void *y,
+                    size_t y_stride) {
+    for (size_t row = 0; row < rows; row++)
         for (int c = 0; c < layer->out; c++) {
-            y[c] = fmaf(dot_ref(x, layer->weight + (size_t)c * in, layer->in), layer->scale, layer->bias[c]);
-            if (!layer->last && y[c] < 0) y[c] = 0; /* a NaN stays a NaN */
+            size_t at = row * y_stride + (size_t)c;
+            float value = output_ref(layer, x + row * x_stride, c);
+            if (layer->last) ((float *)y)[at] = value;
+            else ((uint16_t *)y)[at] = bfloat_from_float(value);
         }
 }
 
-void bf16_mlp_forward_ref(const struct bf16_mlp *b, const uint8_t *images, size_t count, float *logits) {
-    uint16_t x[MLP_MAX_WIDTH];
-    float y[MLP_MAX_WIDTH];
-    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
-    for (size_t i = 0; i < count; i++) {
-        bytes_to_bfloats(images + i * inputs, inputs, x);
-        for (int l = 0; l < b->shape.layers; l++) {
-            const struct bf16_layer *layer = &b->layer[l];
-            bf16_layer_ref(layer, x, 1, layer->last ? logits + i * classes : y);
-            for (int c = 0; !layer->last && c < layer->out; c++) x[c] = bfloat_from_float(y[c]);
-        }
-    }
+/* A run of one thread. */
+struct pass {
+    const struct bf16_mlp *b;
+    void (*run)(const struct bf16_layer *layer, const uint16_t *x, size_t x_stride, size_t rows, void *y,
+                size_t y_stride);
+    uint16_t *scratch; /* [2][BF16_BLOCK][stride] */
+    size_t stride;
+};
+
+static void keep_layer(const uint16_t *y, size_t stride, size_t rows, size_t width, float *to) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < width; c++) to[r * width + c] = float_from_bfloat(y[r * stride + c]);
 }
 
-/* rows images, at most BF16_BLOCK, through all layers in one thread's scratch [2][BF16_BLOCK][stride] */
-static void forward_block(const struct bf16_mlp *b, const uint8_t *images, size_t rows, uint16_t *scratch,
-                          size_t stride, float *logits) {
-    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
-    uint16_t *x = scratch, *y = scratch + BF16_BLOCK * stride;
+/* rows images, at most BF16_BLOCK, from number first on, through all layers */
+static void forward_block(const struct pass *p, const uint8_t *images, size_t first, size_t rows, float *const *layers,
+                          float *logits) {
+    const struct bf16_mlp *b = p->b;
+    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers], stride = p->stride;
+    uint16_t *x = p->scratch, *y = p->scratch + BF16_BLOCK * stride;
     for (size_t r = 0; r < rows; r++) {
-        bytes_to_bfloats(images + r * inputs, inputs, x + r * stride);
+        bytes_to_bfloats(images + (first + r) * inputs, inputs, x + r * stride);
         if (inputs < stride) x[r * stride + inputs] = 0; /* the other half of an odd last pair */
     }
-    for (int l = 0; l + 1 < b->shape.layers; l++) {
-        b->kernel->run(&b->layer[l], x, stride, rows, y, stride);
+    for (int l = 1; l < b->shape.layers; l++) {
+        size_t width = (size_t)b->shape.widths[l];
+        p->run(&b->layer[l - 1], x, stride, rows, y, stride);
+        if (layers) keep_layer(y, stride, rows, width, layers[l] + first * width);
         uint16_t *swap = x;
         x = y, y = swap;
     }
-    b->kernel->run(&b->layer[b->shape.layers - 1], x, stride, rows, logits, classes);
-}
-
-static void forward_range(const struct bf16_mlp *b, const uint8_t *images, size_t count, uint16_t *scratch,
-                          size_t stride, float *logits) {
-    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
-    for (size_t done = 0; done < count; done += BF16_BLOCK) {
-        size_t rows = count - done < BF16_BLOCK ? count - done : BF16_BLOCK;
-        forward_block(b, images + done * inputs, rows, scratch, stride, logits + done * classes);
-    }
+    p->run(&b->layer[b->shape.layers - 1], x, stride, rows, logits + first * classes, classes);
 }
 
 enum { ROWS_TOGETHER = 12, WORTH_A_THREAD = 24 }; /* images, as in qmlp.c */
 
 /* Threads take one stretch of images each, whole tiles of rows, so that they end together. */
-void bf16_mlp_forward(const struct bf16_mlp *b, const uint8_t *images, size_t count, struct bf16_workspace *ws,
-                      float *logits) {
-    size_t inputs = (size_t)b->shape.widths[0], classes = (size_t)b->shape.widths[b->shape.layers];
+void bf16_mlp_forward(const struct bf16_mlp *b, bool reference, const uint8_t *images, size_t count,
+                      struct bf16_workspace *ws, float *const *layers, float *logits) {
     size_t worth = count / WORTH_A_THREAD, parts = worth < (size_t)ws->threads ? worth : (size_t)ws->threads;
-    if (parts <= 1) {
-        forward_range(b, images, count, ws->rows, ws->stride, logits);
-        return;
-    }
+    if (parts < 1) parts = 1;
     size_t each = ((count + parts - 1) / parts + ROWS_TOGETHER - 1) / ROWS_TOGETHER * ROWS_TOGETHER;
-#pragma omp parallel for schedule(static) num_threads((int)parts)
+#pragma omp parallel for schedule(static) num_threads((int)parts) if (parts > 1)
     for (size_t part = 0; part < parts; part++) {
-        size_t first = part * each < count ? part * each : count;
-        size_t rows = count - first < each ? count - first : each;
-        uint16_t *scratch = ws->rows + part * 2 * BF16_BLOCK * ws->stride;
-        forward_range(b, images + first * inputs, rows, scratch, ws->stride, logits + first * classes);
+        struct pass p = {b, reference || !b->kernel ? run_ref : b->kernel->run,
+                         ws->rows + part * 2 * BF16_BLOCK * ws->stride, ws->stride};
+        size_t end = (part + 1) * each < count ? (part + 1) * each : count;
+        for (size_t first = part * each; first < end; first += BF16_BLOCK)
+            forward_block(&p, images, first, end - first < BF16_BLOCK ? end - first : BF16_BLOCK, layers, logits);
     }
 }

@@ -82,11 +82,10 @@ void bf16_workspace_free(struct bf16_workspace *ws);
  * inputs), then what subnormal sums, weights and inputs lose as 0, and the rounding of y. */
 void bf16_layer_ref(const struct bf16_layer *layer, const uint16_t *x, size_t rows, float *y);
 
-/* Pixels [count][inputs] -> logits [count][classes], layer by layer with bf16_layer_ref. */
-void bf16_mlp_forward_ref(const struct bf16_mlp *b, const uint8_t *images, size_t count, float *logits);
-
-/* The same from the kernel, on ws->threads threads; the same bits whatever their number. Nothing is allocated. */
-void bf16_mlp_forward(const struct bf16_mlp *b, const uint8_t *images, size_t count, struct bf16_workspace *ws,
-                      float *logits);
+/* Pixels [count][inputs] -> logits [count][classes], on ws->threads threads, the same bits whatever their number.
+ * reference: by bf16_layer_ref, else by the kernel, where there is one. layers, unless NULL: [layers + 1] arrays, of
+ * which those of the hidden layers 1 .. layers - 1 get their outputs [count][widths[i]]. Nothing is allocated. */
+void bf16_mlp_forward(const struct bf16_mlp *b, bool reference, const uint8_t *images, size_t count,
+                      struct bf16_workspace *ws, float *const *layers, float *logits);
 
 #endif

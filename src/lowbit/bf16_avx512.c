@@ -179,21 +179,22 @@ static struct output output_row(const struct bf16_layer *layer, struct output to
 
 /* ---- one row: the weights are streamed once, those of zero inputs not at all ---- */
 
-/* The pairs of inputs that are not zero. (Weights are finite, so the others add nothing.) */
+/* The pairs of inputs that are not zero, a bit each. (Weights are finite, so the others add nothing.) */
 struct sparse {
-    int count;
-    uint32_t index[MAX_PAIRS], pair[MAX_PAIRS];
+    const uint16_t *x;
+    int words;
+    uint64_t nonzero[MAX_PAIRS / 64];
 };
 
 static void find_nonzero(const uint16_t *x, int pairs, struct sparse *found) {
-    int n = 0;
-    for (int i = 0; i < pairs; i++) { /* no branch: written always, kept where not zero */
-        uint32_t pair = pair_at(x + 2 * i);
-        found->index[n] = (uint32_t)i;
-        found->pair[n] = pair;
-        n += pair != 0;
+    found->x = x;
+    found->words = (pairs + 63) / 64;
+    for (int word = 0; word < found->words; word++) {
+        int first = word * 64, n = pairs - first < 64 ? pairs - first : 64;
+        uint64_t bits = 0;
+        for (int i = 0; i < n; i++) bits |= (uint64_t)(pair_at(x + 2 * (first + i)) != 0) << i;
+        found->nonzero[word] = bits;
     }
-    found->count = n;
 }
 
 /* tiles tiles side by side, from the first on */
@@ -204,14 +205,16 @@ TARGET INLINE void run_row_tiles(const int tiles, const int registers, const str
     __m512 acc[4][2];
     UNROLL
     for (int t = 0; t < tiles; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
-    for (int i = 0; i < x->count; i++) {
-        __m512i pair = _mm512_set1_epi32((int)x->pair[i]);
-        const uint16_t *w = weights + (size_t)x->index[i] * (size_t)registers * LANES * 2;
-        UNROLL
-        for (int t = 0; t < tiles; t++) UNROLL
-        for (int z = 0; z < registers; z++)
-            acc[t][z] = dot2(acc[t][z], pair, _mm512_load_si512(w + (size_t)t * tile_size + z * LANES * 2));
-    }
+    for (int word = 0; word < x->words; word++)
+        for (uint64_t bits = x->nonzero[word]; bits; bits &= bits - 1) {
+            size_t i = (size_t)word * 64 + (size_t)__builtin_ctzll(bits);
+            __m512i pair = _mm512_set1_epi32((int)pair_at(x->x + 2 * i));
+            const uint16_t *w = weights + i * (size_t)registers * LANES * 2;
+            UNROLL
+            for (int t = 0; t < tiles; t++) UNROLL
+            for (int z = 0; z < registers; z++)
+                acc[t][z] = dot2(acc[t][z], pair, _mm512_load_si512(w + (size_t)t * tile_size + z * LANES * 2));
+        }
     UNROLL
     for (int t = 0; t < tiles; t++) finish_row(registers, layer, first + t, acc[t], 0, to);
 }

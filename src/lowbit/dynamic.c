@@ -16,7 +16,6 @@ static void carve(struct dynamic_mlp *q, const int *outliers) {
         d->bias = block_take(&q->block, out, sizeof(float));
         d->outlier_columns = block_take(&q->block, apart, sizeof(int32_t));
         d->outlier_weight = block_take(&q->block, out * apart, sizeof(uint16_t));
-        d->wide_weight = block_take(&q->block, out * in, sizeof(int16_t));
     }
 }
 
@@ -30,12 +29,6 @@ bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *
 }
 
 void dynamic_free(struct dynamic_mlp *q) { block_free(&q->block); }
-
-void dynamic_finish(struct dynamic_mlp *q) {
-    for (int l = 0; l < q->shape.layers; l++)
-        for (size_t i = 0; i < (size_t)q->layer[l].in * (size_t)q->layer[l].out; i++)
-            q->layer[l].wide_weight[i] = q->layer[l].weight[i];
-}
 
 /* ---- conversion ---------------------------------------------------------------------------------------------- */
 
@@ -87,7 +80,6 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
     }
     ok = ok && dynamic_create(&mlp->shape, vector_wise, outliers, out, err);
     for (int l = 0; ok && l < layers; l++) convert_layer(&mlp->layer[l], marked + l * MLP_MAX_WIDTH, &out->layer[l]);
-    if (ok) dynamic_finish(out);
     mlp_workspace_free(&ws);
     free(marked);
     return ok;
@@ -95,23 +87,23 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
 
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
-static void carve_workspace(struct dynamic_mlp_workspace *ws, size_t widest) {
-    size_t size = (size_t)ws->capacity * widest;
-    ws->activation[0] = block_take(&ws->block, size, sizeof(float));
-    ws->activation[1] = block_take(&ws->block, size, sizeof(float));
-    ws->codes = block_take(&ws->block, size, sizeof(int16_t));
-    ws->scale = block_take(&ws->block, (size_t)ws->capacity, sizeof(float));
+static void carve_workspace(struct dynamic_mlp_workspace *ws, const struct mlp_shape *shape) {
+    size_t count = (size_t)ws->capacity, widest = 0;
+    for (int i = 0; i <= shape->layers; i++) {
+        size_t width = (size_t)shape->widths[i];
+        ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
+        widest = width > widest ? width : widest;
+    }
+    ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
+    ws->scale = block_take(&ws->block, count, sizeof(float));
 }
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err) {
-    size_t widest = 0;
-    for (int i = 0; i <= shape->layers; i++)
-        if ((size_t)shape->widths[i] > widest) widest = (size_t)shape->widths[i];
     *ws = (struct dynamic_mlp_workspace){.capacity = capacity};
-    carve_workspace(ws, widest);
+    carve_workspace(ws, shape);
     if (!block_reserve(&ws->block, err)) return false;
-    carve_workspace(ws, widest);
+    carve_workspace(ws, shape);
     return true;
 }
 
@@ -144,7 +136,7 @@ static void encode_rows(const struct dynamic_mlp_layer *d, const float *x, int c
     }
 }
 
-static int32_t dot(const int16_t *restrict x, const int16_t *restrict w, int n) {
+static int32_t dot(const int16_t *restrict x, const int8_t *restrict w, int n) {
     int32_t sum = 0;
     for (int k = 0; k < n; k++) sum += x[k] * w[k];
     return sum;
@@ -155,7 +147,7 @@ static void run_layer(const struct dynamic_mlp_layer *d, const float *x, int cou
                       struct dynamic_mlp_workspace *ws, float *y) {
     for (int i = 0; i < count; i++)
         for (int c = 0; c < d->out; c++) {
-            int32_t acc = dot(ws->codes + (size_t)i * (size_t)d->in, d->wide_weight + (size_t)c * (size_t)d->in, d->in);
+            int32_t acc = dot(ws->codes + (size_t)i * (size_t)d->in, d->weight + (size_t)c * (size_t)d->in, d->in);
             float sum = ws->scale[i] * d->weight_scale[c] * (float)acc + d->bias[c];
             for (int j = 0; j < d->outliers; j++)
                 sum += x[(size_t)i * (size_t)d->in + (size_t)d->outlier_columns[j]] *
@@ -166,27 +158,14 @@ static void run_layer(const struct dynamic_mlp_layer *d, const float *x, int cou
 
 const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count,
                              struct dynamic_mlp_workspace *ws) {
-    int last = q->shape.layers;
+    int layers = q->shape.layers;
     for (size_t i = 0; i < (size_t)count * (size_t)q->shape.widths[0]; i++)
         ws->activation[0][i] = (float)images[i] / 255.0f;
-    for (int l = 0; l < last; l++) {
-        const float *x = ws->activation[l % 2];
+    for (int l = 0; l < layers; l++) {
+        const float *x = ws->activation[l];
         if (q->vector_wise) encode_rows(&q->layer[l], x, count, ws->codes, ws->scale);
         else encode_batch(x, count, q->layer[l].in, ws->codes, ws->scale);
-        run_layer(&q->layer[l], x, count, l + 1 < last, ws, ws->activation[(l + 1) % 2]);
+        run_layer(&q->layer[l], x, count, l + 1 < layers, ws, ws->activation[l + 1]);
     }
-    return ws->activation[last % 2];
-}
-
-size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count,
-                       struct dynamic_mlp_workspace *ws, uint8_t *predicted) {
-    size_t inputs = (size_t)q->shape.widths[0], ties = 0;
-    int classes = q->shape.widths[q->shape.layers];
-    for (size_t first = 0; first < count; first += (size_t)ws->capacity) {
-        int n = count - first < (size_t)ws->capacity ? (int)(count - first) : ws->capacity;
-        const float *logits = dynamic_forward(q, images + first * inputs, n, ws);
-        for (int i = 0; i < n; i++)
-            predicted[first + (size_t)i] = highest_class(logits + (size_t)i * (size_t)classes, classes, &ties);
-    }
-    return ties;
+    return ws->activation[layers];
 }

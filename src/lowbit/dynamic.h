@@ -16,7 +16,6 @@ struct dynamic_mlp_layer {
     float *bias;              /* [out] */
     int32_t *outlier_columns; /* [outliers] rising */
     uint16_t *outlier_weight; /* [out][outliers] fp16 */
-    int16_t *wide_weight;     /* [out][in] weight again, as the loop wants it */
 };
 
 struct dynamic_mlp {
@@ -27,10 +26,10 @@ struct dynamic_mlp {
 };
 
 struct dynamic_mlp_workspace {
-    int capacity;         /* images of a batch */
-    float *activation[2]; /* [capacity][widest] the input and the output of a layer, in turn */
-    int16_t *codes;       /* [capacity][widest] q - zero_point */
-    float *scale;         /* [capacity] of each image's codes */
+    int capacity;                          /* images of a batch */
+    float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the pixels, layers the logits */
+    int16_t *codes;                        /* [capacity][widest] q - zero_point */
+    float *scale;                          /* [capacity] of each image's codes */
     struct block block;
 };
 
@@ -38,9 +37,6 @@ struct dynamic_mlp_workspace {
 bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *outliers, struct dynamic_mlp *out,
                     struct error *err);
 void dynamic_free(struct dynamic_mlp *q);
-
-/* Fills wide_weight from weight, after the weights were set. */
-void dynamic_finish(struct dynamic_mlp *q);
 
 /* Quantizes a trained network. vector_wise: input columns in which any calibration image [count][inputs] reaches
  * threshold are outliers. Else images are not looked at. Error: out of memory, a weight that is not finite. */
@@ -51,12 +47,9 @@ bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struc
                               struct error *err);
 void dynamic_workspace_free(struct dynamic_mlp_workspace *ws);
 
-/* One batch, count <= ws->capacity: images [count][inputs] as bytes -> the logits [count][classes], in ws. */
+/* One batch, count <= ws->capacity, whose size matters: ranges are those of a batch. Images [count][inputs] as bytes ->
+ * every layer's output in ws->activation. Returns the logits [count][classes]. */
 const float *dynamic_forward(const struct dynamic_mlp *q, const uint8_t *images, int count,
                              struct dynamic_mlp_workspace *ws);
-
-/* As mlp_predict; the batch size is ws->capacity and matters: ranges are those of a batch. */
-size_t dynamic_predict(const struct dynamic_mlp *q, const uint8_t *images, size_t count,
-                       struct dynamic_mlp_workspace *ws, uint8_t *predicted);
 
 #endif

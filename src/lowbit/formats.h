@@ -6,7 +6,7 @@
  *   uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3
  *   nf4                  | f32 absmax | 64 x 4 bit |               16 quantiles of a normal (Dettmers et al. 2023)
  *   nf4-dq               | f32 mean | f32 scale | 256 x u8 absmax | 256 x nf4 codes |     double quantization
- *   q8_0 q4_0 q4_K q6_K  ggml's own layouts, bit for bit (formats_ggml.c)
+ *   q8_0 q4_0 q4_K q6_K  ggml's own layouts, bit for bit (ggml.c)
  *
  * Codes of fewer than 8 bits are packed from the lowest bit of the first byte on: code i takes bits [i * b,
  * i * b + b); signed codes are stored as code + 2^(b-1). */
@@ -17,24 +17,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/affine.h"
+
 enum format_layout {
     LAYOUT_ROWS, /* blocks begin anew with each row; what is missing at its end is zero padding, stored */
     LAYOUT_SPAN, /* as rows, but the last block of a row may be shorter */
     LAYOUT_FLAT  /* blocks run through the whole matrix; the last may be shorter */
 };
 
+enum format_grid { NO_GRID, SYMMETRIC_GRID, ASYMMETRIC_GRID }; /* of the integer formats: eq. 4, eq. 3 */
+
 struct format {
-    const char *name;
-    int bits;  /* of one code, without scales */
-    int block; /* weights of a block; 0: any, chosen when encoding (a group, a row, the whole matrix) */
+    const char *name, *dtype; /* dtype: of its numbers in a safetensors file; U8: bytes that only this program reads */
+    int bits;                 /* of one code, without scales */
+    int block;                /* weights of a block; 0: any, chosen when encoding (a group, a row, the whole matrix) */
     enum format_layout layout;
-    size_t (*bytes)(int n);                                /* of a block of n weights */
-    void (*encode)(const float *w, int n, uint8_t *bytes); /* round to nearest; w [n] finite */
-    void (*decode)(const uint8_t *bytes, int n, float *w); /* w [n] */
+    int header, sub_block; /* bytes of a block's header; one more for each sub_block weights, 0: none */
+    enum format_grid grid;
+    void (*encode)(const struct format *self, const float *w, int n, uint8_t *bytes); /* a block; w [n] finite */
+    void (*decode)(const struct format *self, const uint8_t *bytes, int n, float *w);
 };
 
 extern const struct format formats[]; /* ends with a NULL name */
 const struct format *format_find(const char *name);
+size_t format_bytes(const struct format *format, int n); /* of a block of n weights */
 
 /* A format with its block size fixed, for matrices [out][in]. */
 struct codec {
@@ -51,26 +57,22 @@ size_t codec_bytes(struct codec c, int out, int in);
 void codec_encode(struct codec c, const float *w, int out, int in, uint8_t *bytes);
 void codec_decode(struct codec c, const uint8_t *bytes, int out, int in, float *w);
 
-/* ---- the integer formats, for methods that choose the codes themselves (GPTQ, AWQ, QAT) ---- */
-
-/* The grid of one block: real = scale * (code - zero_point). The scale is a number that fp16 holds. */
-struct grid {
-    float scale;
-    int zero_point, qmin, qmax;
-};
+/* ---- the integer formats, for methods that choose the codes themselves (GPTQ, AWQ, QAT). The grid of a block is a
+ * struct qparams whose scale is a number that fp16 holds. ---- */
 
 /* bits of an integer format ("int4", "uint4"), 0 for the others; *symmetric tells which. */
-int format_integer_bits(const struct format *format, bool *symmetric);
+static inline int format_integer_bits(const struct format *format, bool *symmetric) {
+    *symmetric = format->grid == SYMMETRIC_GRID;
+    return format->grid ? format->bits : 0;
+}
 
 /* The grid that round-to-nearest takes for w [n]: absmax (eq. 4) or the range (eq. 3), the scale rounded to fp16. */
-struct grid grid_of(const float *w, int n, int bits, bool symmetric);
-/* The same zero and codes with another scale, rounded to fp16; an asymmetric grid keeps its zero_point. */
-struct grid grid_with_scale(struct grid g, float scale);
-int grid_code(float x, struct grid g);
-float grid_value(int code, struct grid g);
+struct qparams grid_of(const float *w, int n, int bits, bool symmetric);
+/* The nearest scale > 0 that fp16 holds. */
+float scale_in_half(float scale);
 
 /* One block with the codes given. codes [n] in [qmin, qmax]. */
-void integer_block_pack(struct grid g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
+void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
 
 /* n codes of the given bits to bytes [packed_bytes(n, bits)], and back; unsigned codes below 2^bits. */
 static inline size_t packed_bytes(size_t n, int bits) { return (n * (size_t)bits + 7) / 8; }

@@ -10,13 +10,11 @@
 #ifndef LOWBIT_GGML_H
 #define LOWBIT_GGML_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "lowbit/formats.h"
 
 #define GGML_FORMAT(name)                                                                                              \
-    size_t name##_bytes(int n);                                                                                        \
-    void name##_encode(const float *w, int n, uint8_t *bytes);                                                         \
-    void name##_decode(const uint8_t *bytes, int n, float *w);
+    void name##_encode(const struct format *self, const float *w, int n, uint8_t *bytes);                              \
+    void name##_decode(const struct format *self, const uint8_t *bytes, int n, float *w);
 GGML_FORMAT(q8_0)
 GGML_FORMAT(q4_0)
 GGML_FORMAT(q4_K)

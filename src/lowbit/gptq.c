@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/block.h"
-#include "lowbit/cholesky.h"
 
-enum { MAX_GRID_BLOCK = 16384 }; /* the widest layer */
+/* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
+ * the upper triangle to us. */
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
 /* ---- matrices of codes --------------------------------------------------------------------------------------- */
 
@@ -31,7 +33,7 @@ static int block_length(const struct coded_matrix *m, int b) {
 void coded_matrix_values(const struct coded_matrix *m, float *w) {
     for (int c = 0; c < m->out; c++)
         for (int k = 0; k < m->in; k++, w++)
-            *w = grid_value(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
+            *w = dequantize(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
 }
 
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
@@ -46,21 +48,22 @@ void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
 
 /* ---- round to nearest ------------------------------------------------------------------------------------------ */
 
-static double grid_error(const float *w, int n, struct grid g) {
+static double grid_error(const float *w, int n, struct qparams g) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
-        double e = (double)w[i] - (double)grid_value(grid_code(w[i], g), g);
+        double e = (double)w[i] - (double)dequantize(quantize(w[i], g), g);
         sum += e * e;
     }
     return sum;
 }
 
-struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
-    struct grid widest = grid_of(w, n, bits, symmetric), best = widest;
+struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    struct qparams widest = grid_of(w, n, bits, symmetric), best = widest;
     if (rule == GRID_MINMAX) return widest;
     double least = grid_error(w, n, widest);
     for (int step = 1; step <= 35; step++) {
-        struct grid g = grid_with_scale(widest, widest.scale * (1 - 0.02f * (float)step));
+        struct qparams g = widest;
+        g.scale = scale_in_half(widest.scale * (1 - 0.02f * (float)step));
         double error = grid_error(w, n, g);
         if (error < least) {
             least = error;
@@ -70,48 +73,44 @@ struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum g
     return best;
 }
 
-static void code_row(const float *w, struct coded_matrix *m, int c) {
-    for (int k = 0; k < m->in; k++)
-        m->codes[(size_t)c * (size_t)m->in + (size_t)k] = (int8_t)grid_code(w[k],
-                                                                            m->grids[c * m->blocks + k / m->block]);
-}
-
-void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m) {
-    struct grid whole = {1, 0, 0, 0};
-    if (one_grid) whole = grid_by_rule(w, m->out * m->in, m->bits, m->symmetric, rule);
+void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m) {
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < m->out; c++) {
-        const float *row = w + (size_t)c * (size_t)m->in;
+        size_t row = (size_t)c * (size_t)m->in;
+        struct qparams *grids = m->grids + c * m->blocks;
         for (int b = 0; b < m->blocks; b++)
-            m->grids[c * m->blocks + b] = one_grid
-                ? whole
-                : grid_by_rule(row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
-        code_row(row, m, c);
+            grids[b] = grid_by_rule(w + row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
+        for (int k = 0; k < m->in; k++)
+            m->codes[row + (size_t)k] = (int8_t)quantize(w[row + (size_t)k], grids[k / m->block]);
     }
 }
 
 /* ---- GPTQ ------------------------------------------------------------------------------------------------------ */
 
-/* The order in which columns are quantized. */
-struct by_diagonal {
-    double value;
-    int column;
-};
-
-static int falling(const void *a, const void *b) {
-    const struct by_diagonal *x = a, *y = b;
-    if (x->value != y->value) return x->value < y->value ? 1 : -1;
-    return x->column - y->column;
+bool cholesky_of_inverse(int n, double *a) {
+    int info = 0;
+    size_t size = (size_t)n;
+    dpotrf_("L", &n, a, &n, &info);
+    if (info == 0) dpotri_("L", &n, a, &n, &info); /* the inverse, in our upper triangle */
+    if (info == 0) dpotrf_("L", &n, a, &n, &info); /* a^-1 = L L^T; L in column-major is U = L^T in row-major */
+    bool ok = info == 0;
+    for (size_t i = 0; i < size; i++) {
+        for (size_t j = 0; j < i; j++) a[i * size + j] = 0;
+        ok = ok && isfinite(a[i * size + i]) && a[i * size + i] > 0; /* OpenBLAS lets a NaN pass */
+    }
+    return ok;
 }
 
-static bool column_order(const double *gram, int in, bool act_order, int *order, struct error *err) {
-    struct by_diagonal *columns = aligned_array((size_t)in, sizeof *columns, err);
-    if (!columns) return false;
-    for (int k = 0; k < in; k++) columns[k] = (struct by_diagonal){gram[(size_t)k * (size_t)in + (size_t)k], k};
-    if (act_order) qsort(columns, (size_t)in, sizeof *columns, falling);
-    for (int k = 0; k < in; k++) order[k] = columns[k].column;
-    free(columns);
-    return true;
+/* The order in which columns are quantized: from left to right, or by falling diagonal of gram, equal ones from left to
+ * right. */
+static void column_order(const double *gram, int in, bool act_order, int *order) {
+    size_t diagonal = (size_t)in + 1;
+    for (int k = 0; k < in; k++) {
+        int at = k;
+        for (; act_order && at > 0 && gram[(size_t)order[at - 1] * diagonal] < gram[(size_t)k * diagonal]; at--)
+            order[at] = order[at - 1];
+        order[at] = k;
+    }
 }
 
 /* u [in][in]: the factor of the damped inverse Hessian, rows and columns in the given order. The factor 2 / n of H
@@ -129,42 +128,45 @@ static bool hessian_factor(const double *gram, int in, const int *order, double 
     return true;
 }
 
-/* One output row. work [in]: the weights in column order, changed as errors are spread. */
+/* One output row. work [in]: the weights in column order, changed as errors are spread; now [in]: scratch. */
 static void gptq_row(const float *w, const double *u, const int *order, const struct gptq_config *config,
-                     struct coded_matrix *m, int c, double *work) {
+                     struct coded_matrix *m, int c, double *work, float *now) {
     size_t in = (size_t)m->in;
-    struct grid *grids = m->grids + c * m->blocks;
+    struct qparams *grids = m->grids + c * m->blocks;
     for (size_t i = 0; i < in; i++) work[i] = w[order[i]];
     for (size_t i = 0; i < in; i++) {
         int k = order[i], b = k / m->block;
         if (!config->act_order && k % m->block == 0) { /* a block begins: its grid fits the weights as they now are */
-            float now[MAX_GRID_BLOCK];
             int n = block_length(m, b);
             for (int j = 0; j < n; j++) now[j] = (float)work[i + (size_t)j];
             grids[b] = grid_by_rule(now, n, m->bits, m->symmetric, config->rule);
         }
-        int code = grid_code((float)work[i], grids[b]);
+        int code = quantize((float)work[i], grids[b]);
         m->codes[(size_t)c * in + (size_t)k] = (int8_t)code;
-        double error = (work[i] - (double)grid_value(code, grids[b])) / u[i * in + i];
+        double error = (work[i] - (double)dequantize(code, grids[b])) / u[i * in + i];
         for (size_t j = i + 1; j < in; j++) work[j] -= error * u[i * in + j];
     }
 }
 
 bool gptq_codes(const float *w, const double *gram, const struct gptq_config *config, struct coded_matrix *m,
                 struct error *err) {
-    size_t in = (size_t)m->in;
+    size_t in = (size_t)m->in, n = in * (size_t)m->out;
     int *order = aligned_array(in, sizeof *order, err);
-    double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(in * (size_t)m->out, sizeof *work, err);
-    bool ok = order && u && work && column_order(gram, m->in, config->act_order, order, err) &&
-        hessian_factor(gram, m->in, order, config->damping, u, err);
+    double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(n, sizeof *work, err);
+    float *now = aligned_array(n, sizeof *now, err);
+    bool ok = order && u && work && now;
+    if (ok) column_order(gram, m->in, config->act_order, order);
+    ok = ok && hessian_factor(gram, m->in, order, config->damping, u, err);
     if (ok) {
-        rtn_codes(w, config->rule, false, m); /* the grids that act-order keeps */
+        rtn_codes(w, config->rule, m); /* the grids that act-order keeps */
 #pragma omp parallel for schedule(static)
-        for (int c = 0; c < m->out; c++) gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in);
+        for (int c = 0; c < m->out; c++)
+            gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in, now + (size_t)c * in);
     }
     free(order);
     free(u);
     free(work);
+    free(now);
     return ok;
 }
 
@@ -187,7 +189,7 @@ static void awq_round(const float *w, const float *scale, enum grid_rule rule, s
                       float *w_hat) {
     size_t n = (size_t)m->out * (size_t)m->in, in = (size_t)m->in;
     for (size_t i = 0; i < n; i++) scaled[i] = w[i] * scale[i % in];
-    rtn_codes(scaled, rule, false, m);
+    rtn_codes(scaled, rule, m);
     coded_matrix_values(m, w_hat);
     for (size_t i = 0; i < n; i++) w_hat[i] /= scale[i % in];
 }
@@ -217,27 +219,39 @@ bool awq_scales(const float *w, const double *gram, const float *magnitude, enum
     return ok;
 }
 
-/* d gram d^T of one row; t = d gram is summed line by line, a form that vectorises without reordering a sum */
+/* Numbers of a sum that are kept at a time: rows, or columns of gram. */
+enum { STRIP = 1024 };
+
+/* d gram d^T of one row, d = row - row_hat. t = d gram is summed line by line, a form that vectorises without
+ * reordering a sum. */
 static double row_form(const float *row, const float *row_hat, int in, const double *gram) {
-    double d[MAX_GRID_BLOCK], t[MAX_GRID_BLOCK], sum = 0;
-    for (int k = 0; k < in; k++) d[k] = (double)row[k] - (row_hat ? (double)row_hat[k] : 0);
-    for (int j = 0; j < in; j++) t[j] = 0;
-    for (int i = 0; i < in; i++) {
-        const double *line = gram + (size_t)i * (size_t)in;
-        if (d[i] == 0) continue;
-        for (int j = 0; j < in; j++) t[j] += d[i] * line[j];
+    double t[STRIP], sum = 0;
+    for (int first = 0; first < in; first += STRIP) {
+        int n = in - first < STRIP ? in - first : STRIP;
+        memset(t, 0, sizeof t);
+        for (int i = 0; i < in; i++) {
+            double d = (double)row[i] - (row_hat ? (double)row_hat[i] : 0);
+            const double *line = gram + (size_t)i * (size_t)in + first;
+            if (d == 0) continue;
+            for (int j = 0; j < n; j++) t[j] += d * line[j];
+        }
+        for (int j = 0; j < n; j++) sum += t[j] * ((double)row[first + j] - (row_hat ? (double)row_hat[first + j] : 0));
     }
-    for (int j = 0; j < in; j++) sum += t[j] * d[j];
     return sum;
 }
 
 /* sum over rows c of d_c gram d_c^T, the rows added in their order whatever the threads did first */
 static double quadratic_form(const float *w, const float *w_hat, int out, int in, const double *gram) {
-    double sums[MAX_GRID_BLOCK], total = 0;
+    double sums[STRIP], total = 0;
+    for (int first = 0; first < out; first += STRIP) {
+        int n = out - first < STRIP ? out - first : STRIP;
 #pragma omp parallel for schedule(static)
-    for (int c = 0; c < out; c++)
-        sums[c] = row_form(w + (size_t)c * (size_t)in, w_hat ? w_hat + (size_t)c * (size_t)in : NULL, in, gram);
-    for (int c = 0; c < out; c++) total += sums[c];
+        for (int c = 0; c < n; c++) {
+            size_t at = (size_t)(first + c) * (size_t)in;
+            sums[c] = row_form(w + at, w_hat ? w_hat + at : NULL, in, gram);
+        }
+        for (int c = 0; c < n; c++) total += sums[c];
+    }
     return total;
 }
 

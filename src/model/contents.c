@@ -26,15 +26,11 @@ enum { MAX_PARTS = 5 };
 
 /* How the bytes of a coded weight stand in the file. */
 static struct part coded_weight(const struct coded_layer *layer, size_t out, size_t in) {
-    static const struct {
-        const char *name;
-        enum st_dtype dtype;
-    } plain[] = {{"f32", ST_F32}, {"f16", ST_F16}, {"bf16", ST_BF16}};
     struct codec c = layer->codec;
     size_t bytes = codec_bytes(c, (int)out, (int)in);
-    for (int i = 0; i < 3; i++)
-        if (strcmp(c.format->name, plain[i].name) == 0)
-            return (struct part){"weight", plain[i].dtype, out, in, layer->bytes, ANY};
+    enum st_dtype dtype = 0;
+    while (strcmp(st_types[dtype].name, c.format->dtype) != 0) dtype++;
+    if (dtype != ST_U8) return (struct part){"weight", dtype, out, in, layer->bytes, ANY};
     if (c.format->layout == LAYOUT_FLAT || (c.format->block == 0 && c.block == CODEC_TENSOR))
         return (struct part){"weight", ST_U8, bytes, 0, layer->bytes, ANY};
     return (struct part){"weight", ST_U8, out, bytes / out, layer->bytes, ANY};

@@ -230,7 +230,6 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
         !check_outlier_columns(q, err))
         return false;
-    dynamic_finish(q);
     double apart = 0, weights = 0;
     for (int i = 0; i < q->shape.layers; i++) {
         weights += (double)q->layer[i].in * q->layer[i].out;

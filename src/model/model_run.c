@@ -31,7 +31,7 @@ bool model_run_create(const struct model *model, int capacity, int threads, int 
     case MODEL_FP32:
     case MODEL_WEIGHT_ONLY: return mlp_workspace_create(shape, capacity, false, &out->mlp_ws, err);
     case MODEL_DYNAMIC: return dynamic_workspace_create(shape, capacity, &out->dynamic_ws, err);
-    case MODEL_INT8: return how || qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
+    case MODEL_INT8: return qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
     }
     return false;
 }
@@ -47,6 +47,14 @@ void model_run_free(struct model_run *r) {
 
 int model_batch(const struct model *model, int wanted) { return model->kind == MODEL_DYNAMIC ? 64 : wanted; }
 
+/* What a float engine left of every layer. */
+static void keep_layers(struct model_run *r, float *const *activation, int count) {
+    int layers = r->model->shape.layers;
+    r->logits = activation[layers];
+    for (int i = 0; r->how & RUN_LAYERS && i <= layers; i++)
+        memcpy(r->values[i], activation[i], values_of(r, i, count) * sizeof(float));
+}
+
 static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
     const struct mlp *mlp = &r->model->mlp;
     int before = gemm_threads(0);
@@ -56,15 +64,13 @@ static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
         mlp_forward(mlp, count, &r->mlp_ws);
     } else mlp_infer(mlp, images, count, &r->mlp_ws);
     gemm_threads(before);
-    r->logits = r->mlp_ws.activation[mlp->shape.layers];
-    for (int i = 0; r->how & RUN_LAYERS && i <= mlp->shape.layers; i++)
-        memcpy(r->values[i], r->mlp_ws.activation[i], values_of(r, i, count) * sizeof(float));
+    keep_layers(r, r->mlp_ws.activation, count);
 }
 
 /* Eq. 5 and 6 as they stand, layer by layer, or with the fault. */
 static void run_reference(struct model_run *r, const uint8_t *images, int count) {
     const struct qmlp *q = &r->model->qmlp;
-    if (r->fault) faults_forward(q, r->fault, r->fault_layer, images, count, r->codes, r->cut);
+    if (r->fault) faults_forward(q, r->fault, r->fault_layer, images, count, &r->qmlp_ws, r->codes, r->cut);
     else {
         for (size_t i = 0; i < values_of(r, 0, count); i++) r->codes[0][i] = q->pixel_code[images[i]];
         for (int l = 0; l < q->shape.layers; l++) {
@@ -81,52 +87,24 @@ static void run_reference(struct model_run *r, const uint8_t *images, int count)
     }
 }
 
-static void load_pixels(struct model_run *r, const uint8_t *images, int count) {
-    for (size_t i = 0; i < values_of(r, 0, count); i++) r->values[0][i] = (float)images[i] / 255.0f;
-}
-
-/* The engine keeps only the last layer's output, so each layer is run as the last one of a shorter network; it then
- * lacks its ReLU. */
-static void run_dynamic_layers(struct model_run *r, const uint8_t *images, int count) {
-    int layers = r->model->shape.layers;
-    load_pixels(r, images, count);
-    for (int l = 1; l <= layers; l++) {
-        struct dynamic_mlp shorter = r->model->dynamic;
-        shorter.shape.layers = l;
-        const float *y = dynamic_forward(&shorter, images, count, &r->dynamic_ws);
-        for (size_t i = 0; i < values_of(r, l, count); i++) r->values[l][i] = l < layers && y[i] < 0 ? 0 : y[i];
-    }
-    r->logits = r->values[layers];
-}
-
-/* As run_dynamic_layers; a hidden layer is given its ReLU and its rounding to bf16 here. */
-static void run_bf16_layers(struct model_run *r, const uint8_t *images, int count) {
-    int layers = r->model->shape.layers;
-    load_pixels(r, images, count);
-    for (int l = 1; l <= layers; l++) {
-        struct bf16_mlp shorter = r->model->bf16;
-        float *y = r->values[l];
-        shorter.shape.layers = l;
-        shorter.layer[l - 1].last = true;
-        bf16_mlp_forward(&shorter, images, (size_t)count, &r->bf16_ws, y);
-        for (size_t i = 0; l < layers && i < values_of(r, l, count); i++)
-            y[i] = y[i] < 0 ? 0 : float_from_bfloat(bfloat_from_float(y[i]));
-    }
-}
-
 static void run_bf16(struct model_run *r, const uint8_t *images, int count) {
     float *logits = r->values[r->model->shape.layers];
-    if (r->how & RUN_REFERENCE) bf16_mlp_forward_ref(&r->model->bf16, images, (size_t)count, logits);
-    else if (r->how & RUN_LAYERS) run_bf16_layers(r, images, count);
-    else bf16_mlp_forward(&r->model->bf16, images, (size_t)count, &r->bf16_ws, logits);
+    bool layers = r->how & RUN_LAYERS;
+    for (size_t i = 0; layers && i < values_of(r, 0, count); i++) r->values[0][i] = (float)images[i] / 255.0f;
+    bf16_mlp_forward(&r->model->bf16, r->how & RUN_REFERENCE, images, (size_t)count, &r->bf16_ws,
+                     layers ? r->values : NULL, logits);
     r->logits = logits;
+}
+
+static void run_dynamic(struct model_run *r, const uint8_t *images, int count) {
+    dynamic_forward(&r->model->dynamic, images, count, &r->dynamic_ws);
+    keep_layers(r, r->dynamic_ws.activation, count);
 }
 
 size_t model_run(struct model_run *r, const uint8_t *images, int count, uint8_t *predicted) {
     const struct model *m = r->model;
     if (runs_bf16(m)) run_bf16(r, images, count);
-    else if (m->kind == MODEL_DYNAMIC && r->how & RUN_LAYERS) run_dynamic_layers(r, images, count);
-    else if (m->kind == MODEL_DYNAMIC) r->logits = dynamic_forward(&m->dynamic, images, count, &r->dynamic_ws);
+    else if (m->kind == MODEL_DYNAMIC) run_dynamic(r, images, count);
     else if (m->kind == MODEL_INT8 && r->how) run_reference(r, images, count);
     else if (m->kind == MODEL_INT8)
         qmlp_forward(&m->qmlp, images, (size_t)count, &r->qmlp_ws, r->codes[m->shape.layers]);

@@ -18,7 +18,7 @@ struct model_run {
     int how;               /* enum model_run_how, or-ed */
 
     /* Integer models only, to be set between runs: the engine with this fault in fault_layer, or in all layers
-     * (FAULTS_ALL_LAYERS). NULL: none. Needs RUN_LAYERS. */
+     * (FAULTS_ALL_LAYERS). NULL: none. Needs RUN_REFERENCE or RUN_LAYERS. */
     const struct fault *fault;
     int fault_layer;
 
@@ -27,7 +27,7 @@ struct model_run {
      * Else: codes[layers] of an integer model; float models keep their logits where model_run_logits finds them. */
     float *values[MLP_MAX_LAYERS + 1];  /* [capacity][widths[i]] */
     uint8_t *codes[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]] */
-    size_t cut[MLP_MAX_LAYERS + 1];     /* with a fault set: codes that the clamp cut, as in faults_workspace */
+    size_t cut[MLP_MAX_LAYERS + 1];     /* with a fault set: codes that the clamp cut, as faults_forward counts them */
 
     const float *logits; /* [count][classes] of a float model */
     struct mlp_workspace mlp_ws;

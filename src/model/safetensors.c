@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static const size_t max_file = (size_t)1 << 32, max_header = (size_t)1 << 20;
 
 enum { MAX_NESTING = 16 }; /* brackets; a header has three */

@@ -1,194 +1,303 @@
-/* mnistq audit: every figure and claim of the lesson that can be checked, beside what comes out here. */
-#include <math.h>
+/* mnistq audit: every checkable claim of the lesson (claims.tsv) beside what stands in the tables of the other studies.
+ * It runs the studies whose tables are not there, reads them, computes and judges. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "studies/audit.h"
 #include "cli/commands.h"
-#include "base/progress.h"
+#include "cli/recipe.h"
+#include "cli/study.h"
+#include "studies/audit_tables.h"
+#include "studies/claims.h"
 
-const char *const verdict_names[VERDICTS] = {"reproduced", "reproduced with a difference", "does not reproduce",
-                                             "not measured"};
+enum { MAX_TABLES = 32, MAX_OPTIONS = 32, PATH = 4200 };
 
-/* The claims with what was found: [claim_count], those that were asked for have a claim. */
-struct audited {
-    const struct claim *claim;
-    struct finding finding;
-    enum verdict verdict;
+struct audit {
+    struct tables tables; /* what formulas ask; first, so that find_table gets at the rest */
+    struct study study;
+    struct training_recipe training;
+    struct quantization_recipe quantization;
+    bool no_run, has_begun;
+    bool stopped; /* a study failed: study.err says why */
+    int seeds;
+    char options[MAX_OPTIONS][128]; /* those typed for the studies: "--hidden=32" */
+    int option_count;
+    struct csv read[MAX_TABLES]; /* [read_count] */
+    char names[MAX_TABLES][128];
+    bool used[MAX_TABLES]; /* by the claim at hand */
+    int read_count;
 };
 
-static const struct claim *claim_find(const char *id) {
-    for (int i = 0; i < claim_count; i++)
-        if (strcmp(claims[i].id, id) == 0) return &claims[i];
+/* ---- where tables come from -------------------------------------------------------------------------------------- */
+
+enum { TRAINS = 1, NEEDS_EXERCISE = 2 };
+
+/* Who writes which tables: a command with its words, FP32 and INT8 being the exercise's models; or the audit itself. */
+static const struct source {
+    const char *tables; /* a space before and behind each */
+    const char *words;
+    int (*command)(int argc, char **argv);
+    bool (*fill)(struct table *t, const char *folder, const struct dataset *data, struct error *err);
+    int flags;
+} sources[] = {
+    {" arithmetic ", "", NULL, audit_arithmetic, 0},
+    {" networks ", "", NULL, audit_networks, NEEDS_EXERCISE},
+    {" exercise layers confusion ", "exercise", command_exercise, NULL, TRAINS},
+    {" ladder ladder-seeds ", "ladder --seeds SEEDS", command_ladder, NULL, TRAINS},
+    {" sweep ", "sweep --seeds SEEDS", command_sweep, NULL, TRAINS},
+    {" pitfalls pitfalls-outlier pitfalls-calibration pitfalls-accumulator pitfalls-symmetric pitfalls-quiet ",
+     "pitfalls", command_pitfalls, NULL, TRAINS},
+    {" compare compare-layers compare-changes waterfall sensitivity ", "compare FP32 INT8 --sensitivity",
+     command_compare, NULL, NEEDS_EXERCISE},
+    {" trace ", "trace INT8 --fp32 FP32", command_trace, NULL, NEEDS_EXERCISE},
+    {" bench scaling ", "bench FP32 INT8 --scaling", command_bench, NULL, NEEDS_EXERCISE},
+    {" histogram ", "inspect INT8 --histogram --fp32 FP32", command_inspect, NULL, NEEDS_EXERCISE},
+};
+
+static const struct source *source_of(const char *table) {
+    char word[140];
+    snprintf(word, sizeof word, " %s ", table);
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
+        if (strstr(sources[i].tables, word)) return &sources[i];
     return NULL;
 }
 
-static const char *part_of(const struct claim *c) {
-    while (!c->part) c--; /* the first claim has one */
-    return c->part;
+/* RESULTS/NAMEENDING */
+static char *in_results(const struct audit *a, const char *name, const char *ending, char path[PATH]) {
+    snprintf(path, PATH, "%.4000s/%.100s%s", a->study.results, name, ending);
+    return path;
 }
 
-/* ---- cells ----------------------------------------------------------------------------------------------------- */
-
-static void claimed_text(const struct claim *c, char *text, size_t size) {
-    if (c->claimed) snprintf(text, size, "%s", c->claimed);
-    else list_text(c->list.values, c->list.count, c->list.decimals, text, size);
+/* Runs a command as main does, but keeps what it prints from standard output. */
+static bool run_command(struct audit *a, const struct source *s) {
+    char words[160], fp32[PATH], int8[PATH], seeds[16];
+    char *argv[16 + MAX_OPTIONS] = {"mnistq"};
+    int argc = 1;
+    snprintf(words, sizeof words, "%s", s->words);
+    snprintf(seeds, sizeof seeds, "%d", a->seeds);
+    for (char *rest, *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = strcmp(word, "FP32") == 0 ? in_results(a, "models/fp32", ".safetensors", fp32)
+            : strcmp(word, "INT8") == 0          ? in_results(a, "models/int8-per-channel", ".safetensors", int8)
+            : strcmp(word, "SEEDS") == 0         ? seeds
+                                                 : word;
+    for (int i = 0; (s->flags & TRAINS) && i < a->option_count; i++) argv[argc++] = a->options[i];
+    char *ends[] = {"--data", (char *)a->study.source, "--results", (char *)a->study.results};
+    for (int i = 0; i < 4; i++) argv[argc++] = ends[i];
+    for (int i = 0; i < argc; i++) fprintf(stderr, "%s%s", argv[i], i + 1 < argc ? " " : "\n");
+    fflush(stdout);
+    int printed = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY);
+    if (printed < 0 || nowhere < 0) return fail(&a->study.err, "audit: standard output cannot be set aside");
+    dup2(nowhere, STDOUT_FILENO);
+    provenance_typed(argc, argv);
+    int status = s->command(argc - 1, argv + 1);
+    fflush(stdout);
+    dup2(printed, STDOUT_FILENO);
+    close(printed);
+    close(nowhere);
+    return status == EXIT_DONE || fail(&a->study.err, "audit: stopped, since %s failed", argv[1]);
 }
 
-static void band_text(struct band b, char *text, size_t size) {
-    if (isinf(b.lo)) snprintf(text, size, "<= %.10g", b.hi);
-    else if (isinf(b.hi)) snprintf(text, size, ">= %.10g", b.lo);
-    else if (b.lo == b.hi) snprintf(text, size, "= %.10g", b.lo);
-    else snprintf(text, size, "%.10g to %.10g", b.lo, b.hi);
+/* Writes a table of the audit's own. */
+static bool run_fill(struct audit *a, const struct source *s, const char *name) {
+    struct provenance p = {.facts = {a->study.provenance.facts[0]}, .count = 1};
+    struct table t;
+    fprintf(stderr, "computed by the audit itself\n");
+    table_init(&t, "Numbers of the audit's own", "name value");
+    table_note(&t,
+               "What the claims of the audit are computed from where no study has the number: see "
+               "src/studies/claims.tsv.");
+    if (s->flags & NEEDS_EXERCISE) provenance_dataset(&p, &a->study.data);
+    provenance_machine(&p);
+    bool ok = s->fill(&t, a->study.results, &a->study.data, &a->study.err) &&
+        table_save(&t, &p, a->study.results, name, &a->study.err);
+    table_free(&t);
+    return ok;
 }
 
-/* Six digits that count, whatever the size of the number; none behind the point of a whole one. */
-static int decimals_of(double value) {
-    double size = value == rint(value) ? 0 : fabs(value);
-    int digits = size > 0 && isfinite(size) ? 5 - (int)floor(log10(size)) : 0;
-    return digits < 0 ? 0 : digits > 9 ? 9 : digits;
-}
-
-/* typed: the command line of this run */
-static void command_text(const struct claim *c, const struct audit *a, const char *typed, char *text, size_t size) {
-    const char *fp32 = a->exercise.paths[AUDIT_FP32], *int8 = a->exercise.paths[AUDIT_CHANNEL];
-    switch (c->source) {
-    case FROM_ARITHMETIC: snprintf(text, size, "mnistq audit --only %s", c->id); break;
-    case FROM_DATA: snprintf(text, size, "%s --only %s", typed, c->id); break;
-    case FROM_FILE: snprintf(text, size, "wc -c %s %s", fp32, int8); break;
-    case FROM_EVAL:
-        snprintf(text, size, "mnistq eval %s --data %s; mnistq eval %s --data %s", fp32, a->source, int8, a->source);
-        break;
-    }
-}
-
-/* ---- tables: the whole one for files and JSON, and a narrower one for the terminal ------------------------- */
-
-static const char full_columns[] = "part claim claimed ours verdict explanation id measured tolerance command";
-static const char narrow_columns[] = "id claim claimed ours verdict";
-enum { FULL_COLUMNS = 10, NARROW_COLUMNS = 5 };
-
-static void add_full_row(struct table *t, const struct audited *row, const struct audit *a, const char *typed) {
-    const struct claim *c = row->claim;
-    char claimed[128], exact[64], near[64], command[4 * 4096];
-    claimed_text(c, claimed, sizeof claimed);
-    band_text(c->exact, exact, sizeof exact);
-    band_text(c->near, near, sizeof near);
-    command_text(c, a, typed, command, sizeof command);
-    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.*f | %s; near: %s | %s", part_of(c), c->claim, claimed,
-              row->finding.text, verdict_names[row->verdict], c->why, c->id, decimals_of(row->finding.value),
-              row->finding.value, exact, near, command);
-}
-
-static void add_narrow_row(struct table *t, const struct audited *row) {
-    char claimed[128];
-    claimed_text(row->claim, claimed, sizeof claimed);
-    table_row(t, "%s | %s | %s | %s | %s", row->claim->id, row->claim->claim, claimed, row->finding.text,
-              verdict_names[row->verdict]);
-}
-
-static void add_summary(struct table *t, const struct audited *rows, int count) {
-    int counts[VERDICTS] = {0};
-    for (int i = 0; i < count; i++) counts[rows[i].verdict]++;
-    table_note(t, "%d claims: %d reproduced, %d reproduced with a difference, %d do not reproduce%s.", count,
-               counts[REPRODUCED], counts[REPRODUCED_DIFFERENTLY], counts[NOT_REPRODUCED],
-               counts[NOT_MEASURED] ? ", the others cannot be measured on this machine" : "");
-}
-
-static void add_full_notes(struct table *t, const struct audit *a) {
-    table_note(
-        t,
-        "The verdict follows from the columns measured and tolerance: within the first band reproduced, within "
-        "the near one reproduced with a difference. Where several figures are claimed, measured is their largest "
-        "difference.");
-    if (!a->has_exercise) return;
-    char shape[128];
-    mlp_shape_print(&a->exercise.models[AUDIT_FP32].shape, shape, sizeof shape);
-    table_note(t,
-               "%s, seed %llu, on %s: %zu training and %zu test images, %d calibration images. Claims that begin with "
-               "\"MNIST:\" are about MNIST, whatever the data here.",
-               shape, (unsigned long long)a->training.seed, a->data.name, a->data.train.count, a->data.test.count,
-               a->calibration);
-}
-
-/* ---- the run ---------------------------------------------------------------------------------------------------- */
-
-static bool measure_all(struct audit *a, const struct claim *first, int count, struct audited *rows,
-                        struct error *err) {
-    for (int i = 0; i < count; i++) {
-        rows[i].claim = &first[i];
-        if (!first[i].measure(a, &first[i], &rows[i].finding, err)) return false;
-        rows[i].verdict = judge(&first[i], rows[i].finding.value);
+/* Whether the table was made with the options that were typed for the studies; in all others it may differ. */
+static bool has_options(const struct audit *a, const struct csv *c) {
+    char command[1100], option[160];
+    snprintf(command, sizeof command, "%s ", csv_fact(c, "command"));
+    for (char *at = command; (at = strchr(at, '='));) *at = ' ';
+    for (int i = 0; i < a->option_count; i++) {
+        snprintf(option, sizeof option, " %s ", a->options[i]);
+        for (char *at = option; (at = strchr(at, '='));) *at = ' ';
+        if (!strstr(command, option)) return false;
     }
     return true;
 }
 
-static bool run(struct audit *a, const struct claim *only, bool json, struct table *t, struct provenance *p,
-                struct error *err) {
-    int count = only ? 1 : claim_count;
-    struct audited *rows = aligned_array((size_t)count, sizeof *rows, err);
-    struct table full;
-    const char *typed = p->facts[0].value;
-    table_init(&full, "The audit: what the lesson says, and what comes out", full_columns);
-    bool ok = rows && measure_all(a, only ? only : claims, count, rows, err);
-    if (ok && a->has_data) {
-        provenance_add(p, "seed", "%llu", (unsigned long long)a->training.seed);
-        provenance_dataset(p, &a->data);
+/* Why a table has to be made, or made again; NULL where it can be read as it is. */
+static const char *why_run(const struct audit *a, const struct source *s, const char *path) {
+    struct stat table, other;
+    char exercise[PATH];
+    struct csv c;
+    struct error err;
+    if (stat(path, &table) != 0) return "is missing";
+    if (stat("/proc/self/exe", &other) == 0 && table.st_mtime < other.st_mtime) return "is older than the program";
+    if ((s->flags & NEEDS_EXERCISE) && stat(in_results(a, "exercise", ".csv", exercise), &other) == 0 &&
+        table.st_mtime < other.st_mtime)
+        return "is older than exercise.csv";
+    const char *why = NULL;
+    if (!csv_read(path, &c, &err)) why = "cannot be read";
+    else if (*csv_fact(&c, "data SHA-256") && strcmp(csv_fact(&c, "data SHA-256"), a->study.data.sha256) != 0)
+        why = "is of other data";
+    else if ((s->flags & TRAINS) && !has_options(a, &c)) why = "was made with other options";
+    csv_free(&c);
+    return why;
+}
+
+/* The folder of results is looked at and the data are read, before the first study that needs them. */
+static bool begin(struct audit *a) {
+    if (!a->has_begun)
+        a->has_begun = study_begin(&a->study) &&
+            recipes_fit(&a->study.data, &a->training, &a->quantization, &a->study.err);
+    return a->has_begun;
+}
+
+/* Makes sure that the file of a table is there and up to date. */
+static bool provide(struct audit *a, const char *name, const char *path) {
+    const struct source *s = source_of(name);
+    if (!s) return true; /* a file that someone put there */
+    if ((s->flags & NEEDS_EXERCISE) && !a->tables.find(&a->tables, "exercise", &a->study.err)) return false;
+    if (s->flags && !begin(a)) return false;
+    const char *why = why_run(a, s, path);
+    if (!why) return true;
+    fprintf(stderr, "%s %s: ", path, why);
+    return s->command ? run_command(a, s) : run_fill(a, s, name);
+}
+
+static const struct csv *find_table(struct tables *tables, const char *name, struct error *err) {
+    struct audit *a = (struct audit *)tables;
+    char path[PATH];
+    int i = 0;
+    in_results(a, name, ".csv", path);
+    while (i < a->read_count && strcmp(a->read[i].name, path) != 0) i++;
+    if (i == a->read_count) {
+        a->stopped = a->stopped || (!a->no_run && !provide(a, name, path));
+        i = a->read_count; /* provide may have read another */
+        if (i == MAX_TABLES) fail(err, "over %d tables", i);
+        if (a->stopped || i == MAX_TABLES || !csv_read(path, &a->read[i], err)) return NULL;
+        a->read_count++;
     }
-    provenance_machine(p);
-    for (int i = 0; ok && i < count; i++) {
-        add_full_row(&full, &rows[i], a, typed);
-        if (!json) add_narrow_row(t, &rows[i]);
+    a->used[i] = true;
+    return &a->read[i];
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+/* The commands that wrote the tables which the claim at hand was read from, "; " between; those without data have none.
+ */
+static void command_text(const struct audit *a, const char *id, char *text, size_t size) {
+    *text = 0;
+    for (int i = 0; i < a->read_count; i++) {
+        const char *command = csv_fact(&a->read[i], "command");
+        size_t used = strlen(text);
+        if (a->used[i] && *csv_fact(&a->read[i], "data") && !strstr(text, command))
+            snprintf(text + used, size - used, "%s%s", used ? "; " : "", command);
     }
-    if (ok) add_summary(&full, rows, count);
-    if (ok) add_full_notes(&full, a);
-    if (ok && !json && only) table_note(t, "%s", only->why);
-    if (ok && !json && !only) add_summary(t, rows, count);
-    ok = ok && (only || table_save(&full, p, a->results, "audit", err));
-    if (ok && json) {
-        table_free(t);
-        *t = full;
-    } else {
-        table_free(&full);
+    if (!*text) snprintf(text, size, "mnistq audit --only %s", id);
+}
+
+static void add_row(struct table *t, const struct csv *claims, size_t row, const struct finding *f,
+                    const char *command) {
+    char tolerance[128];
+    claim_tolerance(claims, row, tolerance, sizeof tolerance);
+    table_row(t, "%s | %s | %s | %s | %s | %s | %s | %.6g | %s | %s", csv_cell(claims, row, CLAIM_ID),
+              csv_cell(claims, row, CLAIM_PART), csv_cell(claims, row, CLAIM_CLAIM),
+              csv_cell(claims, row, CLAIM_CLAIMED), f->text, verdict_names[f->verdict],
+              csv_cell(claims, row, CLAIM_WHY), f->value, tolerance, command);
+}
+
+enum { COMMAND = 2048 };
+
+/* All claims from first to last. Error: a study that failed. */
+static bool judge_all(struct audit *a, const struct csv *claims, size_t first, size_t last, struct table *t) {
+    struct finding *found = calloc(claims->rows, sizeof *found);
+    char(*commands)[COMMAND] = calloc(claims->rows, sizeof *commands);
+    size_t counts[VERDICTS] = {0};
+    bool ok = (found && commands) || fail(&a->study.err, "audit: out of memory");
+    for (size_t i = first; ok && i <= last; i++) {
+        memset(a->used, 0, sizeof a->used);
+        claim_judge(claims, i, &a->tables, &found[i]);
+        command_text(a, csv_cell(claims, i, CLAIM_ID), commands[i], COMMAND);
+        counts[found[i].verdict]++;
+        ok = !a->stopped;
     }
-    free(rows);
+    /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
+    for (int turn = NOT_REPRODUCED; ok && turn <= REPRODUCED; turn++)
+        for (size_t i = first; i <= last; i++)
+            if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
+                add_row(t, claims, i, &found[i], commands[i]);
+    if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
+    else {
+        table_note(
+            t,
+            "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
+            "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
+        table_note(t,
+                   "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not "
+                   "measured.",
+                   last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED],
+                   counts[NOT_MEASURED]);
+    }
+    free(found);
+    free(commands);
     return ok;
 }
 
+/* Keeps the options from entries[first] on as they were typed, for the studies: "--hidden=32". getopt takes the
+ * beginning of a name for the name. */
+static void keep_options(struct audit *a, int first, int argc, char **argv) {
+    const struct options *o = &a->study.options;
+    for (int i = 1; i < argc; i++) {
+        size_t length = strcspn(argv[i], "=");
+        for (int k = first; length > 2 && k < o->count && a->option_count < MAX_OPTIONS; k++)
+            if (strncmp(argv[i], "--", 2) == 0 && strncmp(argv[i] + 2, o->entries[k].name, length - 2) == 0)
+                snprintf(a->options[a->option_count++], sizeof a->options[0], "--%s=%s", o->entries[k].name,
+                         argv[i][length]    ? argv[i] + length + 1
+                             : i + 1 < argc ? argv[i + 1]
+                                            : "");
+    }
+}
+
 int command_audit(int argc, char **argv) {
-    struct options o = {
-        .command = argv[0],
-        .arguments = "",
-        .what = "Every checkable figure and claim of the lesson beside what this program measures, with a\n"
-                "verdict that follows from the numbers. Trains the exercise itself; writes the table audit\n"
-                "to --results."};
-    struct audit a = {.source = "data/mnist",
-                      .training = training_defaults(),
-                      .calibration = quantization_defaults().calibration,
-                      .seeds = 5};
+    static struct audit a; /* zero; the studies that it runs have the stack to themselves */
+    struct study *s = &a.study;
+    struct csv claims;
     const char *only = NULL;
-    bool json = false;
-    option_data(&o, &a.source, "folder with the four IDX files, or the built-in digits");
-    option_results(&o, &a.results, "folder for the table; models go to its models/audit");
-    option_text(&o, "only", "ID", &only, "measure this claim alone and write no table; the ids are in the table");
-    option_int(&o, "seeds", &a.seeds, 1, 1000, "networks that per-tensor is compared with per-channel on");
-    option_int(&o, "calibration", &a.calibration, 1, 1000000, "training images to calibrate on");
-    training_options(&o, &a.training);
-    option_flag(&o, "json", &json, "print the table as JSON");
-    int status = options_parse(&o, argc, argv, 0, 0);
+    a.tables.find = find_table;
+    a.training = training_defaults();
+    a.quantization = quantization_defaults();
+    a.seeds = 5;
+    study_init(s, argv[0], "",
+               "Every checkable claim of the lesson beside the number in the tables of the other studies, with a\n"
+               "verdict that follows from the two. Runs the studies whose tables are missing in --results, older\n"
+               "than the program, of other data, or made with other values of the options given here.");
+    s->options.examples = "mnistq audit\n"
+                          "mnistq audit --data digits";
+    option_text(&s->options, "only", "ID", &only, "look at this claim alone and write no table");
+    option_flag(&s->options, "no-run", &a.no_run, "only read: what no table has is not measured");
+    option_int(&s->options, "seeds", &a.seeds, 1, 1000, "networks of ladder and sweep, where they have to run");
+    int own = s->options.count;
+    option_int(&s->options, "calibration", &a.quantization.calibration, 1, 1000000, "training images to calibrate on");
+    training_options(&s->options, &a.training);
+    keep_options(&a, own, argc, argv);
+    int status = study_parse(s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    const struct claim *claim = only ? claim_find(only) : NULL;
-    if (only && !claim) return usage_error(&o, "--only: there is no claim \"%s\"", only);
-    struct error err;
-    struct table t;
-    struct provenance p = {0};
-    snprintf(a.models, sizeof a.models, "%.4000s/models/audit", a.results);
-    table_init(&t, "The audit: what the lesson says, and what comes out", narrow_columns);
-    provenance_command(&p);
-    bool ok = run(&a, claim, json, &t, &p, &err);
-    audit_free(&a);
-    status = report_table(&t, &p, json, ok, &err);
-    if (ok && !json && !only) printf("\nExplanations and commands: %s/audit.md and .csv\n", a.results);
+    struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
+                                  "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
+    size_t row = 0;
+    bool ok = claims_read(&claims, &s->err);
+    while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
+    if (ok && only && row == claims.rows) ok = study_wrong_use(s, "--only: there is no claim \"%s\"", only);
+    ok = ok && (only || a.no_run || begin(&a)) && judge_all(&a, &claims, row, only ? row : claims.rows - 1, t);
+    if (only) s->results = NULL; /* no table is written */
+    status = study_end(s, ok);
+    for (int i = 0; i < a.read_count; i++) csv_free(&a.read[i]);
+    csv_free(&claims);
     return status;
 }

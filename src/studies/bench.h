@@ -2,13 +2,10 @@
 #ifndef STUDIES_BENCH_H
 #define STUDIES_BENCH_H
 
-#include "base/stats.h"
-#include "base/table.h"
+#include "cli/study.h"
 
-enum { BENCH_ROUNDS = 7 }; /* turns that all cases take */
-
-/* How speed grows: random networks of 64 to 4096 hidden neurons at batches of 1 to 10000, fp32 and int8, on one thread,
- * written to folder as scaling.{md,csv,svg}. */
-bool bench_scaling(const char *folder, const struct provenance *p, struct error *err);
+/* How speed grows: random 784-H-H-10 networks at batches of 1 to 10000, fp32 and int8, on one thread. Fills the table
+ * scaling and writes scaling.svg. */
+bool bench_scaling(struct study *s, const struct int_list *widths);
 
 #endif

@@ -1,107 +1,44 @@
 /* mnistq compare: two models on the same images, and where they part. */
-#include "studies/compare.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "studies/cells.h"
+#include "cli/canvas.h"
 #include "cli/commands.h"
-#include "model/model_run.h"
-#include "nn/gemm.h"
-#include "cli/options.h"
+#include "cli/origin.h"
+#include "cli/study.h"
 #include "base/progress.h"
+#include "lowbit/formats.h"
+#include "studies/cells.h"
+#include "studies/waterfall.h"
 
-enum { SHOWN_CHANGES = 20 }; /* on the terminal; --results and --json have all */
+enum { SHOWN_CHANGES = 20 }; /* on a terminal */
 
-/* ---- measuring ------------------------------------------------------------------------------------------------ */
+/* ---- the tables ------------------------------------------------------------------------------------------------- */
 
-static bool measure_weights(struct comparison *c, struct error *err) {
-    const struct mlp_shape *shape = &c->models[0].shape;
-    for (int l = 0; l < shape->layers; l++) {
-        size_t n = (size_t)shape->widths[l] * (size_t)shape->widths[l + 1];
-        float *weights = aligned_array(2 * n, sizeof *weights, err); /* [2][out][in] */
-        if (!weights) return false;
-        model_weights(&c->models[0], l, weights);
-        model_weights(&c->models[1], l, weights + n);
-        similarity_add(&c->weights[l], weights, weights + n, n);
-        free(weights);
-    }
-    return true;
-}
-
-enum { LAYERS_BATCH = 512 };
-
-/* All test images through both models: similarity of every layer's output, and the logits. */
-static void measure_outputs(struct comparison *c, struct model_run *a, struct model_run *b) {
-    const struct mlp_shape *shape = &c->models[0].shape;
-    const struct split *test = &c->data.test;
-    size_t inputs = (size_t)shape->widths[0], classes = (size_t)comparison_classes(c);
-    struct progress bar;
-    progress_begin(&bar, "comparing", "images");
-    size_t batch = (size_t)(a->capacity < b->capacity ? a->capacity : b->capacity);
-    for (size_t first = 0; first < test->count; first += batch) {
-        size_t n = test->count - first < batch ? test->count - first : batch;
-        model_run(a, test->images + first * inputs, (int)n, NULL);
-        model_run(b, test->images + first * inputs, (int)n, NULL);
-        for (int i = 0; i <= shape->layers; i++)
-            similarity_add(&c->outputs[i], a->values[i], b->values[i], n * (size_t)shape->widths[i]);
-        memcpy(c->logits[0] + first * classes, a->values[shape->layers], n * classes * sizeof(float));
-        memcpy(c->logits[1] + first * classes, b->values[shape->layers], n * classes * sizeof(float));
-        progress_update(&bar, first + n, test->count);
-    }
-    progress_end(&bar);
-}
-
-static bool measure(struct comparison *c, struct error *err) {
-    size_t logits = c->data.test.count * (size_t)comparison_classes(c);
-    struct model_run a = {0}, b = {0};
-    bool ok = measure_weights(c, err) && (c->logits[0] = aligned_array(logits, sizeof(float), err)) &&
-        (c->logits[1] = aligned_array(logits, sizeof(float), err)) &&
-        model_run_create(&c->models[0], model_batch(&c->models[0], LAYERS_BATCH), gemm_threads(0), RUN_LAYERS, &a,
-                         err) &&
-        model_run_create(&c->models[1], model_batch(&c->models[1], LAYERS_BATCH), gemm_threads(0), RUN_LAYERS, &b, err);
-    if (ok) measure_outputs(c, &a, &b);
-    model_run_free(&a);
-    model_run_free(&b);
-    for (int i = 0; ok && i < 2; i++)
-        ok = evaluate_logits(c->logits[i], comparison_classes(c), &c->data.test, &c->evaluations[i], err);
-    return ok && find_changes(c, err);
-}
-
-static void comparison_free(struct comparison *c) {
+static bool fill_summary(struct table *t, const struct pair *p, struct error *err) {
+    (void)err;
+    const struct similarity *logits = &p->outputs[p->models[0].shape.layers];
     for (int i = 0; i < 2; i++) {
-        model_free(&c->models[i]);
-        evaluation_free(&c->evaluations[i]);
-        free(c->logits[i]);
-    }
-    dataset_free(&c->data);
-    free(c->changes);
-}
-
-/* ---- the tables: summary and layers ---------------------------------------------------------------------------- */
-
-static void fill_summary(struct table *t, const struct comparison *c) {
-    const struct similarity *logits = &c->outputs[c->models[0].shape.layers];
-    for (int i = 0; i < 2; i++) {
-        table_row(t, "%s | %s | %s | %.3f | %zu", i ? "b" : "a", c->paths[i], arithmetic_name(&c->models[i]),
-                  c->models[i].bits_per_weight, c->evaluations[i].count);
-        add_accuracy(t, &c->evaluations[i]);
-        table_row(t, "%.2f", standard_error_percent(&c->evaluations[i]));
-        add_paired(t, &c->evaluations[0], &c->evaluations[i], c->data.test.labels);
+        const struct evaluation *e = &p->evaluations[i];
+        table_row(t, "%s | %s | %s | %.3f | %zu | %zu | %.2f | %.2f", i ? "b" : "a", p->paths[i],
+                  arithmetic_name(&p->models[i]), p->models[i].bits_per_weight, e->count, e->correct,
+                  accuracy_percent(e), standard_error_percent(e));
+        add_paired(t, &p->evaluations[0], e, p->test->labels);
         table_row(t, "%.2f | %.5f | %.5f", i ? similarity_sqnr_db(logits) : NAN,
                   i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
-    note_paired(t, "a");
     table_note(t,
-               "logit sqnr, mean and max drift: b's logits, in real numbers, against a's: 10 log10(sum a^2 / sum (a - "
-               "b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
+               "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. "
+               "change to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's: "
+               "10 log10(sum a^2 / sum (a - b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
     for (int i = 0; i < 2; i++)
-        if (c->evaluations[i].ties)
+        if (p->evaluations[i].ties)
             table_note(t,
                        "%s: %zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
-                       i ? "b" : "a", c->evaluations[i].ties);
+                       i ? "b" : "a", p->evaluations[i].ties);
+    return true;
 }
 
 static void add_similarity(struct table *t, const struct similarity *s) {
@@ -109,188 +46,230 @@ static void add_similarity(struct table *t, const struct similarity *s) {
               s ? similarity_cosine(s) : NAN);
 }
 
-static void fill_layers(struct table *t, const struct comparison *c) {
-    const struct mlp_shape *shape = &c->models[0].shape;
+static bool fill_layers(struct table *t, const struct pair *p, struct error *err) {
+    (void)err;
+    const struct mlp_shape *shape = &p->models[0].shape;
     for (int i = 0; i <= shape->layers; i++) {
-        if (i == 0) table_row(t, "pixels");
-        else table_row(t, "fc%d", i);
-        if (i == 0) table_row(t, " ");
-        else table_row(t, "%d x %d", shape->widths[i], shape->widths[i - 1]);
-        add_similarity(t, i ? &c->weights[i - 1] : NULL);
-        add_similarity(t, &c->outputs[i]);
+        if (i == 0) table_row(t, "pixels | ");
+        else table_row(t, "fc%d | %d x %d", i, shape->widths[i], shape->widths[i - 1]);
+        add_similarity(t, i ? &p->weights[i - 1] : NULL);
+        add_similarity(t, &p->outputs[i]);
     }
-    table_note(t,
-               "weights: b's, codes read back, against a's. output: the layer's activations on the test images, codes "
-               "read back, after ReLU (the last layer: logits); each holds the error of all layers up to there. max "
-               "error: the highest |a - b|. An empty cell: no difference at all, or nothing to compare. Codes that are "
-               "the bytes themselves give back byte / 255 but for the last bit of a float: pixels then stand at about "
-               "145 dB.");
     table_note(
         t,
-        "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the layers, "
-        "are comparable by their logits only.");
+        "What to see: how far each layer's output is from a's; it holds the error of all layers up to there. "
+        "weights: b's, codes read back, against a's. output: the activations on the test images, codes read "
+        "back, after ReLU (the last layer: logits). max error: the highest |a - b|. An empty cell: no difference "
+        "at all, or nothing to compare. Codes that are the bytes themselves give back byte / 255 but for the last "
+        "bit of a float: pixels then stand at about 145 dB.");
+    table_note(t,
+               "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the "
+               "layers, are comparable by their logits only.");
+    return true;
+}
+
+static const char *verdict(int label, int a, int b) {
+    return a == label ? "broken" : b == label ? "fixed" : "wrong both times";
+}
+
+static bool fill_changes(struct table *t, const struct pair *p, struct error *err) {
+    (void)err;
+    const struct model *b = &p->models[1];
+    double step = b->kind == MODEL_INT8 ? (double)b->qmlp.activation[b->shape.layers].scale : NAN;
+    const struct change *c = p->changes;
+    size_t n = p->change_count;
+    for (size_t i = 0; i < n; i++) {
+        int label = p->test->labels[c[i].image], before = p->evaluations[0].predicted[c[i].image],
+            after = p->evaluations[1].predicted[c[i].image];
+        table_row(t, "%zu | %d | %d | %d | %s | %.4f | %.4f | %.2f", c[i].image, label, before, after,
+                  verdict(label, before, after), c[i].margin_a, c[i].margin_b, c[i].margin_a / step);
+    }
+    if (n == 0) table_note(t, "No prediction changed.");
+    else
+        table_note(t,
+                   "What to see: how close to the border the images that change were. %zu of %zu changed, at a median "
+                   "margin of "
+                   "%.3f; the median image is %.3f from its second class.",
+                   n, p->test->count, (c[(n - 1) / 2].margin_a + c[n / 2].margin_a) / 2, p->median_margin);
+    table_note(t,
+               "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; "
+               "margin b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
+    if (b->kind == MODEL_INT8)
+        table_note(t,
+                   "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to one "
+                   "code.",
+                   step);
+    return true;
+}
+
+/* ---- sensitivity ------------------------------------------------------------------------------------------------ */
+
+enum { ALL_LAYERS = -1 };
+
+/* a with one layer, or all, in a format, one scale a row: what becomes of the weights and of the answers. */
+static bool try_layer(struct table *t, const struct pair *p, int layer, struct codec codec, struct model *copy,
+                      struct error *err) {
+    const struct mlp *a = &p->models[0].mlp;
+    struct similarity weights = {0}, outputs = {0};
+    struct evaluation e = {0};
+    double bits = 0;
+    bool ok = true;
+    memcpy(mlp_parameters(&copy->mlp), mlp_parameters(a), mlp_padded_count(a) * sizeof(float));
+    for (int l = 0; ok && l < a->shape.layers; l++) {
+        if (layer != ALL_LAYERS && l != layer) continue;
+        const struct dense *d = &a->layer[l];
+        size_t bytes = codec_bytes(codec, d->out, d->in), n = (size_t)d->in * (size_t)d->out;
+        uint8_t *coded = aligned_array(bytes, 1, err);
+        if (!(ok = coded != NULL)) break;
+        codec_encode(codec, d->weight, d->out, d->in, coded);
+        codec_decode(codec, coded, d->out, d->in, copy->mlp.layer[l].weight);
+        similarity_add(&weights, d->weight, copy->mlp.layer[l].weight, n);
+        bits += 8.0 * (double)bytes;
+        free(coded);
+    }
+    float *logits = ok ? model_logits(copy, p->test, err) : NULL;
+    ok = logits && evaluate_logits(logits, (int)pair_classes(p), p->test, &e, err);
+    if (ok) {
+        similarity_add(&outputs, p->logits[0], logits, p->test->count * pair_classes(p));
+        if (layer == ALL_LAYERS) table_row(t, "all");
+        else table_row(t, "fc%d", layer + 1);
+        table_row(t, "%s | %.3f | %.2f | %zu | %.2f", codec.format->name, bits / (double)weights.count,
+                  similarity_sqnr_db(&weights), e.correct, accuracy_percent(&e));
+        add_paired(t, &p->evaluations[0], &e, p->test->labels);
+        table_row(t, "%.2f", similarity_sqnr_db(&outputs));
+    }
+    evaluation_free(&e);
+    free(logits);
+    return ok;
+}
+
+/* fp32 a with one layer at a time, then all, in int8, int4 and int2. */
+static bool fill_sensitivity(struct table *t, const struct pair *p, struct error *err) {
+    static const char *const names[] = {"int8", "int4", "int2"};
+    int layers = p->models[0].shape.layers, rows = layers + 1;
+    struct model copy = {.kind = MODEL_FP32, .shape = p->models[0].shape};
+    struct progress bar;
+    bool ok = mlp_create(&copy.shape, &copy.mlp, err);
+    progress_begin(&bar, "sensitivity", "networks");
+    for (int i = 0; ok && i < 3 * rows; i++) {
+        int layer = i % rows < layers ? i % rows : ALL_LAYERS;
+        ok = try_layer(t, p, layer, (struct codec){format_find(names[i / rows]), CODEC_ROW}, &copy, err);
+        progress_update(&bar, (size_t)i + 1, (size_t)(3 * rows));
+    }
+    progress_end(&bar);
+    model_free(&copy);
+    table_note(
+        t,
+        "What to see: the layer whose logit sqnr is lowest at equal bits is the one that wants more of them. Only "
+        "the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, in "
+        "fp32 arithmetic. change to p: against a.");
+    return ok;
+}
+
+/* ---- which tables there are ------------------------------------------------------------------------------------- */
+
+enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
+
+static const struct {
+    const char *name, *title, *columns;
+    bool (*fill)(struct table *t, const struct pair *p, struct error *err);
+} tables[TABLES] = {
+    {"compare", "Two models on the same images",
+     "model file- arithmetic bits_per_weight- n- correct- accuracy_percent:accuracy_% standard_error- "
+     "change changed fixed broken p logit_sqnr_db:logit_sqnr_dB logit_mean_drift- logit_max_drift-",
+     fill_summary},
+    {"compare-layers", "Where they part, layer by layer",
+     "layer weight- weight_sqnr_db:weight_sqnr_dB weight_max_error weight_cosine- output_sqnr_db:output_sqnr_dB "
+     "output_max_error output_cosine",
+     fill_layers},
+    {"compare-changes", "The predictions that changed, the widest margin first",
+     "image label a b verdict margin_a margin_b margin_in_codes", fill_changes},
+    {"waterfall", "The way from fp32 to integers: what each step costs",
+     "step correct- accuracy_percent:accuracy_% change changed- fixed broken p logit_sqnr_db:logit_sqnr_dB "
+     "sqnr_change_db:sqnr_change step_changed step_sqnr_db- step_max_drift- step_codes-",
+     fill_waterfall},
+    {"sensitivity", "One layer at a time in fewer bits",
+     "layer format bits_per_weight- weight_sqnr_db:weight_sqnr_dB correct- accuracy_percent:accuracy_% "
+     "change changed fixed broken p logit_sqnr_db:logit_sqnr_dB",
+     fill_sensitivity},
+};
+
+/* ---- the picture: the digits of compare-changes ----------------------------------------------------------------- */
+
+static void tile_text(const void *context, size_t at, int line, char *text, size_t size) {
+    const struct pair *p = context;
+    const struct change *c = &p->changes[at];
+    int label = p->test->labels[c->image], a = p->evaluations[0].predicted[c->image],
+        b = p->evaluations[1].predicted[c->image];
+    if (line == 0) snprintf(text, size, "#%zu is a %d", c->image, label);
+    if (line == 1) snprintf(text, size, "a: %d  b: %d", a, b);
+    if (line == 2) snprintf(text, size, "%s", verdict(label, a, b));
+    if (line == 3) snprintf(text, size, "margin %.3f", c->margin_a);
+}
+
+static bool write_picture(const struct pair *p, const char *path, struct error *err) {
+    char head[200];
+    size_t *images = path ? aligned_array(p->change_count + 1, sizeof *images, err) : NULL;
+    if (!images) return false;
+    for (size_t i = 0; i < p->change_count; i++) images[i] = p->changes[i].image;
+    snprintf(head, sizeof head, "%zu of %zu test images are answered differently; the widest margin of a first",
+             p->change_count, p->test->count);
+    bool ok = tiles_write(&(struct tiles){p->test, images, p->change_count, 4, tile_text, p}, head, path, err);
+    free(images);
+    return ok;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
-enum { SUMMARY, LAYERS, CHANGES, WATERFALL, SENSITIVITY, TABLES };
-
-static const char summary_columns[] = "model file arithmetic bits_per_weight n " ACCURACY_COLUMNS
-                                      " standard_error " PAIRED_COLUMNS
-                                      " logit_sqnr_db logit_mean_drift logit_max_drift";
-static const char layer_columns[] =
-    "layer weight weight_sqnr_db weight_max_error weight_cosine output_sqnr_db output_max_error output_cosine";
-static const char change_columns[] = "image label a b verdict margin_a margin_b margin_in_codes";
-static const char waterfall_columns[] =
-    "step " ACCURACY_COLUMNS " " PAIRED_COLUMNS
-    " logit_sqnr_db sqnr_change_db step_changed step_sqnr_db step_max_drift step_codes";
-static const char sensitivity_columns[] = "layer format bits_per_weight weight_sqnr_db " ACCURACY_COLUMNS
-                                          " " PAIRED_COLUMNS " logit_sqnr_db";
-
-static const struct {
-    const char *name, *title, *columns;
-} kinds[TABLES] = {
-    {"compare", "Two models on the same images", summary_columns},
-    {"compare-layers", "Where they part, layer by layer", layer_columns},
-    {"compare-changes", "The predictions that changed, the widest margin first", change_columns},
-    {"waterfall", "The way from fp32 to integers: what each step costs", waterfall_columns},
-    {"sensitivity", "One layer at a time in fewer bits", sensitivity_columns},
-};
-
-struct compare_options {
-    struct options o;
-    const char *source, *results;
-    bool waterfall, sensitivity, json;
-};
-
-/* Made from a: the same training, as the files tell. */
-static bool same_training(const struct comparison *c) {
-    return c->notes[0].training[0] && strcmp(c->notes[0].training, c->notes[1].training) == 0 &&
-        strcmp(c->notes[0].seed, c->notes[1].seed) == 0;
-}
-
 static bool runs_in_floats(const struct model *m) { return m->kind == MODEL_FP32 || m->kind == MODEL_WEIGHT_ONLY; }
 
-/* EXIT_DONE, or the status of what is wrong with the two models, which has been printed. */
-static int check_models(struct comparison *c, struct compare_options *given) {
-    const struct mlp_shape *a = &c->models[0].shape, *b = &c->models[1].shape;
-    if (memcmp(a, b, sizeof *a) != 0) {
-        char shapes[2][128];
-        mlp_shape_print(a, shapes[0], sizeof shapes[0]);
-        mlp_shape_print(b, shapes[1], sizeof shapes[1]);
-        return usage_error(&given->o, "%s is %s and %s is %s: expected two models of one shape", c->paths[0], shapes[0],
-                           c->paths[1], shapes[1]);
-    }
-    if (given->waterfall && !(runs_in_floats(&c->models[0]) && c->models[1].kind == MODEL_INT8))
-        return usage_error(&given->o, "--waterfall: expected A in fp32 and B in integers, found \"%s\" and \"%s\"",
-                           arithmetic_name(&c->models[0]), arithmetic_name(&c->models[1]));
-    if (given->sensitivity && !runs_in_floats(&c->models[0]))
-        return usage_error(&given->o, "--sensitivity: expected A in fp32, found \"%s\"",
-                           arithmetic_name(&c->models[0]));
-    given->waterfall |= c->models[0].kind == MODEL_FP32 && c->models[1].kind == MODEL_INT8 && same_training(c);
-    return EXIT_DONE;
-}
-
-static bool fill(struct table *tables, const struct comparison *c, const struct compare_options *given,
-                 struct error *err) {
-    fill_summary(&tables[SUMMARY], c);
-    fill_layers(&tables[LAYERS], c);
-    fill_changes(&tables[CHANGES], c, c->change_count);
-    return (!given->waterfall || fill_waterfall(&tables[WATERFALL], c, err)) &&
-        (!given->sensitivity || fill_sensitivity(&tables[SENSITIVITY], c, err));
-}
-
-static bool save(const struct table *tables, const struct comparison *c, const struct provenance *p, const char *folder,
-                 struct error *err) {
-    for (int i = 0; i < TABLES; i++)
-        if (tables[i].column_count && table_row_count(&tables[i]) + tables[i].note_count > 0 &&
-            !table_save(&tables[i], p, folder, kinds[i].name, err))
-            return false;
-    return write_compare_picture(c, folder, err);
-}
-
-/* {"compare": {...}, "compare-layers": {...}, ...} */
-static bool print_json(const struct table *tables, const struct provenance *p, struct error *err) {
-    const char *between = "{";
-    for (int i = 0; i < TABLES; i++) {
-        if (table_row_count(&tables[i]) + tables[i].note_count == 0) continue;
-        printf("%s\"%s\": ", between, kinds[i].name);
-        if (!table_print_json(&tables[i], p, stdout, err)) return false;
-        between = ", ";
-    }
-    printf("}\n");
+static bool check_models(const struct pair *p, const bool *wanted, struct error *err) {
+    const struct model *a = &p->models[0], *b = &p->models[1];
+    if (wanted[WATERFALL] && !(runs_in_floats(a) && b->kind == MODEL_INT8))
+        return fail(err, "--waterfall: expected A in fp32 and B in integers, found \"%s\" and \"%s\"",
+                    arithmetic_name(a), arithmetic_name(b));
+    if (wanted[SENSITIVITY] && !runs_in_floats(a))
+        return fail(err, "--sensitivity: expected A in fp32, found \"%s\"", arithmetic_name(a));
     return true;
 }
 
-static void print_changes(const struct comparison *c) {
-    struct table t;
-    table_init(&t, kinds[CHANGES].title, change_columns);
-    fill_changes(&t, c, SHOWN_CHANGES);
-    table_print(&t, stdout, terminal_width(stdout));
-    table_free(&t);
-}
-
-static void print(const struct table *tables, const struct comparison *c) {
+static bool run(struct study *s, struct pair *p, bool *wanted) {
+    const struct mlp_shape *shape = &p->models[0].shape;
+    if (!pair_read((const char *const *)s->options.files, p, &s->err) || !check_models(p, wanted, &s->err) ||
+        !study_begin(s) ||
+        !split_fits(&s->data.test, shape->widths[0], shape->widths[shape->layers], s->source, &s->err) ||
+        !pair_measure(p, &s->data.test, &s->err))
+        return false;
+    wanted[WATERFALL] |= p->models[0].kind == MODEL_FP32 && p->models[1].kind == MODEL_INT8 &&
+        p->notes[0].training[0] && same_training(&p->notes[0], &p->notes[1]);
     for (int i = 0; i < TABLES; i++) {
-        if (table_row_count(&tables[i]) + tables[i].note_count == 0) continue;
-        if (i > 0) printf("\n");
-        if (i == CHANGES) print_changes(c);
-        else table_print(&tables[i], stdout, terminal_width(stdout));
+        if (i > CHANGES && !wanted[i]) continue;
+        struct table *t = study_table(s, tables[i].name, tables[i].title, tables[i].columns);
+        s->tables[s->table_count - 1].shown = true;
+        if (i == CHANGES) s->tables[s->table_count - 1].most_rows = SHOWN_CHANGES;
+        if (!tables[i].fill(t, p, &s->err)) return false;
     }
-}
-
-static bool report(struct comparison *c, const struct compare_options *given, struct provenance *p, struct error *err) {
-    struct table tables[TABLES];
-    for (int i = 0; i < TABLES; i++) table_init(&tables[i], kinds[i].title, kinds[i].columns);
-    provenance_dataset(p, &c->data);
-    provenance_machine(p);
-    bool ok = measure(c, err) && fill(tables, c, given, err) &&
-        (!given->results || save(tables, c, p, given->results, err));
-    if (ok && given->json) ok = print_json(tables, p, err);
-    else if (ok) print(tables, c);
-    for (int i = 0; i < TABLES; i++) table_free(&tables[i]);
-    return ok;
-}
-
-static int run(struct comparison *c, struct compare_options *given, struct provenance *p) {
-    struct error err;
-    const struct mlp_shape *shape = &c->models[0].shape;
-    for (int i = 0; i < 2; i++)
-        if (!model_read(c->paths[i], &c->models[i], &c->notes[i], &err)) return report_error(&err);
-    int status = check_models(c, given);
-    if (status != EXIT_DONE) return status;
-    bool ok = dataset_load(given->source, &c->data, &err) &&
-        split_fits(&c->data.test, shape->widths[0], shape->widths[shape->layers], given->source, &err) &&
-        report(c, given, p, &err);
-    return ok ? EXIT_DONE : report_error(&err);
+    return !s->results || write_picture(p, study_path(s, "compare.png"), &s->err);
 }
 
 int command_compare(int argc, char **argv) {
-    struct compare_options given = {
-        .o =
-            {.command = argv[0],
-             .arguments = "A B",
-             .what =
-                 "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
-                 "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
-                 "cost."},
-        .source = "data/mnist"};
-    option_data(&given.o, &given.source, "folder with the four IDX files, or the built-in digits");
-    option_text(&given.o, "results", "DIR", &given.results,
-                "write the tables compare*, waterfall, sensitivity and compare.png there");
-    option_flag(&given.o, "waterfall", &given.waterfall,
+    struct study s;
+    struct pair *p = calloc(1, sizeof *p);
+    bool wanted[TABLES] = {false};
+    study_init(&s, argv[0], "A B",
+               "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
+               "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
+               "cost.");
+    s.options.examples =
+        "mnistq compare results/mnist/models/fp32.safetensors results/mnist/models/int8-per-channel.safetensors";
+    study_shows(&s, "also write the tables compare*, waterfall, sensitivity and compare.png there");
+    option_flag(&s.options, "waterfall", &wanted[WATERFALL],
                 "the steps from A to B also where B's file does not say that it was made from A");
-    option_flag(&given.o, "sensitivity", &given.sensitivity, "also A with one layer at a time in int8, int4 and int2");
-    option_flag(&given.o, "json", &given.json, "print all tables as one JSON object");
-    int status = options_parse(&given.o, argc, argv, 2, 2);
-    if (status != OPTIONS_GO_ON) return status;
-    struct comparison *c = calloc(1, sizeof *c);
-    struct provenance p = {0};
-    if (!c) return report_error(&(struct error){"out of memory"});
-    provenance_command(&p);
-    for (int i = 0; i < 2; i++) c->paths[i] = given.o.files[i];
-    status = run(c, &given, &p);
-    comparison_free(c);
-    free(c);
+    option_flag(&s.options, "sensitivity", &wanted[SENSITIVITY],
+                "also A with one layer at a time in int8, int4 and int2");
+    int status = study_parse(&s, argc, argv, 2, 2);
+    if (status == OPTIONS_GO_ON) status = study_end(&s, (p || fail(&s.err, "out of memory")) && run(&s, p, wanted));
+    if (p) pair_free(p);
+    free(p);
     return status;
 }

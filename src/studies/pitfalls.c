@@ -2,175 +2,99 @@
 #include "studies/pitfalls.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli/commands.h"
 
-#include "cli/recipe.h"
-#include "base/progress.h"
+static const struct part summary = {
+    "pitfalls",
+    "The pitfalls: before, provoked, repaired",
+    "pitfall provoked_by repaired_by accuracy_before- accuracy_provoked accuracy_repaired logit_sqnr_db_before- "
+    "logit_sqnr_db_provoked:logit_dB_provoked logit_sqnr_db_repaired:dB_repaired",
+    NULL,
+    {"See: what a mistake costs, and that the accuracy often hides it. 0 dB is as much noise as signal.",
+     "outlier: clipping that ends above the fp32 network with the same outlier has taken the outlier out of the "
+     "network. quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
+     "trace."},
+    true};
 
-static const struct part {
-    const char *name; /* of its table */
-    bool (*fill)(struct pitfalls *p, struct table *t, struct error *err);
-} parts[] = {
-    {"pitfalls-outlier", pitfall_outlier},
-    {"pitfalls-calibration", pitfall_calibration},
-    {"pitfalls-accumulator", pitfall_accumulator},
-    {"pitfalls-symmetric", pitfall_symmetric},
-    {"pitfalls-quiet", pitfall_quiet},
-};
+static const struct part *const parts[] = {&summary,
+                                           &pitfall_outlier,
+                                           &pitfall_outlier_seeds,
+                                           &pitfall_calibration,
+                                           &pitfall_calibration_brief,
+                                           &pitfall_accumulator,
+                                           &pitfall_symmetric,
+                                           &pitfall_quiet};
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
-/* What the command line asks for. */
-struct request {
-    const char *model, *source, *results; /* model: NULL: train one */
-    struct training_recipe training;
-    int calibration;
-    bool json;
-};
-
-static void init_summary(struct table *t) {
-    static const char columns[] = "pitfall provoked_by repaired_by accuracy_before accuracy_provoked accuracy_repaired "
-                                  "logit_sqnr_db_before logit_sqnr_db_provoked logit_sqnr_db_repaired";
-    table_init(t, "The pitfalls: before, provoked, repaired", columns);
-    table_note(t,
-               "accuracy: percent of the test images. logit sqnr db: the logits against fp32's, 10 log10(sum x^2 / sum "
-               "(x - x_hat)^2); 0 is as much noise as signal. The tables pitfalls-outlier, -calibration, -accumulator, "
-               "-symmetric and -quiet show each in full.");
-    table_note(t,
-               "quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
-               "trace.");
-}
-
 /* The network that everything is tried on: a given model of any kind, its codes read back, or a trained one. */
-static bool take_network(const struct request *r, const struct dataset *data, struct mlp *out, struct provenance *p,
-                         struct error *err) {
+static bool take_network(struct study *s, const char *path, const struct training_recipe *training, struct mlp *out) {
     struct train_report report;
     struct model model;
-    if (!r->model) {
-        provenance_add(p, "seed", "%llu", (unsigned long long)r->training.seed);
-        return train_model(data, &r->training, out, &report, err);
-    }
-    if (!model_read(r->model, &model, NULL, err)) return false;
-    provenance_add(p, "model", "%s%s", r->model, model.kind == MODEL_FP32 ? "" : ", read back to fp32");
-    bool ok = split_fits(&data->test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
-        model_as_mlp(&model, out, err);
+    if (!path) return train_model(&s->data, training, out, &report, &s->err);
+    if (!model_read(path, &model, NULL, &s->err)) return false;
+    provenance_add(&s->provenance, "model", "%s%s", path, model.kind == MODEL_FP32 ? "" : ", read back to fp32");
+    const int *widths = model.shape.widths;
+    bool ok = split_fits(&s->data.test, widths[0], widths[model.shape.layers], s->source, &s->err) &&
+        model_as_mlp(&model, out, &s->err);
     model_free(&model);
     return ok;
 }
 
-static bool prepare(struct pitfalls *p, struct error *err) {
-    struct model fp32 = {.kind = MODEL_FP32, .shape = p->fp32->shape, .mlp = *p->fp32};
-    struct trial trial = {&p->healthy, &faults[0], FAULTS_ALL_LAYERS, p->fp32};
-    uint8_t *images = calibration_images(&p->data->train, p->calibration, err);
-    bool ok = images && evaluate(&fp32, &p->data->test, false, &p->evaluation, err) &&
-        ranges_over(p->fp32, images, (size_t)p->calibration, p->ranges, err) &&
-        quantize_with(p->fp32, p->ranges, true, false, &p->healthy, err) &&
-        measure(&trial, &p->data->test, &p->measured, err);
-    free(images);
-    return ok;
-}
-
-static void add_network_note(const struct pitfalls *p, struct table *t) {
+static bool run(struct variants *v, struct table *const *tables) {
     char shape[128];
-    mlp_shape_print(&p->fp32->shape, shape, sizeof shape);
-    table_note(t,
-               "%s: %s, fp32 %.2f%%; int8 per-channel, asymmetric, calibrated on %d images %.2f%% of %zu test images.",
-               p->data->name, shape, accuracy_percent(&p->evaluation), p->calibration,
-               accuracy_percent(&p->measured.evaluation), p->data->test.count);
-}
-
-static bool fill_parts(const struct request *r, struct pitfalls *p, struct table *tables,
-                       const struct provenance *provenance, struct error *err) {
-    struct progress bar;
-    bool ok = true;
-    progress_begin(&bar, "pitfalls", "tables");
+    v->total = 145 + 16 * (size_t)v->seeds; /* about: for the progress bar */
+    for (const struct fault *f = faults; f->name; f++)
+        v->total += f->kind == FAULT_ACCUMULATOR ? (size_t)v->fp32->shape.layers + 1 : f->kind == FAULT_QUIET ? 3 : 0;
+    bool ok = variants_begin(v);
     for (int i = 0; ok && i < PARTS; i++) {
-        ok = parts[i].fill(p, &tables[i], err);
-        if (ok) add_network_note(p, &tables[i]);
-        ok = ok && table_save(&tables[i], provenance, r->results, parts[i].name, err);
-        progress_update(&bar, (size_t)i + 1, PARTS);
+        ok = !parts[i]->fill || parts[i]->fill(v, tables[i]);
+        for (const char *const *note = parts[i]->notes; *note; note++) table_note(tables[i], "%s", *note);
     }
-    progress_end(&bar);
-    if (ok) add_network_note(p, &p->summary);
-    return ok && table_save(&p->summary, provenance, r->results, "pitfalls", err);
-}
-
-static bool run(const struct request *r, struct pitfalls *p, struct table *tables, struct provenance *provenance,
-                struct error *err) {
-    struct dataset data;
-    struct mlp fp32;
-    if (!dataset_load(r->source, &data, err)) return false;
-    if (!take_network(r, &data, &fp32, provenance, err)) {
-        dataset_free(&data);
-        return false;
-    }
-    provenance_dataset(provenance, &data);
-    provenance_machine(provenance);
-    p->data = &data;
-    p->fp32 = &fp32;
-    p->calibration = r->calibration;
-    bool ok = prepare(p, err) && fill_parts(r, p, tables, provenance, err);
-    qmlp_free(&p->healthy);
-    measurement_free(&p->measured);
-    evaluation_free(&p->evaluation);
-    mlp_free(&fp32);
-    dataset_free(&data);
-    return ok;
-}
-
-/* One JSON document: [summary, outlier, calibration, ...]. */
-static bool print_json(const struct pitfalls *p, const struct table *tables, const struct provenance *provenance,
-                       struct error *err) {
-    printf("[\n");
-    bool ok = table_print_json(&p->summary, provenance, stdout, err);
-    for (int i = 0; ok && i < PARTS; i++) {
-        printf(",\n");
-        ok = table_print_json(&tables[i], provenance, stdout, err);
-    }
-    printf("]\n");
-    return ok;
-}
-
-static int report(const struct request *r, struct pitfalls *p, struct table *tables,
-                  const struct provenance *provenance, bool ok, struct error *err) {
-    if (ok && r->json) ok = print_json(p, tables, provenance, err);
-    for (int i = 0; i < PARTS; i++) table_free(&tables[i]);
-    if (r->json) { /* printed already */
-        table_free(&p->summary);
-        return ok ? EXIT_DONE : report_error(err);
-    }
-    int status = report_table(&p->summary, provenance, false, ok, err);
+    mlp_shape_print(&v->fp32->shape, shape, sizeof shape);
     if (ok)
-        printf(
-            "\nWritten to %s: pitfalls, pitfalls-outlier, -calibration, -accumulator, -symmetric and -quiet as .md and "
-            ".csv\n",
-            r->results);
-    return status;
+        provenance_add(&v->study->provenance, "network",
+                       "%s, fp32 %.2f%%; int8 per-channel, asymmetric, calibrated on %d images %.2f%%", shape,
+                       accuracy_percent(&v->evaluation), v->calibration, accuracy_percent(&v->healthy->evaluation));
+    return ok;
 }
 
 int command_pitfalls(int argc, char **argv) {
-    struct options o = {
-        .command = argv[0],
-        .arguments = "[MODEL]",
-        .what = "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
-                "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
-                "Without MODEL, trains a network first."};
-    struct request r = {.source = "data/mnist", .training = training_defaults(), .calibration = 512};
-    option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_results(&o, &r.results, "folder for the tables");
-    option_int(&o, "calibration", &r.calibration, 1, 1000000, "training images for the ranges of activations");
-    training_options(&o, &r.training);
-    option_flag(&o, "json", &r.json, "print the summary and the five tables as a JSON array");
-    int status = options_parse(&o, argc, argv, 0, 1);
+    struct study s;
+    struct training_recipe training = training_defaults();
+    struct table *tables[PARTS];
+    int calibration = 512, seeds = 5;
+    study_init(&s, argv[0], "[MODEL]",
+               "Provokes each failure that the lesson warns of, measures it, repairs it, and writes the\n"
+               "tables pitfalls and pitfalls-outlier, -calibration, -accumulator, -symmetric, -quiet.\n"
+               "Without MODEL, trains a network first.");
+    s.options.examples = "mnistq pitfalls\n"
+                         "mnistq pitfalls --data digits --hidden 64";
+    option_int(&s.options, "calibration", &calibration, 1, 1000000, "training images for the ranges of activations");
+    option_int(&s.options, "seeds", &seeds, 1, 100,
+               "networks of pitfalls-outlier-seeds, trained from --seed on (with MODEL: that one)");
+    training_options(&s.options, &training);
+    int status = study_parse(&s, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
-    struct error err;
-    struct pitfalls p = {0};
-    struct table tables[PARTS] = {{0}};
-    struct provenance provenance = {0};
-    r.model = o.file_count ? o.files[0] : NULL;
-    init_summary(&p.summary);
-    provenance_command(&provenance);
-    bool ok = run(&r, &p, tables, &provenance, &err);
-    return report(&r, &p, tables, &provenance, ok, &err);
+    const char *path = s.options.file_count ? s.options.files[0] : NULL;
+    if (!path) provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
+    for (int i = 0; i < PARTS; i++) {
+        tables[i] = study_table(&s, parts[i]->name, parts[i]->title, parts[i]->columns);
+        s.tables[i].shown = parts[i]->brief || s.json;
+    }
+    struct mlp fp32 = {0};
+    struct variants v = {.study = &s,
+                         .fp32 = &fp32,
+                         .calibration = calibration,
+                         .training = &training,
+                         .seeds = path ? 1 : seeds,
+                         .summary = tables[0],
+                         .brief = tables[4]};
+    bool ok = study_begin(&s) && take_network(&s, path, &training, &fp32);
+    progress_begin(&v.bar, "pitfalls", "runs");
+    ok = ok && run(&v, tables);
+    progress_end(&v.bar);
+    variants_free(&v);
+    mlp_free(&fp32);
+    return study_end(&s, ok);
 }

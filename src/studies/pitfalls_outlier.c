@@ -1,32 +1,33 @@
 /* Pitfall: one weight far beyond the others sets the scale for all that share it. */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "studies/pitfalls.h"
-#include "cli/recipe.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "lowbit/half.h"
+
+static const double factors[] = {1, 2, 5, 10, 20, 50, 100};
+enum { FACTORS = sizeof factors / sizeof factors[0], LAST = FACTORS - 1, LESSON_ROWS = 64, LESSON_COLS = 1024 };
 
 enum repair { REPAIR_NONE, REPAIR_PERCENTILE, REPAIR_MSE, REPAIR_APART, REPAIRS };
 static const char *const repair_names[REPAIRS] = {"none", "clip at percentile 99.99", "clip for least squared error",
                                                   "column apart in fp16"};
-static const double factors[] = {1, 2, 5, 10, 20, 50, 100};
-enum { FACTORS = sizeof factors / sizeof factors[0], LESSON_ROWS = 64, LESSON_COLS = 1024 };
 
-/* A matrix, the place of its outlier, and what its codes came to. */
-struct victim {
-    struct dense weights; /* with the outlier */
-    int row, col;
-    float *scale;     /* [out] */
-    float *read_back; /* [out][in] the codes as real numbers */
+/* A way to quantize is a number: per tensor and per channel in turn, one repair after another. */
+enum { WAYS = 2 * REPAIRS };
+static bool per_channel(int way) { return way % 2; }
+static enum repair repair_of(int way) { return (enum repair)(way / 2); }
+static const char *granularity(int way) {
+    return scheme_names[per_channel(way) ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR];
+}
+
+/* ---- a matrix with an outlier ----------------------------------------------------------------------------------- */
+
+/* What its codes came to: RMS errors, the outlier itself left out, and the scale of the outlier's row. */
+struct fit {
+    double all, own_row, other_rows, scale;
 };
-
-/* RMS errors, the outlier itself left out. */
-struct errors {
-    double all, own_row, other_rows;
-};
-
-/* ---- choosing scales ------------------------------------------------------------------------------------------ */
 
 static int by_size(const void *a, const void *b) {
     float x = *(const float *)a, y = *(const float *)b;
@@ -36,39 +37,32 @@ static int by_size(const void *a, const void *b) {
 /* The |w| that 99.99% of n values do not exceed. In a row of less than 10,000 that is the largest: nothing is cut. */
 static float percentile(float *sizes, size_t n) {
     qsort(sizes, n, sizeof *sizes, by_size);
-    size_t rank = (size_t)ceil(0.9999 * (double)n);
-    return sizes[(rank < 1 ? 1 : rank) - 1];
+    return sizes[(size_t)ceil(0.9999 * (double)n) - 1];
 }
 
-static double squared_error(const float *sizes, size_t n, float clip) {
-    struct qparams p = qparams_symmetric(clip, 127);
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double e = (double)sizes[i] - (double)fake_quantize(sizes[i], p);
-        sum += e * e;
-    }
-    return sum;
-}
-
-/* From the largest value down to 1/256 of it, eight steps an octave. */
+/* Of clips from the largest value down to 1/256 of it, eight an octave, the one of the least squared error. */
 static float least_error_clip(const float *sizes, size_t n) {
     float highest = absolute_maximum(sizes, n), best_clip = highest;
     double best = INFINITY;
-    for (int i = 0; i <= 64; i++) {
-        float clip = highest * (float)exp2(-i / 8.0);
-        double error = squared_error(sizes, n, clip);
+    for (int step = 0; step <= 64; step++) {
+        float clip = highest * (float)exp2(-step / 8.0);
+        struct qparams p = qparams_symmetric(clip, 127);
+        double error = 0;
+        for (size_t i = 0; i < n; i++) {
+            double e = (double)sizes[i] - (double)fake_quantize(sizes[i], p);
+            error += e * e;
+        }
         if (error < best) best = error, best_clip = clip;
     }
     return best_clip;
 }
 
-/* One scale for rows [first, first + rows). sizes: scratch for as many weights. */
-static float choose_scale(const struct victim *v, int first, int rows, enum repair repair, float *sizes) {
+/* One scale for rows [first, first + rows), column apart (or none, -1) left out. sizes: scratch for as many weights. */
+static float choose_scale(const struct dense *d, int first, int rows, int apart, enum repair repair, float *sizes) {
     size_t n = 0;
     for (int c = first; c < first + rows; c++)
-        for (int k = 0; k < v->weights.in; k++)
-            if (repair != REPAIR_APART || k != v->col)
-                sizes[n++] = fabsf(v->weights.weight[(size_t)c * (size_t)v->weights.in + (size_t)k]);
+        for (int k = 0; k < d->in; k++)
+            if (k != apart) sizes[n++] = fabsf(d->weight[(size_t)c * (size_t)d->in + (size_t)k]);
     float clip = n == 0               ? 0
         : repair == REPAIR_PERCENTILE ? percentile(sizes, n)
         : repair == REPAIR_MSE        ? least_error_clip(sizes, n)
@@ -76,118 +70,83 @@ static float choose_scale(const struct victim *v, int first, int rows, enum repa
     return qparams_symmetric(clip, 127).scale;
 }
 
-/* Scales and codes of the whole matrix. */
-static bool encode(struct victim *v, bool per_channel, enum repair repair, struct error *err) {
-    int out = v->weights.out, in = v->weights.in;
-    float *sizes = aligned_array((size_t)(per_channel ? 1 : out) * (size_t)in, sizeof *sizes, err);
-    if (!sizes) return false;
-    for (int c = 0; c < out; c++)
-        v->scale[c] = c > 0 && !per_channel ? v->scale[0] : choose_scale(v, c, per_channel ? 1 : out, repair, sizes);
-    for (int c = 0; c < out; c++)
-        for (int k = 0; k < in; k++) {
-            size_t at = (size_t)c * (size_t)in + (size_t)k;
-            float w = v->weights.weight[at];
-            bool apart = repair == REPAIR_APART && k == v->col;
-            struct qparams p = {v->scale[c], 0, -127, 127};
-            v->read_back[at] = apart ? float_from_half(half_from_float(w)) : fake_quantize(w, p);
+static int column_apart(const struct dense *d, size_t at, int way) {
+    return repair_of(way) == REPAIR_APART ? (int)(at % (size_t)d->in) : -1;
+}
+
+/* Quantizes d, whose outlier is weight at: scale [out]. Error: out of memory. */
+static bool fit_scales(const struct dense *d, size_t at, int way, float *scale, struct fit *fit, struct error *err) {
+    int apart = column_apart(d, at, way), row = (int)(at / (size_t)d->in);
+    float *sizes = aligned_array((size_t)(per_channel(way) ? 1 : d->out) * (size_t)d->in, sizeof *sizes, err);
+    double own = 0, others = 0, in = d->in, out = d->out;
+    for (int c = 0; sizes && c < d->out; c++) {
+        scale[c] = c > 0 && !per_channel(way)
+            ? scale[0]
+            : choose_scale(d, c, per_channel(way) ? 1 : d->out, apart, repair_of(way), sizes);
+        for (int k = 0; k < d->in; k++) {
+            size_t i = (size_t)c * (size_t)d->in + (size_t)k;
+            float w = d->weight[i],
+                  read_back = k == apart ? float_from_half(half_from_float(w))
+                                         : fake_quantize(w, (struct qparams){scale[c], 0, -127, 127});
+            double e = (double)w - (double)read_back;
+            if (c != row) others += e * e;
+            else if (i != at) own += e * e;
         }
+    }
+    *fit = (struct fit){sqrt((own + others) / (in * out - 1)), sqrt(own / (in - 1)), sqrt(others / (in * (out - 1))),
+                        (double)scale[row]};
     free(sizes);
-    return true;
+    return sizes != NULL;
 }
 
-static struct errors errors_of(const struct victim *v) {
-    double own = 0, others = 0, in = v->weights.in, out = v->weights.out;
-    for (int c = 0; c < v->weights.out; c++)
-        for (int k = 0; k < v->weights.in; k++) {
-            size_t at = (size_t)c * (size_t)v->weights.in + (size_t)k;
-            double e = (double)v->weights.weight[at] - (double)v->read_back[at];
-            if (c != v->row) others += e * e;
-            if (c == v->row && k != v->col) own += e * e;
-        }
-    return (struct errors){sqrt((own + others) / (in * out - 1)), sqrt(own / (in - 1)),
-                           sqrt(others / (in * (out - 1)))};
+/* The same beside the fit without outlier, where its weight was before, and without repair. */
+static bool compare_fits(const struct dense *d, size_t at, float before, int way, float *scale, struct fit *fit,
+                         struct fit *base, struct error *err) {
+    float outlier = d->weight[at];
+    d->weight[at] = before;
+    bool ok = fit_scales(d, at, way % 2, scale, base, err);
+    d->weight[at] = outlier;
+    return ok && fit_scales(d, at, way, scale, fit, err);
 }
 
-static void victim_free(struct victim *v) {
-    free(v->scale);
-    free(v->read_back);
-}
-
-static bool victim_create(struct dense weights, int row, int col, struct victim *v, struct error *err) {
-    *v = (struct victim){.weights = weights, .row = row, .col = col};
-    if ((v->scale = aligned_array((size_t)weights.out, sizeof(float), err)) &&
-        (v->read_back = aligned_array((size_t)weights.out * (size_t)weights.in, sizeof(float), err)))
-        return true;
-    victim_free(v);
-    return false;
-}
-
-/* ---- rows ----------------------------------------------------------------------------------------------------- */
-
-/* One way to quantize, and what it gave at k = 1 without repair, which its errors are compared with. */
-struct way {
-    bool per_channel;
-    enum repair repair;
-    struct errors errors;
-    float scale;
-};
-
-static void add_weight_cells(struct table *t, const char *weights, double k, const struct way *way,
-                             const char *arithmetic, const struct victim *v) {
-    struct errors e = errors_of(v);
-    table_row(t, "%s | %.0f | %s | %s | %s | %.6f | %.2f | %.6f | %.2f | %.2f | %.2f", weights, k,
-              scheme_names[way->per_channel ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR], repair_names[way->repair],
-              arithmetic, (double)v->scale[v->row], (double)(v->scale[v->row] / way->scale), e.all,
-              e.all / way->errors.all, e.own_row / way->errors.own_row, e.other_rows / way->errors.other_rows);
-}
-
-/* Sets way->errors and way->scale from the matrix as it is. */
-static bool set_baseline(struct victim *v, struct way *way, struct error *err) {
-    if (!encode(v, way->per_channel, REPAIR_NONE, err)) return false;
-    way->errors = errors_of(v);
-    way->scale = v->scale[v->row];
-    return true;
+static void add_weight_cells(struct table *t, const char *weights, double k, int way, const char *arithmetic,
+                             const struct fit *fit, const struct fit *base) {
+    table_row(t, "%s | %.0f | %s | %s | %s | %.6f | %.2f | %.6f | %.2f | %.2f | %.2f", weights, k, granularity(way),
+              repair_names[repair_of(way)], arithmetic, fit->scale, (double)((float)fit->scale / (float)base->scale),
+              fit->all, fit->all / base->all, fit->own_row / base->own_row, fit->other_rows / base->other_rows);
 }
 
 /* The lesson's own case: weights even in [-0.5, 0.5], of which one becomes 5.0. */
 static bool add_lesson_rows(struct table *t, struct error *err) {
-    struct victim v;
     struct rng rng = rng_seeded(1);
-    size_t n = (size_t)LESSON_ROWS * LESSON_COLS;
-    float *w = aligned_array(n, sizeof *w, err);
-    if (!w ||
-        !victim_create((struct dense){LESSON_COLS, LESSON_ROWS, w, NULL}, LESSON_ROWS / 2, LESSON_COLS / 2, &v, err)) {
-        free(w);
-        return false;
+    size_t n = (size_t)LESSON_ROWS * LESSON_COLS, at = LESSON_ROWS / 2 * LESSON_COLS + LESSON_COLS / 2;
+    float *w = aligned_array(n, sizeof *w, err), scale[LESSON_ROWS];
+    struct dense d = {LESSON_COLS, LESSON_ROWS, w, NULL};
+    bool ok = w != NULL;
+    for (size_t i = 0; ok && i < n; i++) w[i] = (float)(rng_uniform(&rng) - 0.5);
+    if (ok) w[at] = 5.0f;
+    for (int way = 0; ok && way < WAYS; way++) {
+        struct fit fit, base;
+        ok = compare_fits(&d, at, 0.5f, way, scale, &fit, &base, err);
+        if (ok) add_weight_cells(t, "the lesson's", 10, way, "-", &fit, &base);
+        if (ok) table_row(t, " | " NO_NETWORK);
     }
-    bool ok = true;
-    float *outlier = &w[(size_t)v.row * LESSON_COLS + (size_t)v.col];
-    for (size_t i = 0; i < n; i++) w[i] = (float)(rng_uniform(&rng) - 0.5);
-    for (int i = 0; ok && i < 2 * REPAIRS; i++) {
-        struct way way = {.per_channel = i % 2, .repair = (enum repair)(i / 2)};
-        *outlier = 0.5f;
-        ok = set_baseline(&v, &way, err);
-        *outlier = 5.0f;
-        ok = ok && encode(&v, way.per_channel, way.repair, err);
-        if (!ok) break;
-        add_weight_cells(t, "the lesson's", 10, &way, "-", &v);
-        add_empty_cells(t, 1 + NETWORK_COLUMN_COUNT);
-    }
-    victim_free(&v);
     free(w);
     return ok;
 }
 
-/* ---- the network ---------------------------------------------------------------------------------------------- */
+/* ---- a network with an outlier ---------------------------------------------------------------------------------- */
 
-/* A network with an outlier in one layer. */
-struct case_k {
+struct outlier {
+    char name[32]; /* "fc2, negative" */
     double k;
     int layer;
-    size_t at; /* in the layer's weights */
+    size_t at;    /* in the layer's weights */
+    float before; /* the weight there before it was multiplied */
     struct mlp fp32;
-    struct evaluation evaluation;
-    struct range ranges[MLP_MAX_LAYERS + 1];
+    float *logits;                           /* of fp32 on the test images */
+    struct evaluation evaluation;            /* of fp32 */
+    struct range ranges[MLP_MAX_LAYERS + 1]; /* of its activations */
 };
 
 /* The second layer where there is one: its inputs are activations, and all of them are in use. */
@@ -203,192 +162,209 @@ static size_t find_outlier(const struct dense *d, int sign) {
     return at;
 }
 
-static bool evaluate_fp32(const struct mlp *mlp, const struct split *test, struct evaluation *out, struct error *err) {
-    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
-    return evaluate(&model, test, false, out, err);
+static void outlier_free(struct outlier *o) {
+    mlp_free(&o->fp32);
+    free(o->logits);
+    evaluation_free(&o->evaluation);
 }
 
-static void case_free(struct case_k *c) {
-    mlp_free(&c->fp32);
-    evaluation_free(&c->evaluation);
+/* The network with its outlier times k, calibrated anew. Release with outlier_free, also after an error. */
+static bool outlier_create(const struct variants *v, const struct mlp *from, int sign, double k, struct outlier *o) {
+    const struct dataset *data = &v->study->data;
+    struct error *err = &v->study->err;
+    int layer = outlier_layer(from);
+    *o = (struct outlier){.k = k, .layer = layer, .at = find_outlier(&from->layer[layer], sign)};
+    if (!mlp_copy(from, &o->fp32, err)) return false;
+    o->before = o->fp32.layer[layer].weight[o->at];
+    o->fp32.layer[layer].weight[o->at] *= (float)k;
+    snprintf(o->name, sizeof o->name, "fc%d, %s", layer + 1, o->before < 0 ? "negative" : "positive");
+    struct model fp32 = {.kind = MODEL_FP32, .shape = from->shape, .mlp = o->fp32};
+    return ranges_over(&o->fp32, v->images, v->calibration, o->ranges, err) &&
+        (o->logits = model_logits(&fp32, &data->test, err)) &&
+        evaluate_logits(o->logits, data->classes, &data->test, &o->evaluation, err);
 }
 
-/* The network with its outlier times k, calibrated anew. */
-static bool case_create(const struct pitfalls *p, int sign, double k, struct case_k *c, struct error *err) {
-    *c = (struct case_k){.k = k, .layer = outlier_layer(p->fp32)};
-    c->at = find_outlier(&p->fp32->layer[c->layer], sign);
-    if (!mlp_copy(p->fp32, &c->fp32, err)) return false;
-    c->fp32.layer[c->layer].weight[c->at] *= (float)k;
-    uint8_t *images = calibration_images(&p->data->train, p->calibration, err);
-    bool ok = images && ranges_over(&c->fp32, images, (size_t)p->calibration, c->ranges, err) &&
-        evaluate_fp32(&c->fp32, &p->data->test, &c->evaluation, err);
-    free(images);
-    if (!ok) case_free(c);
-    return ok;
+/* The integer network, with these scales [out] in the outlier's layer. */
+static bool static_network(const struct outlier *o, int way, float *scale, struct model *out, struct error *err) {
+    if (!int8_network(&o->fp32, o->ranges, per_channel(way), false, out, err)) return false;
+    for (int c = 0; c < (per_channel(way) ? out->qmlp.layer[o->layer].out : 1); c++)
+        out->qmlp.weight_scale[o->layer][c] = scale[c];
+    return requantize_network(&o->fp32, out, err);
 }
 
-static bool measure_static(const struct case_k *c, const struct way *way, const struct victim *v,
-                           const struct split *test, struct measurement *m, struct error *err) {
-    struct qmlp q;
-    if (!quantize_with(&c->fp32, c->ranges, way->per_channel, false, &q, err)) return false;
-    for (int row = 0; row < (way->per_channel ? v->weights.out : 1); row++)
-        q.weight_scale[c->layer][row] = v->scale[row];
-    struct trial trial = {&q, &faults[0], FAULTS_ALL_LAYERS, &c->fp32};
-    bool ok = requantize_network(&c->fp32, &q, err) && measure(&trial, test, m, err);
-    qmlp_free(&q);
-    return ok;
-}
-
-/* Layer l of a network whose other layers have no outlier: weights by scale [out], column col (or none, -1) in fp16. */
-static void fill_dynamic(const struct dense *d, const float *scale, int col, struct dynamic_mlp_layer *q) {
-    if (col >= 0) q->outlier_columns[0] = col;
-    for (int c = 0; c < d->out; c++) {
-        size_t row = (size_t)c * (size_t)d->in;
-        struct qparams p = {scale[c], 0, -127, 127};
-        q->weight_scale[c] = scale[c];
-        q->bias[c] = d->bias[c];
-        for (int k = 0; k < d->in; k++)
-            q->weight[row + (size_t)k] = k == col ? 0 : (int8_t)quantize(d->weight[row + (size_t)k], p);
-        if (col >= 0) q->outlier_weight[c] = half_from_float(d->weight[row + (size_t)col]);
-    }
-}
-
-/* LLM.int8(): int8 products with a scale for each image, and the outlier's column as a product in floating point. */
-static bool measure_apart(const struct case_k *c, const struct way *way, const struct victim *v,
-                          const struct split *test, struct measurement *m, struct error *err) {
-    struct dynamic_mlp q;
+/* LLM.int8(): int8 products with a scale for each image, and the outlier's column as a product in floating point.
+ * scale [MLP_MAX_WIDTH]: scratch. */
+static bool network_apart(const struct outlier *o, int way, float *scale, struct model *out, struct error *err) {
     int outliers[MLP_MAX_LAYERS] = {0};
-    outliers[c->layer] = 1;
-    if (!dynamic_create(&c->fp32.shape, true, outliers, &q, err)) return false;
-    bool ok = true;
-    for (int l = 0; ok && l < c->fp32.shape.layers; l++) {
-        struct victim plain;
-        const struct dense *d = &c->fp32.layer[l];
-        if (l == c->layer) {
-            fill_dynamic(d, v->scale, v->col, &q.layer[l]);
-        } else if ((ok = victim_create(*d, 0, 0, &plain, err))) {
-            ok = encode(&plain, way->per_channel, REPAIR_NONE, err);
-            fill_dynamic(d, plain.scale, -1, &q.layer[l]);
-            victim_free(&plain);
+    outliers[o->layer] = 1;
+    *out = (struct model){.kind = MODEL_DYNAMIC, .shape = o->fp32.shape};
+    if (!dynamic_create(&out->shape, true, outliers, &out->dynamic, err)) return false;
+    for (int l = 0; l < out->shape.layers; l++) {
+        const struct dense *d = &o->fp32.layer[l];
+        struct dynamic_mlp_layer *q = &out->dynamic.layer[l];
+        struct fit ignored;
+        bool here = l == o->layer;
+        int col = here ? column_apart(d, o->at, way) : -1;
+        if (!fit_scales(d, here ? o->at : 0, here ? way : way % 2, scale, &ignored, err)) {
+            model_free(out);
+            return false;
         }
-    }
-    dynamic_finish(&q);
-    ok = ok && measure_dynamic(&q, &c->fp32, test, m, err);
-    dynamic_free(&q);
-    return ok;
-}
-
-static bool add_network_row(const struct pitfalls *p, struct table *t, const struct case_k *c, struct way *way,
-                            struct measurement *m, struct error *err) {
-    struct victim v;
-    const struct dense *d = &c->fp32.layer[c->layer];
-    char name[64];
-    snprintf(name, sizeof name, "fc%d, %s", c->layer + 1, d->weight[c->at] < 0 ? "negative" : "positive");
-    if (!victim_create(*d, (int)(c->at / (size_t)d->in), (int)(c->at % (size_t)d->in), &v, err)) return false;
-    bool apart = way->repair == REPAIR_APART;
-    bool ok = (c->k != 1 || set_baseline(&v, way, err)) && encode(&v, way->per_channel, way->repair, err) &&
-        (apart ? measure_apart : measure_static)(c, way, &v, &p->data->test, m, err);
-    if (ok) {
-        add_weight_cells(t, name, c->k, way, apart ? "int8 products, fp32 between" : "integer", &v);
-        table_row(t, "%.2f", accuracy_percent(&c->evaluation));
-        add_network_cells(t, m, &c->evaluation, p->data->test.labels);
-    }
-    victim_free(&v);
-    return ok;
-}
-
-/* One way, over all k of cases [FACTORS]. first, last: the networks at both ends. */
-static bool add_way(const struct pitfalls *p, struct table *t, const struct case_k *cases, struct way way,
-                    struct measurement *first, struct measurement *last, struct error *err) {
-    for (int i = 0; i < FACTORS; i++) {
-        struct measurement m;
-        if (!add_network_row(p, t, &cases[i], &way, &m, err)) return false;
-        if (i == 0) *first = m;
-        else if (i == FACTORS - 1) *last = m;
-        else measurement_free(&m);
+        if (here) q->outlier_columns[0] = col;
+        for (int c = 0; c < d->out; c++) {
+            const float *row = d->weight + (size_t)c * (size_t)d->in;
+            struct qparams p = {scale[c], 0, -127, 127};
+            q->weight_scale[c] = scale[c];
+            q->bias[c] = d->bias[c];
+            for (int k = 0; k < d->in; k++)
+                q->weight[(size_t)c * (size_t)d->in + (size_t)k] = k == col ? 0 : (int8_t)quantize(row[k], p);
+            if (here) q->outlier_weight[c] = half_from_float(row[col]);
+        }
     }
     return true;
 }
 
-enum { WAYS = 2 * REPAIRS };
+/* Quantizes in one way and runs it: a row of t, unless it is NULL. error_ratio: as in the table. */
+static const struct measurement *run_way(struct variants *v, struct table *t, const struct outlier *o, int way,
+                                         double *error_ratio) {
+    struct error *err = &v->study->err;
+    const struct measurement *m = NULL;
+    struct fit fit, base;
+    struct model model;
+    bool apart = repair_of(way) == REPAIR_APART;
+    float *scale = aligned_array(MLP_MAX_WIDTH, sizeof *scale, err);
+    if (scale && compare_fits(&o->fp32.layer[o->layer], o->at, o->before, way, scale, &fit, &base, err) &&
+        (apart ? network_apart : static_network)(o, way, scale, &model, err)) {
+        m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, o->logits);
+        *error_ratio = fit.all / base.all;
+        model_free(&model);
+    }
+    free(scale);
+    if (m && t) {
+        add_weight_cells(t, o->name, o->k, way, apart ? "int8 products, fp32 between" : "integer", &fit, &base);
+        table_row(t, "%.2f", accuracy_percent(&o->evaluation));
+        add_network_cells(v, t, m, &o->evaluation);
+    }
+    return m;
+}
 
-static bool add_ways(struct pitfalls *p, struct table *t, const struct case_k *cases, struct error *err) {
-    bool negative = cases[0].fp32.layer[cases[0].layer].weight[cases[0].at] < 0;
-    struct measurement *ends = aligned_array(2 * WAYS, sizeof *ends, err); /* [WAYS][k = 1, k = 100] */
-    bool ok = ends != NULL;
-    for (int i = 0; ok && i < WAYS; i++) /* per tensor and per channel in turn, one repair after another */
-        ok = add_way(p, t, cases, (struct way){.per_channel = i % 2, .repair = (enum repair)(i / 2)}, &ends[2 * i],
-                     &ends[2 * i + 1], err);
-    for (int i = 1; ok && i < WAYS; i++) {
-        char how[96];
-        snprintf(how, sizeof how, "%s%s%s", scheme_names[i % 2 ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR],
-                 i / 2 ? ", " : "", i / 2 ? repair_names[i / 2] : "");
-        if (i == 1 || i % 2 == 0)
-            summarise(p, "outlier",
-                      negative ? "most negative weight x 100, per-tensor" : "most positive weight x 100, per-tensor",
-                      how, &ends[0], &ends[1], &ends[2 * i + 1]);
+/* ---- the tables ------------------------------------------------------------------------------------------------- */
+
+/* All rows of the network's most negative or positive weight, and its lines of the summary. */
+static bool run_network(struct variants *v, struct table *t, int sign) {
+    struct outlier *o = aligned_array(FACTORS, sizeof *o, &v->study->err); /* one for each k */
+    const struct measurement *m[WAYS][FACTORS];
+    char provoked_by[64], repaired_by[96];
+    double ignored;
+    bool ok = o != NULL;
+    for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, v->fp32, sign, factors[i], &o[i]);
+    for (int way = 0; ok && way < WAYS; way++)
+        for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &ignored));
+    snprintf(provoked_by, sizeof provoked_by, "most %s weight x 100, per-tensor", sign < 0 ? "negative" : "positive");
+    for (int r = 0; ok && r < REPAIRS; r++) { /* per channel alone, then the repairs per tensor */
+        int way = r ? 2 * r : 1;
+        snprintf(repaired_by, sizeof repaired_by, r ? "%s, %s" : "%s", granularity(way), repair_names[r]);
+        summarise(v, "outlier", provoked_by, repaired_by, m[0][0], m[0][LAST], m[way][LAST]);
     }
     if (ok)
-        table_note(&p->summary,
-                   "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what "
-                   "int8 is repaired for; clipping that ends above it has taken the outlier out of the "
-                   "network.",
-                   negative ? "negative" : "positive", accuracy_percent(&cases[FACTORS - 1].evaluation));
-    for (int i = 0; ends && i < 2 * WAYS; i++) measurement_free(&ends[i]);
-    free(ends);
+        table_note(v->summary,
+                   "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
+                   "repaired for.",
+                   sign < 0 ? "negative" : "positive", accuracy_percent(&o[LAST].evaluation));
+    for (int i = 0; o && i < FACTORS; i++) outlier_free(&o[i]);
+    free(o);
     return ok;
 }
 
-static bool add_network_rows(struct pitfalls *p, struct table *t, int sign, struct error *err) {
-    struct case_k *cases = aligned_array(FACTORS, sizeof *cases, err);
-    bool ok = cases != NULL;
-    for (int i = 0; ok && i < FACTORS; i++) ok = case_create(p, sign, factors[i], &cases[i], err);
-    ok = ok && add_ways(p, t, cases, err);
-    for (int i = 0; cases && i < FACTORS; i++) case_free(&cases[i]);
-    free(cases);
-    return ok;
-}
-
-static void add_notes(const struct pitfalls *p, struct table *t) {
-    int l = outlier_layer(p->fp32);
-    const struct dense *d = &p->fp32->layer[l];
+static bool fill_outlier(struct variants *v, struct table *t) {
+    int l = outlier_layer(v->fp32);
+    const struct dense *d = &v->fp32->layer[l];
     size_t lowest = find_outlier(d, -1), highest = find_outlier(d, 1), in = (size_t)d->in;
     table_note(t,
                "See: per-tensor, the error of all other weights grows with k (first row: 10 times the scale, 10 times "
-               "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00.");
+               "the error); per-channel, only the outlier's own row suffers and the other rows stay at 1.00. "
+               "pitfalls-outlier-seeds has the rows of k = 100, over several networks.");
     table_note(t,
                "the lesson's: %d x %d weights even in [-0.5, 0.5], of which one is 5.0. fc%d, negative: the most "
                "negative weight of that layer, %.4f in row %zu, column %zu, times k. It switches its neuron off and "
-               "makes no activation larger, so what is lost beyond the fp32 network with the same outlier is what the "
-               "scale costs, and clipping the weight takes little away.",
-               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in);
-    table_note(
-        t,
-        "fc%d, positive: the most positive weight, %.4f in row %zu, column %zu, times k. The network feels its "
-        "size: the fp32 network changes, its neuron's activation grows with k and stretches the activation scale "
-        "of that layer for all neurons (per-channel weights do not help against that), and clipping it is another "
-        "network.",
-        l + 1, (double)d->weight[highest], highest / in, highest % in);
-    table_note(
-        t,
-        "weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with "
-        "k = 1 of the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same "
-        "outlier; activations are calibrated anew for each.");
-    note_paired(t, "the fp32 network with the same outlier");
-    table_note(
-        t,
-        "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
-        "happens. The least squared error does not clip a large outlier to the size of the others either: losing "
-        "it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, the rest "
-        "in int8 with a scale for each image.",
-        d->in);
+               "makes no activation larger: what is lost beyond the fp32 network with the same outlier, the scale "
+               "costs. positive: the most positive weight, %.4f in row %zu, column %zu. The network feels its size: "
+               "its neuron's activation grows with k and stretches the activation scale of that layer for all neurons "
+               "(per-channel weights do not help against that), and clipping it is another network.",
+               LESSON_ROWS, LESSON_COLS, l + 1, (double)d->weight[lowest], lowest / in, lowest % in,
+               (double)d->weight[highest], highest / in, highest % in);
+    table_note(t,
+               "Clipping at a percentile needs many weights: a row of %d has no 0.01%% to cut, so per-channel nothing "
+               "happens. The least squared error does not clip a large outlier to the size of the others either: "
+               "losing it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, "
+               "the rest in int8 with a scale for each image.",
+               d->in);
+    return add_lesson_rows(t, &v->study->err) && run_network(v, t, -1) && run_network(v, t, 1);
 }
 
-bool pitfall_outlier(struct pitfalls *p, struct table *t, struct error *err) {
-    static const char columns[] =
-        "weights k granularity repair arithmetic weight_scale scale_ratio error_rms error_ratio own_row_error_ratio "
-        "other_rows_error_ratio fp32_accuracy_percent " NETWORK_COLUMNS;
-    table_init(t, "Pitfall: an outlier weight", columns);
-    add_notes(p, t);
-    return add_lesson_rows(t, err) && add_network_rows(p, t, -1, err) && add_network_rows(p, t, 1, err);
+const struct part pitfall_outlier = {
+    "pitfalls-outlier",
+    "Pitfall: an outlier weight",
+    "weights k granularity repair arithmetic weight_scale scale_ratio error_rms error_ratio own_row_error_ratio "
+    "other_rows_error_ratio fp32_accuracy_percent " NETWORK_COLUMNS,
+    fill_outlier,
+    {"weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of "
+     "the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier, which "
+     "change to p compare with; activations are calibrated anew for each."},
+    false};
+
+enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
+
+/* The largest k of one network: sums [2][WAYS][QUANTITIES], negative and positive. */
+static bool add_network(struct variants *v, const struct mlp *mlp, struct sums *sums) {
+    for (int positive = 0; positive < 2; positive++) {
+        struct outlier o;
+        bool ok = outlier_create(v, mlp, positive ? 1 : -1, factors[LAST], &o);
+        for (int way = 0; ok && way < WAYS; way++) {
+            double error_ratio = 0, fp32 = accuracy_percent(&o.evaluation);
+            const struct measurement *m = run_way(v, NULL, &o, way, &error_ratio);
+            if (!(ok = m)) break;
+            double ours = accuracy_percent(&m->evaluation);
+            const double values[QUANTITIES] = {error_ratio, fp32, ours, ours - fp32, m->logit_sqnr_db};
+            for (int i = 0; i < QUANTITIES; i++) sums_add(sums++, values[i]);
+        }
+        outlier_free(&o);
+        if (!ok) return false;
+    }
+    return true;
 }
+
+static bool fill_seeds(struct variants *v, struct table *t) {
+    struct sums sums[2 * WAYS * QUANTITIES] = {{0}}, *s = sums;
+    struct training_recipe training = *v->training;
+    bool ok = add_network(v, v->fp32, sums);
+    for (int i = 1; ok && i < v->seeds; i++) {
+        struct train_report report;
+        struct mlp mlp;
+        training.seed++;
+        if (!train_model(&v->study->data, &training, &mlp, &report, &v->study->err)) return false;
+        ok = add_network(v, &mlp, sums);
+        mlp_free(&mlp);
+    }
+    for (int row = 0; ok && row < 2 * WAYS; row++) {
+        table_row(t, "fc%d, %s | %.0f | %s | %s", outlier_layer(v->fp32) + 1, row < WAYS ? "negative" : "positive",
+                  factors[LAST], granularity(row % WAYS), repair_names[repair_of(row % WAYS)]);
+        for (int i = 0; i < QUANTITIES; i++, s++)
+            table_row(t, i == CHANGE ? "%+.2f | %.2f" : "%.2f | %.2f", sums_mean(s), sums_deviation(s));
+    }
+    table_note(
+        t,
+        "See: whatever the seed, one weight ruins per-tensor int8 and costs per-channel int8 next to nothing; the "
+        "column apart repairs both.");
+    table_note(t, "Mean and standard deviation (sd) over %d network%s, k = %.0f; change: against fp32_percent.",
+               v->seeds, v->seeds == 1 ? "" : "s", factors[LAST]);
+    return ok;
+}
+
+const struct part pitfall_outlier_seeds = {
+    "pitfalls-outlier-seeds",
+    "An outlier weight, over several networks",
+    "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
+    "accuracy_percent- accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
+    fill_seeds,
+    {0},
+    true};

@@ -73,6 +73,8 @@ int command_sweep(int argc, char **argv) {
     int seeds = 10;
     study_init(&s, argv[0], "",
                "Repeats the exercise for --seeds seeds from --seed on and writes the table sweep to --results.");
+    s.options.examples = "mnistq sweep --seeds 5\n"
+                         "mnistq sweep --data digits --hidden 64 --seeds 10";
     option_int(&s.options, "seeds", &seeds, 1, 1000, "how many seeds");
     training_options(&s.options, &training);
     quantization_options(&s.options, &quantization);

@@ -1,10 +1,9 @@
-/* The page that follows one image through the integer engine, and its worksheet. */
+#include "studies/trace_page.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "studies/trace.h"
 
 struct page {
     const struct trace *t;
@@ -31,61 +30,76 @@ static const char *answer(struct page *p, bool asked, const char *format, ...) {
     return to;
 }
 
-/* ---- the terms of a neuron -------------------------------------------------------------------------------------- */
+static double real_of(const struct page *p, int l, const char *name) { return trace_find(p->t, l, name)->real; }
+static long long integer_of(const struct page *p, int l, const char *name) {
+    return trace_find(p->t, l, name)->integer;
+}
+static int neuron_of(const struct page *p, int l) { return p->t->steps[p->t->first[l]].neuron; }
+static int inputs_of(const struct page *p, int l) { return p->t->q->shape.widths[l]; }
 
-static int32_t group_sum(const struct trace_layer *n, int first, int count, int *active) {
-    int32_t sum = 0;
-    *active = 0;
-    for (int k = first; k < first + count && k < n->in; k++) {
-        sum += trace_product(n, k);
-        *active += n->x[k] != n->z_x;
-    }
-    return sum;
+/* ---- the terms of a neuron, in groups --------------------------------------------------------------------------- */
+
+/* Terms that belong together: a pixel row of the image in layer 1, else a run of neighbouring inputs. */
+static int group_size(const struct page *p, int l) {
+    int size = 16;
+    while (inputs_of(p, l) > 32 * size) size *= 2; /* at most 32 lines a layer */
+    return l == 0 ? p->t->cols : size;
+}
+
+struct group {
+    int end;                        /* its last input; the last group of a layer may be shorter */
+    const struct trace_step *terms; /* [count] whose input is not 0 */
+    int count;
+    long long sum, before; /* of the terms, of all terms before them */
+};
+
+static struct group find_group(const struct page *p, int l, int first) {
+    const struct trace_step *step = trace_find(p->t, l, "s_w") + 1, *sum = trace_find(p->t, l, "sum");
+    int end = first + group_size(p, l);
+    struct group g = {.end = (end < inputs_of(p, l) ? end : inputs_of(p, l)) - 1};
+    for (; step < sum && step->k < first; step++) g.before = step->running;
+    for (g.terms = step; step < sum && step->k <= g.end; step++, g.count++) g.sum += step->integer;
+    return g;
 }
 
 /* Where the group begins that is shown in full: with the input that the path comes from, or the pixel row that adds
  * most. */
-static int chosen_group(const struct trace *t, int l, int row) {
-    const struct trace_layer *n = &t->layer[l];
-    int group = trace_group(t, l), best = 0, active, most = -1;
-    if (l > 0) return t->layer[l - 1].neuron / group * group;
-    if (row >= 0) return row * group;
-    for (int first = 0; first < n->in; first += group) {
-        int size = abs(group_sum(n, first, group, &active));
-        if (active && size > most) best = first, most = size;
+static int chosen_group(const struct page *p, int l, int row) {
+    int size = group_size(p, l), best = 0;
+    long long most = -1;
+    if (l > 0) return neuron_of(p, l - 1) / size * size;
+    if (row >= 0) return row * size;
+    for (int first = 0; first < inputs_of(p, l); first += size) {
+        struct group g = find_group(p, l, first);
+        if (g.count && llabs(g.sum) > most) best = first, most = llabs(g.sum);
     }
     return best;
 }
 
-static void print_term(struct page *p, int l, int k, int32_t running) {
-    const struct trace_layer *n = &p->t->layer[l];
-    bool from_path = l > 0 && k == p->t->layer[l - 1].neuron, asked = l == 0 || from_path;
-    double real = (double)n->s_x * (double)n->s_w * trace_product(n, k);
-    if (l == 0) fprintf(p->out, "  %5d %5d", k % p->t->cols, p->t->pixels[k]);
-    else fprintf(p->out, "  %5d      ", k);
-    fprintf(p->out, " %9s %5d", answer(p, from_path, "%d", n->x[k]), n->w[k]);
-    fprintf(p->out, " %11s", answer(p, asked, "%d", trace_product(n, k)));
-    fprintf(p->out, " %11s   ", answer(p, l == 0, "%d", running));
+static void print_term(struct page *p, int l, const struct trace_step *s) {
+    bool from_path = l > 0 && s->k == neuron_of(p, l - 1), asked = l == 0 || from_path;
+    if (l == 0) fprintf(p->out, "  %5d %5d", s->k % p->t->cols, p->t->pixels[s->k]);
+    else fprintf(p->out, "  %5d      ", s->k);
+    fprintf(p->out, " %9s %5d", answer(p, from_path, "%d", s->x_q), s->w_q);
+    fprintf(p->out, " %11s", answer(p, asked, "%lld", s->integer));
+    fprintf(p->out, " %11s   ", answer(p, l == 0, "%d", s->running));
     if (p->key && asked) fprintf(p->out, "%10s", "");
-    else fprintf(p->out, "%10.5f", real);
-    if (n->fp32_x) fprintf(p->out, " %10.5f", (double)n->fp32_x[k] * (double)n->fp32_w[k]);
+    else fprintf(p->out, "%10.5f", s->real);
+    if (p->t->has_fp32) fprintf(p->out, " %10.5f", s->fp32);
     fprintf(p->out, "%s\n", from_path ? "  <- from above" : "");
 }
 
 static void print_terms(struct page *p, int l, int first) {
-    const struct trace_layer *n = &p->t->layer[l];
-    int group = trace_group(p->t, l), active;
-    int32_t running = group_sum(n, 0, first, &active), before = running;
+    struct group g = find_group(p, l, first);
+    long long z_x = integer_of(p, l, "z_x");
     if (l == 0)
-        fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n", first / group);
-    else
-        fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %d) adds nothing.\n", first,
-                (first + group < n->in ? first + group : n->in) - 1, n->z_x);
+        fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n",
+                first / group_size(p, l));
+    else fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %lld) adds nothing.\n", first, g.end, z_x);
     fprintf(p->out, "  %5s %5s %9s %5s %11s %11s   %10s%s\n", l ? "input" : "col", l ? "" : "byte", "x_q", "w_q",
-            n->z_x ? "(x_q-z_x)w_q" : "x_q w_q", "running sum", "real x w", n->fp32_x ? "   fp32 x w" : "");
-    if (before) fprintf(p->out, "  %-39s %11d\n", l ? "the inputs before" : "the rows above", before);
-    for (int k = first; k < first + group && k < n->in; k++)
-        if (n->x[k] != n->z_x) print_term(p, l, k, running += trace_product(n, k));
+            z_x ? "(x_q-z_x)w_q" : "x_q w_q", "running sum", "real x w", p->t->has_fp32 ? "   fp32 x w" : "");
+    if (g.before) fprintf(p->out, "  %-39s %11lld\n", l ? "the inputs before" : "the rows above", g.before);
+    for (int i = 0; i < g.count; i++) print_term(p, l, &g.terms[i]);
 }
 
 static void print_ink(struct page *p, int first) {
@@ -96,28 +110,8 @@ static void print_ink(struct page *p, int first) {
     fputc('|', p->out);
 }
 
-static void print_group(struct page *p, int l, int first, bool chosen, bool after_chosen, int32_t *running) {
-    const struct trace_layer *n = &p->t->layer[l];
-    int group = trace_group(p->t, l), active;
-    int32_t sum = group_sum(n, first, group, &active);
-    bool asked = chosen && l == 0;
-    *running += sum;
-    if (!active) return;
-    if (l == 0) {
-        fprintf(p->out, "  %5d ", first / group);
-        print_ink(p, first);
-    } else {
-        fprintf(p->out, "  %5d to %5d", first, (first + group < n->in ? first + group : n->in) - 1);
-    }
-    fprintf(p->out, " %4d %11s", active, answer(p, asked, "%d", sum));
-    if (p->key && l == 0 && after_chosen) fprintf(p->out, "\n"); /* its running sum would give the answer away */
-    else fprintf(p->out, " %11s%s\n", answer(p, asked, "%d", *running), chosen ? "  <- a." : "");
-}
-
 static void print_groups(struct page *p, int l, int chosen) {
-    const struct trace_layer *n = &p->t->layer[l];
-    int group = trace_group(p->t, l);
-    int32_t running = 0;
+    int size = group_size(p, l);
     if (l == 0)
         fprintf(p->out,
                 "\n  b. Every pixel row with ink: how many pixels, what they add together.\n"
@@ -125,34 +119,50 @@ static void print_groups(struct page *p, int l, int chosen) {
                 "row", p->t->cols > 64 ? 0 : p->t->cols + 3, "", "ink", "sum", "running sum");
     else
         fprintf(p->out, "\n  b. All %d inputs: how many are not 0, what they add together.\n  %14s %4s %11s %11s\n",
-                n->in, "inputs", "on", "sum", "running sum");
-    for (int first = 0; first < n->in; first += group)
-        print_group(p, l, first, first == chosen, first > chosen, &running);
+                inputs_of(p, l), "inputs", "on", "sum", "running sum");
+    for (int first = 0; first < inputs_of(p, l); first += size) {
+        struct group g = find_group(p, l, first);
+        bool asked = first == chosen && l == 0;
+        if (!g.count) continue;
+        if (l == 0) {
+            fprintf(p->out, "  %5d ", first / size);
+            print_ink(p, first);
+        } else {
+            fprintf(p->out, "  %5d to %5d", first, g.end);
+        }
+        fprintf(p->out, " %4d %11s", g.count, answer(p, asked, "%lld", g.sum));
+        if (p->key && l == 0 && first > chosen) fprintf(p->out, "\n"); /* its running sum would give the answer away */
+        else fprintf(p->out, " %11s%s\n", answer(p, asked, "%lld", g.before + g.sum), first == chosen ? "  <- a." : "");
+    }
 }
 
 /* ---- from the sum to the code ----------------------------------------------------------------------------------- */
 
-/* "  NAME   integer   real   fp32   NOTE": an empty text and a NAN leave their column empty. */
-static void print_step(struct page *p, const char *name, const char *integer, const char *real, double fp32,
-                       const char *note) {
-    fprintf(p->out, "  %-36s %20s %13s", name, integer, real);
-    if (p->t->fp32 && !isnan(fp32)) fprintf(p->out, " %12.6f", fp32);
-    fprintf(p->out, "%s%s\n", *note ? "   " : "", note);
+static void print_head(struct page *p, const char *real) {
+    fprintf(p->out, "  %-36s %20s %13s%s\n", "", "integer", real, p->t->has_fp32 ? "         fp32" : "");
 }
 
-static void print_step_head(struct page *p, const char *real) {
-    fprintf(p->out, "  %-36s %20s %13s%s\n", "", "integer", real, p->t->fp32 ? "         fp32" : "");
+/* Of a layer's steps from one name to another those that have a line: "  NAME   integer   real   fp32   NOTE". A
+ * worksheet leaves out the real value where it would tell an answer. */
+static void print_steps(struct page *p, int l, const char *first, const char *last) {
+    for (const struct trace_step *s = trace_find(p->t, l, first); s <= trace_find(p->t, l, last); s++) {
+        if (!*s->says) continue;
+        bool asked = s->page & TRACE_ASKED, asks_real = s->page & TRACE_ASKS_REAL;
+        bool shows_real = s->page & TRACE_SHOWS_REAL && (!p->key || !asked || asks_real);
+        const char *integer = answer(p, asked, "%lld", s->integer);
+        fprintf(p->out, "  %-36s %20s %13s", s->says, integer, shows_real ? answer(p, asks_real, "%.6f", s->real) : "");
+        if (!isnan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
+        if (*s->note && !(p->key && s->page & TRACE_NOTE_TELLS)) fprintf(p->out, "   %s", s->note);
+        fprintf(p->out, "\n");
+    }
 }
 
-/* The real value of an accumulator, left out where it would tell an answer. */
-static const char *real_of(struct page *p, const struct trace_layer *n, int32_t acc, bool asked) {
-    return asked && p->key ? "" : answer(p, false, "%.6f", (double)n->s_x * (double)n->s_w * acc);
-}
-
-/* The other way to the same acc, which the engine takes. */
-static void print_folding(struct page *p, const struct trace_layer *n) {
-    char text[64];
-    if (n->z_x == 0) {
+/* Eq. 5, and the other way to the same acc, which the engine takes. */
+static void print_sums(struct page *p, int l) {
+    fprintf(p->out, "\n  c. The sum and the bias: eq. 5, int32.\n");
+    print_head(p, "x s_x s_w");
+    print_steps(p, l, "sum", "acc");
+    if (integer_of(p, l, "z_x") == 0) {
         fprintf(p->out,
                 "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
                 "itself.)\n");
@@ -161,73 +171,54 @@ static void print_folding(struct page *p, const struct trace_layer *n) {
     fprintf(p->out,
             "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
             "same acc.\n");
-    snprintf(text, sizeof text, "= %d - %d * %d", n->bias, n->z_x, n->weight_sum);
-    print_step(p, "folded bias b_q - z_x sum w_q", answer(p, true, "%d", n->folded), "", NAN, text);
-    print_step(p, "+ sum of x_q w_q", answer(p, false, "%d", n->raw), "", NAN, "");
-    print_step(p, "= acc", p->key ? "the same" : answer(p, false, "%d", n->folded + n->raw), "", NAN, "");
+    print_steps(p, l, "folded bias", "sum x_q w_q");
+    fprintf(p->out, "  %-36s %20s %13s\n", "= acc",
+            p->key ? "the same" : answer(p, false, "%lld", integer_of(p, l, "acc")), "");
 }
 
-static void print_sums(struct page *p, const struct trace_layer *n) {
-    fprintf(p->out, "\n  c. The sum and the bias: eq. 5, int32.\n");
-    print_step_head(p, "x s_x s_w");
-    print_step(p, "sum of products", answer(p, true, "%d", n->sum), real_of(p, n, n->sum, true), n->fp32_sum, "");
-    print_step(p, "+ bias b_q = round(b / (s_x s_w))", answer(p, false, "%d", n->bias), real_of(p, n, n->bias, false),
-               n->fp32_bias, "");
-    print_step(p, "= acc", answer(p, true, "%d", n->acc), real_of(p, n, n->acc, true), n->fp32_sum + n->fp32_bias, "");
-    print_folding(p, n);
-}
-
-static void print_requantize(struct page *p, const struct trace_layer *n, bool last) {
-    char exact[64], clamp[64];
-    double y = trace_output(n);
-    snprintf(exact, sizeof exact, "from %.6f", ldexp((double)n->product, -n->by.right));
-    snprintf(clamp, sizeof clamp, "= y_q, clamped to [%d, %d]%s", n->y_min, n->y_max, last ? "" : ": ReLU");
+static void print_requantize(struct page *p, int l) {
+    const struct trace_step *code = trace_find(p->t, l, "y_q");
     fprintf(p->out, "\n  d. Back to 8 bits: eq. 6, y_q = clamp(z_y + round(acc M)), M = s_x s_w / s_y = %.9g.\n",
-            (double)n->s_x * (double)n->s_w / (double)n->s_y);
-    fprintf(p->out, "     In integers M = m / 2^right, m = %d, right = %d (eq. 6: shift = 31 - right = %d).\n", n->by.m,
-            n->by.right, 31 - n->by.right);
-    print_step_head(p, "s_y (y_q-z_y)");
-    print_step(p, "acc m, 64 bits", answer(p, true, "%lld", (long long)n->product), "", NAN, "");
-    print_step(p, "+ half: 2^(right - 1)", answer(p, false, "%lld", (long long)1 << (n->by.right - 1)), "", NAN, "");
-    print_step(p, ">> right: rounded once, ties up", answer(p, true, "%lld", (long long)n->rounded), "", NAN,
-               p->key ? "" : exact);
-    print_step(p, "+ z_y", answer(p, false, "%d", n->z_y), "", NAN, "");
-    const char *code = answer(p, true, "%d", n->code), *real = answer(p, true, "%.6f", y);
-    print_step(p, clamp, code, real, n->fp32_y, n->rounded + n->z_y != n->code && !p->key ? "cut off" : "");
-    if (n->fp32_x && !p->key)
-        fprintf(p->out, "  What int8 is off by here: %+.6f, %.2f steps of s_y.\n", y - n->fp32_y,
-                fabs(y - n->fp32_y) / (double)n->s_y);
+            real_of(p, l, "M"));
+    fprintf(p->out, "     In integers M = m / 2^right, m = %lld, right = %lld (eq. 6: shift = 31 - right = %lld).\n",
+            integer_of(p, l, "m"), integer_of(p, l, "right"), integer_of(p, l, "shift"));
+    print_head(p, "s_y (y_q-z_y)");
+    print_steps(p, l, "acc m", "y_q");
+    if (p->t->has_fp32 && !p->key)
+        fprintf(p->out, "  What int8 is off by here: %+.6f, %.2f steps of s_y.\n", code->real - code->fp32,
+                fabs(code->real - code->fp32) / real_of(p, l, "s_y"));
 }
 
 static void print_layer(struct page *p, int l, int row) {
-    const struct trace_layer *n = &p->t->layer[l];
-    int chosen = chosen_group(p->t, l, row);
+    int chosen = chosen_group(p, l, row);
     bool last = l + 1 == p->t->q->shape.layers;
-    fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1, last ? "logit" : "neuron", n->neuron,
-            n->in);
-    fprintf(p->out, "  x = s_x (x_q - z_x)   s_x = %.9g, z_x = %d%s\n", (double)n->s_x, n->z_x,
-            l == 0 && n->s_x == 1.0f / 255 && n->z_x == 0 ? "   (1/255: the code of a pixel is its byte)" : "");
-    fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", (double)n->s_w);
-    fprintf(p->out, "  y = s_y (y_q - z_y)   s_y = %.9g, z_y = %d\n", (double)n->s_y, n->z_y);
+    double s_x = real_of(p, l, "s_x");
+    long long z_x = integer_of(p, l, "z_x");
+    fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1, last ? "logit" : "neuron",
+            neuron_of(p, l), inputs_of(p, l));
+    fprintf(p->out, "  x = s_x (x_q - z_x)   s_x = %.9g, z_x = %lld%s\n", s_x, z_x,
+            l == 0 && s_x == (double)(1.0f / 255) && z_x == 0 ? "   (1/255: the code of a pixel is its byte)" : "");
+    fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", real_of(p, l, "s_w"));
+    fprintf(p->out, "  y = s_y (y_q - z_y)   s_y = %.9g, z_y = %lld\n", real_of(p, l, "s_y"), integer_of(p, l, "z_y"));
     print_terms(p, l, chosen);
     print_groups(p, l, chosen);
-    print_sums(p, n);
-    print_requantize(p, n, last);
+    print_sums(p, l);
+    print_requantize(p, l);
 }
 
 /* ---- the whole page --------------------------------------------------------------------------------------------- */
 
 static void print_logits(struct page *p) {
     const struct trace *t = p->t;
-    int last = t->q->shape.layers, neuron = t->layer[last - 1].neuron;
-    fprintf(p->out, "\n==== all logits ====\n");
-    fprintf(p->out, "  %5s %9s %12s%s\n", "class", "y_q", "real", t->fp32 ? "         fp32" : "");
-    for (int j = 0; j < t->q->shape.widths[last]; j++) {
-        double real = (double)dequantize(t->codes[last][j], t->q->activation[last]);
-        fprintf(p->out, "  %5d %9s %12s", j, answer(p, j == neuron, "%d", t->codes[last][j]),
-                p->key && j == neuron ? "" : answer(p, false, "%.6f", real));
-        if (t->fp32) fprintf(p->out, " %12.6f", (double)t->fp32_ws.activation[last][j]);
-        fprintf(p->out, "%s\n", !p->key && j == t->predicted ? "  <- the highest" : "");
+    int layers = t->q->shape.layers, neuron = neuron_of(p, layers - 1);
+    fprintf(p->out, "\n==== all logits ====\n  %5s %9s %12s%s\n", "class", "y_q", "real",
+            t->has_fp32 ? "         fp32" : "");
+    for (const struct trace_step *s = t->steps + t->first[layers]; s < t->steps + t->first[layers + 1]; s++) {
+        bool asked = s->neuron == neuron;
+        fprintf(p->out, "  %5d %9s %12s", s->neuron, answer(p, asked, "%lld", s->integer),
+                p->key && asked ? "" : answer(p, false, "%.6f", s->real));
+        if (t->has_fp32) fprintf(p->out, " %12.6f", s->fp32);
+        fprintf(p->out, "%s\n", !p->key && s->neuron == t->predicted ? "  <- the highest" : "");
     }
     fprintf(p->out, "  predicted: %s", answer(p, true, "%d", t->predicted));
     if (!p->key) fprintf(p->out, "   label: %d   %s", t->label, t->predicted == t->label ? "right" : "wrong");
@@ -241,16 +232,16 @@ void trace_print(const struct trace *t, const struct trace_page *page, FILE *out
     int last = t->q->shape.layers;
     fprintf(out, "%s: test image %zu of %s", page->model, t->image, page->data);
     if (!key) fprintf(out, ", a %d", t->label); /* a worksheet does not give its answer away */
-    fprintf(out, "\n");
-    fprintf(out, "The path:  pixels");
+    fprintf(out, "\nThe path:  pixels");
     for (int l = 0; l < last; l++)
-        fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", t->layer[l].neuron);
+        fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", neuron_of(&p, l));
     fprintf(out, "\n");
     if (page->fp32) fprintf(out, "fp32: the same quantities in %s\n", page->fp32);
-    if (key)
+    if (key) {
         fprintf(out,
                 "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
-    if (key) fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
+        fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
+    }
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);
     if (key) fprintf(key, "%s\nMade by: %s\n", p.blanks % 6 ? "\n" : "", page->command);

@@ -1,28 +1,25 @@
 /* The way from fp32 to the integer engine in steps, each a network that can be run: every step takes over one more
  * thing from the quantized network and leaves the rest as fp32 has it. What a step costs is what changes when it is
- * taken.
- *   fp32         y = relu(W x + b)
- *   weights      W read back from the codes: s_w w_q
- *   activations  pixels and hidden activations rounded to their codes (eq. 2); sums are exact from here on
- *   logits       the last layer's outputs too
- *   bias         b read back from b_q, eq. 5
- *   requantize   M as (m, right) and one rounding, eq. 6: the integer engine itself, bit for bit
- * Offline and floating point, as convert.h: nothing here runs when the quantized network does. */
+ * taken. Offline and floating point, as convert.h: nothing here runs when the quantized network does. */
 #ifndef STUDIES_WATERFALL_H
 #define STUDIES_WATERFALL_H
 
-#include "quant/qmlp.h"
+#include "base/table.h"
+#include "studies/pair.h"
 
 enum waterfall_step {
     WATERFALL_FP32,
     WATERFALL_WEIGHTS,
-    WATERFALL_ACTIVATIONS,
+    WATERFALL_ACTIVATIONS, /* sums are exact from here on */
     WATERFALL_LOGITS,
     WATERFALL_BIAS,
-    WATERFALL_REQUANTIZE,
+    WATERFALL_REQUANTIZE, /* the integer engine itself, bit for bit */
     WATERFALL_STEPS
 };
-extern const char *const waterfall_names[WATERFALL_STEPS]; /* "fp32", "+ weights", ... */
+
+extern const struct waterfall_row {
+    const char *name, *takes; /* "+ weights", "read back from their codes" */
+} waterfall_rows[WATERFALL_STEPS];
 
 struct waterfall {
     const struct mlp *fp32;
@@ -43,5 +40,9 @@ void waterfall_free(struct waterfall *w);
 /* One step on images [count][inputs], count <= capacity -> logits [count][classes] in real numbers; where a step has
  * codes, they stay in w->code[step] (those of the logits only from WATERFALL_LOGITS on). */
 void waterfall_run(struct waterfall *w, enum waterfall_step step, const uint8_t *images, int count, float *logits);
+
+/* The table of the steps from fp32 a to integer b. Error: out of memory; the last step is not the integer engine bit
+ * for bit. */
+bool fill_waterfall(struct table *t, const struct pair *p, struct error *err);
 
 #endif

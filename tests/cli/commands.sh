@@ -13,6 +13,8 @@ mnistq=$BUILD/mnistq
 idx=$TMP/idx
 cd "$TMP" || exit 1
 umask 022
+OPENBLAS_NUM_THREADS=1 # small networks: threads only wait for each other
+export OPENBLAS_NUM_THREADS
 
 train() { # OUT [OPTION...]: good enough that quantization has something to lose
     train_out=$1
@@ -30,28 +32,18 @@ no_partial() { [ -z "$(find "$TMP" -name '*.partial*')" ]; }
 
 # ---- the forms of a table: CSV, Markdown and JSON hold the same -----------------------------------------------
 
-csv_rows() { grep -v '^#' "$1"; }
-csv_number() { csv_rows "$1" | awk -F, -v row="$2" -v name="$3" ' # FILE ROW COLUMN
+csv_lines() { grep -v '^#' "$1"; }
+csv_number() { csv_lines "$1" | awk -F, -v row="$2" -v name="$3" ' # FILE ROW COLUMN
     NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) column = i }
     NR == row + 1 { print $column }'; }
 md_rows() { sed -n -e '/^| *-/d' -e 's/ *| */,/g' -e 's/^,\(.*\),$/\1/p' "$1"; }
 md_is_csv() { # STEM: the cells of STEM.md are those of STEM.csv; the titles have spaces for underscores
     md_rows "$1.md" | sed '1s/ /_/g' >md.rows
-    csv_rows "$1.csv" >csv.rows
+    csv_lines "$1.csv" >csv.rows
     [ "$(wc -l <csv.rows)" -ge 2 ] && diff md.rows csv.rows
 }
 
-json=
-if command -v jq >/dev/null; then json=jq; elif command -v python3 >/dev/null; then json=python3; fi
-json_rows() { # FILE COLUMN,...: these columns as CSV; fails when it is not JSON
-    if [ $json = jq ]; then
-        jq -r --arg names "$2" '($names | split(",")) as $n | .rows[] as $r | [$n[] | $r[.] | if . == null then "" else tostring end] | join(",")' "$1"
-    else
-        python3 -c 'import json, sys
-names = sys.argv[2].split(",")
-for row in json.load(open(sys.argv[1]))["rows"]: print(",".join("" if row[n] is None else str(row[n]) for n in names))' "$1" "$2"
-    fi
-}
+json_csv() { json_rows "$1" "$2" | tr '\t' ,; } # FILE COLUMN,...
 same_cells() { # CSV CSV: equal as texts or as numbers
     [ "$(wc -l <"$1")" -eq "$(wc -l <"$2")" ] && paste -d '|' "$1" "$2" | awk -F'|' '
         { n = split($1, a, ","); if (n != split($2, b, ",") || n == 0) bad = 1
@@ -60,11 +52,14 @@ same_cells() { # CSV CSV: equal as texts or as numbers
         END { exit bad || NR == 0 }'
 }
 json_is_csv() { # JSON CSV
-    csv_rows "$2" | sed 1d >csv.rows
-    json_rows "$1" "$(csv_rows "$2" | sed 1q)" >json.rows && same_cells csv.rows json.rows
+    csv_lines "$2" | sed 1d >csv.rows
+    json_csv "$1" "$(csv_lines "$2" | sed 1q)" >json.rows && same_cells csv.rows json.rows
 }
-check_json() { # NAME COMMAND...
-    if [ -n "$json" ]; then check "$@"; else skip "$1" 'there is neither jq nor python3'; fi
+one_shape() { # JSON: {title, rows, notes, provenance}, in this order, with the version among the facts
+    json_lines "$1" | awk -F '\t' '
+        { key = $1; sub(/[.[].*/, "", key); if (key != last) keys = keys " " key; last = key }
+        $1 == "provenance.program" && $2 ~ /^mnistq [0-9]/ { told = 1 }
+        END { print keys; exit !(told && keys == " title rows notes provenance") }'
 }
 
 # ---- help ---------------------------------------------------------------------------------------------------
@@ -87,6 +82,20 @@ check_grep '\[42\]' help 'train --help: ... also of the seed'
 check_grep '\[512\]' help 'quantize --help: the default of --calibration'
 check_grep 'minmax.*moving-average.*' help 'quantize --help: the observers'
 
+examples_parse() { # COMMAND: --help behind an example shows the help, unless something before it is wrong
+    "$mnistq" help "$1" | sed -n '/^Examples:/,$p' | sed -e 1d -e 's/[<>].*//' -e 's/^ *mnistq //' >examples.txt
+    [ -s examples.txt ] && while read -r words; do
+        # shellcheck disable=SC2086 # several words
+        "$mnistq" $words --help >/dev/null </dev/null || return
+    done <examples.txt
+}
+for command in $("$mnistq" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do check "help $command: examples that parse" examples_parse $command; done
+check 'help train: is train --help' sh -c "'$mnistq' help train >help.a && '$mnistq' train --help >help.b && cmp help.a help.b"
+check_grep '^  mnistq train .*--out' help.a 'train --help: an example'
+check '--version' "$mnistq" --version
+check_grep '^mnistq [0-9]+\.[0-9]+\.[0-9]+$' "$TMP/out" '--version: tells it'
+check '--help: within 90 columns' [ "$("$mnistq" --help | awk 'length > 90' | wc -l)" -eq 0 ]
+
 # ---- train --------------------------------------------------------------------------------------------------
 
 check 'train' train a.safetensors
@@ -100,34 +109,32 @@ check 'train: ... another file' differ a.safetensors b.safetensors
 check 'train: the largest seed' train b.safetensors --seed 18446744073709551615
 check 'train: sgd' train b.safetensors --optimizer sgd --rate 0.1 --batch 100
 train b.safetensors --validation 500 --json >train.json
-check_json 'train --json: validation and test' [ "$(json_rows train.json images,n)" = 'validation,500
+check 'train --json: validation and test' [ "$(json_csv train.json images,n)" = 'validation,500
 test,500' ]
 
 # ---- eval ---------------------------------------------------------------------------------------------------
 
-printed() { # COLUMN: of the table of one row in out.txt
-    sed -n 5p out.txt | awk -v column="$1" '{ print $column }'
-}
 bytes() { # FILE OFFSET COUNT: as numbers, one a line
     tail -c +$(($2 + 1)) "$1" | head -c "$3" | od -An -v -tu1 | tr -s ' ' '\n' | sed '/^$/d'
 }
 right_answers() { awk -F, 'NR > 1 && $2 == $3 { n++ } END { print n + 0 }' "$1"; } # of a CSV of predictions
 labels=$(bytes "$idx/t10k-labels-idx1-ubyte" 8 500)
 
-check 'eval' "$mnistq" eval a.safetensors --data "$idx" --predictions fp32.csv
-cp "$TMP/out" out.txt
-check 'eval: accuracy that can only come of learning' [ "$(printed 3)" -gt 400 ]
-check 'eval: ... is 100 times correct / n' [ "$(printed 5)" = "$(awk -v c="$(printed 3)" 'BEGIN { printf "%.2f", c / 5 }')" ]
-check 'eval: the right answers of --predictions are those printed' [ "$(right_answers fp32.csv)" = "$(printed 3)" ]
+check 'eval' "$mnistq" eval a.safetensors --data "$idx" --predictions fp32.csv --json
+cp "$TMP/out" eval.json
+printed() { json_csv eval.json "$1"; } # COLUMN
+check 'eval: accuracy that can only come of learning' [ "$(printed correct)" -gt 400 ]
+check 'eval: ... is 100 times correct / n' [ "$(printed accuracy_percent)" = "$(awk -v c="$(printed correct)" 'BEGIN { printf "%.2f", c / 5 }')" ]
+check 'eval: the right answers of --predictions are those printed' [ "$(right_answers fp32.csv)" = "$(printed correct)" ]
 check 'eval: the header of --predictions' [ "$(sed 1q fp32.csv)" = index,label,predicted ]
 check 'eval: a row for each image' [ "$(sed 1d fp32.csv | cut -d, -f1)" = "$(awk 'BEGIN { for (i = 0; i < 500; i++) print i }')" ]
 check 'eval: the labels are those of the IDX file' [ "$(sed 1d fp32.csv | cut -d, -f2)" = "$labels" ]
 check 'eval: --predictions into a pipe' sh -c "'$mnistq' eval a.safetensors --data '$idx' --predictions /dev/stdout | head -n 501 | cmp - fp32.csv"
-"$mnistq" eval a.safetensors --data "$idx" --json >eval.json
-check_json 'eval --json: correct and n' [ "$(json_rows eval.json correct,n)" = "$(right_answers fp32.csv),500" ]
-check 'eval: the built-in digits' "$mnistq" eval a.safetensors --data digits
-cp "$TMP/out" out.txt
-check 'eval: ... all 10000' [ "$(printed 4)" = 10000 ]
+check 'eval --json: of all' [ "$(printed n)" = 500 ]
+check 'eval --json: its shape' one_shape eval.json
+check 'eval: the built-in digits' "$mnistq" eval a.safetensors --data digits --json
+cp "$TMP/out" eval.json
+check 'eval: ... all 10000' [ "$(printed n)" = 10000 ]
 
 mkdir gz
 cp "$idx"/* gz
@@ -171,7 +178,7 @@ check 'quantize: ... works' reference_agrees q.safetensors "$idx"
 check 'quantize: all images' quantize a.safetensors q.safetensors --calibration 3000
 check 'quantize: ... differs' differ $q q.safetensors
 quantize a.safetensors q.safetensors --json >quantize.json
-check_json 'quantize --json: pixels are codes, 1/255 apart' [ "$(json_rows quantize.json tensor,zero_point,lowest,highest | awk -F, 'NR == 1 { print $1, $2 + 0, $3 + 0, $4 + 0 }')" = 'input of fc1 0 0 1' ]
+check 'quantize --json: pixels are codes, 1/255 apart' [ "$(json_csv quantize.json tensor,zero_point,lowest,highest | awk -F, 'NR == 1 { print $1, $2 + 0, $3 + 0, $4 + 0 }')" = 'input of fc1 0 0 1' ]
 
 # ---- other shapes and other images ----------------------------------------------------------------------------
 
@@ -229,13 +236,13 @@ check 'pictures are drawn as they should be' cmp same.pgm 3.pgm
     check 'predict: int8: test images as pictures are answered as in the set' [ "$(answers "$TMP/out")" = "$(expected int8.csv)" ]
     "$mnistq" predict $q $files --json >predict.json
 }
-check_json 'predict --json: the same' [ "$(json_rows predict.json predicted)" = "$(expected int8.csv)" ]
+check 'predict --json: the same' [ "$(json_csv predict.json predicted)" = "$(expected int8.csv)" ]
 sum_to_1() {
-    json_rows "$1" p0,p1,p2,p3,p4,p5,p6,p7,p8,p9 | awk -F, '
+    json_csv "$1" p0,p1,p2,p3,p4,p5,p6,p7,p8,p9 | awk -F, '
         { s = 0; for (i = 1; i <= 10; i++) s += $i; if (!(s > 0.999 && s < 1.001)) bad = 1 }
         END { exit bad || NR != 20 }'
 }
-check_json 'predict --json: the probabilities sum to 1' sum_to_1 predict.json
+check 'predict --json: the probabilities sum to 1' sum_to_1 predict.json
 agreeing() { # KIND: of 20 redrawn pictures as many are answered as the original is
     for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do echo "$1-$i.pgm"; done | xargs "$mnistq" predict a.safetensors >redrawn || return
     answers redrawn >redrawn.answers
@@ -257,7 +264,7 @@ check_grep '^mnistq: small.safetensors: takes 320 pixels' "$TMP/err" 'predict: .
 # ---- inspect --------------------------------------------------------------------------------------------------
 
 inspect_adds_up() { # FILE: the parts add up to the whole, which is what stat says
-    "$mnistq" inspect "$1" --json >inspect.json && json_rows inspect.json part,bytes | awk -F, -v size="$(size "$1")" '
+    "$mnistq" inspect "$1" --json >inspect.json && json_csv inspect.json part,bytes | awk -F, -v size="$(size "$1")" '
         $1 == "whole file" { whole = $2; next }
         { sum += $2 }
         END { print sum, whole, size; exit !(NR > 4 && sum == size && whole == size) }'
@@ -265,22 +272,50 @@ inspect_adds_up() { # FILE: the parts add up to the whole, which is what stat sa
 for file in a.safetensors $q q-per-tensor-asymmetric-minmax shape-q.safetensors; do
     check "inspect $file" "$mnistq" inspect "$file"
     check_grep "^$file, $(size "$file") bytes$" "$TMP/out" "inspect $file: its size"
-    check_json "inspect $file: every byte is accounted for" inspect_adds_up "$file"
+    check "inspect $file: every byte is accounted for" inspect_adds_up "$file"
 done
 "$mnistq" inspect $q >inspect.txt
 check_grep 'fc1.weight +I8 +\[32, 784\] +25088 ' inspect.txt 'inspect: int8 weights'
 check_grep 'fc1.weight_scale +F32 +\[32\] ' inspect.txt 'inspect: a scale per channel'
 check_grep 'fc1.bias +I32 +\[32\] ' inspect.txt 'inspect: int32 biases'
-check_grep 'fc1.input_zero_point +U8 +\[1\] +1 +[0-9.]+ +0 +0$' inspect.txt 'inspect: the zero point of pixels is 0'
-check_grep 'fc1.input_scale +F32 +\[1\] +4 +[0-9.]+ +0.00392157 ' inspect.txt 'inspect: the scale of pixels is 1/255'
+check_grep 'fc1.input_zero_point +U8 +\[1\] +1 +0 +0$' inspect.txt 'inspect: the zero point of pixels is 0'
+check_grep 'fc1.input_scale +F32 +\[1\] +4 +0.00392157 ' inspect.txt 'inspect: the scale of pixels is 1/255'
 "$mnistq" inspect q-per-tensor-asymmetric-minmax >inspect.txt
 check_grep 'fc1.weight_scale +F32 +\[1\] ' inspect.txt 'inspect: a scale per tensor'
+
+# ---- standard input and output, --quiet --------------------------------------------------------------------------
+
+"$mnistq" train --data "$idx" --hidden 32,16 --epochs 4 --out - >piped.safetensors 2>table.txt
+check 'train --out -: the same file on standard output' cmp piped.safetensors a.safetensors
+check_grep '^  test ' table.txt 'train --out -: ... its table on standard error'
+pipeline() { # nothing is written but to pipes
+    "$mnistq" quantize - --data "$idx" --out - --quiet <a.safetensors | "$mnistq" eval - --data "$idx" --predictions - 2>/dev/null
+}
+pipeline >pipeline.csv
+check 'quantize - --out - | eval - --predictions -: answers like the files' cmp pipeline.csv int8.csv
+check '... and makes no file of that name' [ ! -e ./- ]
+"$mnistq" predict $q - <0.pgm >one.txt
+check 'predict MODEL -: a picture from standard input' [ "$(sed -n '1s/^-: //p' one.txt)" = "$(expected int8.csv | sed 1q)" ]
+check '--quiet' "$mnistq" eval a.safetensors --data "$idx" --quiet
+check '--quiet: prints nothing' [ ! -s "$TMP/out" ]
+check '--quiet: ... to standard error either' [ ! -s "$TMP/err" ]
+"$mnistq" eval --quiet a.safetensors --data "$idx" --json >quiet.json
+check '--quiet: what --json asks for is printed' one_shape quiet.json
+check_status 1 '--quiet: errors are told' "$mnistq" inspect missing.safetensors --quiet
+check_grep '^mnistq: missing.safetensors: ' "$TMP/err" '... all the same'
+for file in predict.json inspect.json quantize.json train.json; do check "$file: its shape" one_shape $file; done
+name=$(printf 'esc\033[31m \302\233 \342\200\256 bytes\377.pgm') # ESC, CSI (U+009B), right-to-left override, no UTF-8
+cp 0.pgm "$name"
+check 'a hostile name' "$mnistq" predict $q "$name"
+check_grep '^esc.\[31m . . bytes.\.pgm: [0-9]$' "$TMP/out" '... is masked'
+check '... of all that a terminal heeds' [ "$(sed 1q "$TMP/out" | LC_ALL=C tr -d ' -~\n' | wc -c)" -eq 0 ]
+rm "$name"
 
 # ---- exercise -------------------------------------------------------------------------------------------------
 
 exercise() { "$mnistq" exercise --data "$idx" --hidden 32,16 --epochs 4 "$@"; }
 check 'exercise' exercise --results r/deep
-check 'exercise: its files' [ "$(cd r/deep && find . -type f | sort | tr '\n' ' ')" = "./changed.png ./confusion.csv ./confusion.md ./exercise.csv ./exercise.md ./layers.csv ./layers.md ./models/fp32.safetensors ./models/int8-per-channel.safetensors ./models/int8-per-tensor.safetensors " ]
+check 'exercise: its files' [ "$(cd r/deep && find . -type f | sort | tr '\n' ' ')" = "./.exercise ./changed.png ./confusion.csv ./confusion.md ./exercise.csv ./exercise.md ./layers.csv ./layers.md ./models/fp32.safetensors ./models/int8-per-channel.safetensors ./models/int8-per-tensor.safetensors " ]
 for table in exercise layers confusion; do
     check "exercise: $table.md is $table.csv" md_is_csv r/deep/$table
     for form in md csv; do
@@ -316,19 +351,20 @@ for model in fp32 int8-per-channel int8-per-tensor; do
         [ "$(csv_number $e $row changed) $(csv_number $e $row fixed) $(csv_number $e $row broken)" = "$paired" ]
     check "exercise: $model: the change in points" near "$(csv_number $e $row change)" "$(awk -v a="$(csv_number $e $row correct)" -v b="$(csv_number $e 1 correct)" 'BEGIN { print (a - b) / 5 }')" 0.0051
     awk -F, 'NR > 1 { count[$2 * 10 + $3]++ } END { for (i = 0; i < 10; i++) { line = ""; for (j = 0; j < 10; j++) line = line (j ? "," : "") count[i * 10 + j] + 0; print line } }' $model.csv >confusion.expected
-    csv_rows r/deep/confusion.csv | sed 1d | sed -n "$((row * 10 - 9)),$((row * 10))p" | cut -d, -f4-13 >confusion.found
+    csv_lines r/deep/confusion.csv | sed 1d | sed -n "$((row * 10 - 9)),$((row * 10))p" | cut -d, -f4-13 >confusion.found
     check "exercise: $model: the confusion comes from the predictions" cmp confusion.expected confusion.found
 done
 check 'exercise: fp32 is what train writes' cmp r/deep/models/fp32.safetensors a.safetensors
 check 'exercise: int8 is what quantize writes' cmp r/deep/models/int8-per-channel.safetensors $q
 check 'exercise: ... and per tensor' cmp r/deep/models/int8-per-tensor.safetensors q-per-tensor-asymmetric-minmax
 exercise --results r/again --json >exercise.json
-check_json 'exercise --json is exercise.csv' json_is_csv exercise.json r/again/exercise.csv
+check 'exercise --json is exercise.csv' json_is_csv exercise.json r/again/exercise.csv
 check 'exercise: again: the same models' diff -r r/deep/models r/again/models
-check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5
-check 'exercise: ... two rows' [ "$(csv_rows r/one/exercise.csv | cut -d, -f1,2)" = 'format,granularity
+check 'exercise: one scheme' exercise --results r/one --scheme per-tensor --observer histogram --activations symmetric --seed 5 --validation 300
+check 'exercise: ... two rows' [ "$(csv_lines r/one/exercise.csv | cut -d, -f1,2)" = 'format,granularity
 fp32,-
 int8,per-tensor' ]
+check_grep '^Validation: the network got [0-9.]+% of the last 300 training images' r/one/exercise.md 'exercise: ... and the accuracy of --validation'
 check_grep 'seed: 5$' r/one/exercise.csv 'exercise: ... the seed is told'
 check 'exercise: one output layer only has other images' "$mnistq" exercise --data small --hidden 8 --results r/small
 
@@ -336,10 +372,10 @@ check 'exercise: one output layer only has other images' "$mnistq" exercise --da
 
 check 'sweep' "$mnistq" sweep --data "$idx" --hidden 16 --seeds 3 --results r/sweep --json
 cp "$TMP/out" sweep.json
-check 'sweep: three seeds, mean and sd' [ "$(csv_rows r/sweep/sweep.csv | cut -d, -f1 | tr '\n' ' ')" = 'seed 1 2 3 mean sd ' ]
+check 'sweep: three seeds, mean and sd' [ "$(csv_lines r/sweep/sweep.csv | cut -d, -f1 | tr '\n' ' ')" = 'seed 1 2 3 mean sd ' ]
 check 'sweep: sweep.md is sweep.csv' md_is_csv r/sweep/sweep
-check_json 'sweep --json is sweep.csv' json_is_csv sweep.json r/sweep/sweep.csv
-csv_rows r/sweep/sweep.csv | awk -F, '
+check 'sweep --json is sweep.csv' json_is_csv sweep.json r/sweep/sweep.csv
+csv_lines r/sweep/sweep.csv | awk -F, '
     $1 ~ /^[0-9]+$/ { for (i = 2; i <= NF; i++) { s[i] += $i; ss[i] += $i * $i }; n++ }
     $1 == "mean" { for (i = 2; i <= NF; i++) { d = $i - s[i] / n; if (d > 0.006 || d < -0.006) bad = bad " mean of column " i } rows++ }
     $1 == "sd" { for (i = 2; i <= NF; i++) { v = (ss[i] - s[i] * s[i] / n) / (n - 1); d = $i - sqrt(v > 0 ? v : 0); if (d > 0.01 || d < -0.01) bad = bad " sd of column " i } rows++ }
@@ -402,8 +438,9 @@ for signal in INT TERM HUP; do
     *) tap_fail "$name" 'what it left:' interrupted.out ;;
     esac
 done
-exercise --epochs 1000 --results r/interrupted >/dev/null 2>&1 &
-sleep 1
+# A function in the background is a subshell: it has to become the program, or the signal ends only the shell.
+(exec "$mnistq" exercise --data "$idx" --hidden 32,16 --epochs 1000 --results r/interrupted) >/dev/null 2>&1 &
+sleep 0.5
 kill $!
 wait $!
 check 'exercise: ended by SIGTERM' [ $? -eq 143 ]
@@ -411,7 +448,7 @@ check 'exercise: ended by SIGTERM' [ $? -eq 143 ]
     trap '' HUP
     exec "$mnistq" train --data "$idx" --epochs 8 --out nohup.safetensors
 ) >/dev/null 2>&1 &
-sleep 0.3
+sleep 0.2
 kill -s HUP $!
 check 'a signal that is ignored, as under nohup, stays so' wait $!
 check '... and the file is written' [ -s nohup.safetensors ]
@@ -419,7 +456,7 @@ check 'no test left a half-written file' no_partial
 
 # ---- other formats of quantize -------------------------------------------------------------------------------------
 
-right_of() { "$mnistq" eval "$1" --data idx --json | sed -n 's/.*"correct":[^0-9]*\([0-9]*\).*/\1/p'; }
+right_of() { "$mnistq" eval "$1" --data idx --json >right.json && json_csv right.json correct; }
 train formats.safetensors >/dev/null
 full=$(right_of formats.safetensors)
 for format in int4 bf16; do

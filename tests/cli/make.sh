@@ -8,19 +8,32 @@
 
 # What the make around this test was told is not for the makes in it.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MNIST_MIRROR MNIST_SHA256SUMS
-unset BUILD CC CFLAGS DATA RESULTS GROUP IMAGE LADDER_SEEDS SCHEME HIDDEN SEED EPOCHS BATCH OBSERVER ACTIVATIONS CALIBRATION SEEDS TEST
+unset BUILD CC CFLAGS CPPFLAGS LDFLAGS DATA RESULTS GROUP IMAGE LADDER_SEEDS SCHEME HIDDEN SEED EPOCHS BATCH OBSERVER \
+    ACTIVATIONS CALIBRATION SEEDS TEST MUTANT V
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
-# ---- help -------------------------------------------------------------------------------------------------------
+# ---- help, and names that are not there ---------------------------------------------------------------------------
 
 check 'make help' make help
 cp "$TMP/out" "$TMP/help"
-for target in all mnist sweep data test asan clean; do check_grep "^ +make $target +.+" "$TMP/help" "make help lists $target"; done
+for target in all mnist sweep data test asan clean; do check_grep "^ +$target +.+" "$TMP/help" "make help lists $target"; done
 for variable in SCHEME HIDDEN SEED EPOCHS BATCH OBSERVER ACTIVATIONS CALIBRATION SEEDS; do
     check_grep "$variable=" "$TMP/help" "make help names $variable"
 done
+check_no_grep '.{81}' "$TMP/help" 'make help fits 80 columns'
 check 'make help builds nothing' make BUILD="$TMP/help-build" help
 check '... not even its folder' [ ! -e "$TMP/help-build" ]
+
+mistyped() { # ARGUMENT PATTERN
+    check_status 2 "make $1 is refused" make BUILD="$TMP/help-build" "$1" mnist
+    check_grep "$2" "$TMP/err" '... with what it may have meant'
+    check '... and runs nothing' [ ! -s "$TMP/out" ]
+}
+mistyped HIDEN=128 'HIDEN: there is no such variable; did you mean HIDDEN[?]'
+mistyped hidden=128 'did you mean HIDDEN[?]'
+mistyped SHCEME=both 'did you mean SCHEME[?]'
+mistyped COLOUR=red 'COLOUR: there is no such variable, there are: .*HIDDEN.*'
+mistyped mnits 'mnits: there is no such target; did you mean mnist[?]'
 
 # ---- building: without a warning, and once -----------------------------------------------------------------------
 
@@ -38,7 +51,7 @@ for cc in gcc clang; do
         [ $cc = clang ] || flags='-O3 -g' # the Makefile's own: gcc finds other things to warn of in each
         check "$cc: builds" build "$TMP/$cc" $cc "$flags"
         cat "$TMP/out" "$TMP/err" >"$TMP/log"
-        check_grep '^  cc src/main.c$' "$TMP/log" "$cc: the output shows what is compiled"
+        check "$cc: a quiet build, 3 lines at most" [ "$(wc -l <"$TMP/log")" -le 3 ]
         grep -A 3 'warning:' "$TMP/log" >"$TMP/warnings"
         check_no_grep . "$TMP/warnings" "$cc: no warning"
         built=$TMP/$cc
@@ -47,35 +60,51 @@ for cc in gcc clang; do
     fi
 done
 [ -n "${built:-}" ] || built=$TMP/cc
-check 'make: builds' make -j"$jobs" BUILD="$built" CFLAGS=-O1
+mk() { make BUILD="$built" CFLAGS=-O1 "$@"; }
+check 'make: builds' mk -j"$jobs"
 check 'make: the program runs' "$built/mnistq" --help
 check 'make: the library is there' [ -s "$built/libmnistq.a" ]
-check 'make: again' make BUILD="$built" CFLAGS=-O1
-check_no_grep '^  (cc|ld) ' "$TMP/out" 'make: again builds nothing'
-check 'make -q: nothing is to be done' make -q BUILD="$built" CFLAGS=-O1
+check 'make: again' mk
+check_grep 'Nothing to be done' "$TMP/out" 'make: again builds nothing'
+check 'make -q: nothing is to be done' mk -q
+
+# Other flags build anew, each of them; the same ones do not.
+one=$built/obj/src/base/error.o
+for flags in CFLAGS=-O0 CPPFLAGS=-DWORD=1 LDFLAGS=-Wl,--as-needed "CPPFLAGS=-DTEXT='\"a b\"'"; do
+    check_status 1 "make -q with $flags: all is to be done" mk -q "$flags" "$one"
+    check "make V=1 with $flags" mk V=1 "$flags" "$one"
+    word=${flags#*=}
+    case $flags in LDFLAGS=*) word=-O1 ;; esac
+    check_grep " $word .*-c src/base/error.c" "$TMP/out" '... compiles with it'
+    check "make -q with $flags: done" mk -q "$flags" "$one"
+done
+check 'make V=1 LDFLAGS: links with them' mk V=1 LDFLAGS=-Wl,--as-needed
+check_grep '^cc .*-Wl,--as-needed .*-o .*/mnistq$' "$TMP/out" '... all right'
+check 'make: back to the first flags' mk
 
 # ---- variables -----------------------------------------------------------------------------------------------------
 
-check 'make -n mnist with variables' make -n BUILD="$built" mnist \
+check 'make -n mnist with variables' mk -n mnist \
     SCHEME=per-tensor HIDDEN=128 SEED=3 EPOCHS=1 OBSERVER=histogram BATCH=32 ACTIVATIONS=symmetric CALIBRATION=100
 grep exercise "$TMP/out" >"$TMP/line"
 for option in '--scheme per-tensor' '--hidden 128' '--seed 3' '--epochs 1' '--observer histogram' '--batch 32' \
     '--activations symmetric' '--calibration 100'; do
     check_grep "exercise .*$option( |\$)" "$TMP/line" "make mnist passes $option"
 done
-check 'make -n mnist' make -n BUILD="$built" mnist
+check 'make -n mnist' mk -n mnist
 check_no_grep 'exercise .*--' "$TMP/out" 'make mnist leaves the defaults to the program'
-check 'make -n sweep SEEDS=4' make -n BUILD="$built" sweep SEEDS=4 HIDDEN=64,32
-check_grep 'sweep --seeds 4 --hidden 64,32$' "$TMP/out" 'make sweep passes --seeds and --hidden'
+check 'make -n sweep SEEDS=4' mk -n sweep SEEDS=4 HIDDEN=64,32
+check_grep 'sweep --seeds 4 --hidden 64,32 *$' "$TMP/out" 'make sweep passes --seeds and --hidden'
 
 # ---- make mnist, with a program that only prints how it was called --------------------------------------------------
 
-mkdir "$TMP/good" "$TMP/bad"
+mkdir "$TMP/good" "$TMP/bad" "$TMP/tree"
 for name in t10k-images-idx3 t10k-labels-idx1 train-images-idx3 train-labels-idx1; do
-    echo "$name" | gzip -c >"$TMP/good/$name-ubyte.gz"
+    echo "$name" >"$TMP/good/$name-ubyte"
     echo bad >"$TMP/bad/$name-ubyte.gz"
 done
-(cd "$TMP/good" && { sha256sum -- *.gz 2>/dev/null || shasum -a 256 -- *.gz; }) >"$TMP/sums"
+(cd "$TMP/good" && gzip -k -- * && { sha256sum -- * 2>/dev/null || shasum -a 256 -- *; }) >"$TMP/sums"
+rm "$TMP"/good/*-ubyte
 
 sleep 1 # newer than all it depends on, by the clock of any file system
 cat >"$built/mnistq" <<'END_OF_PROGRAM'
@@ -83,58 +112,116 @@ cat >"$built/mnistq" <<'END_OF_PROGRAM'
 echo "called: $*"
 exit ${STAND_IN_STATUS:-0}
 END_OF_PROGRAM
-make_mnist() { # MIRROR DATA [VARIABLE=VALUE...]
-    mirror=$1 folder=$2
-    shift 2
-    MNIST_MIRROR=$mirror MNIST_SHA256SUMS=$TMP/sums make -s BUILD="$built" CFLAGS=-O1 mnist DATA="$folder" "$@"
+ln -s "$PWD/Makefile" "$PWD/src" "$PWD/scripts" "$PWD/tests" "$TMP/tree" # a tree whose data/mnist is not there yet
+for name in include examples; do [ ! -e $name ] || ln -s "$PWD/$name" "$TMP/tree"; done
+make_mnist() { # MIRROR [VARIABLE=VALUE...]
+    mirror=$1
+    shift
+    (cd "$TMP/tree" && MNIST_MIRROR=$mirror MNIST_SHA256SUMS=$TMP/sums mk -s mnist "$@")
 }
 nowhere=http://127.0.0.1:9/
 
-check_status 2 'make mnist with a folder that is not there' make_mnist "file://$TMP/good" "$TMP/data"
-check_grep 'data: no such folder' "$TMP/err" '... says so'
-check '... and does not make it' [ ! -e "$TMP/data" ]
-mkdir "$TMP/data" "$TMP/none" "$TMP/wrong" "$TMP/a b"
-check 'make mnist fetches' make_mnist "file://$TMP/good" "$TMP/data" HIDDEN=128
-cp "$TMP/out" "$TMP/first"
-check_grep "^called: exercise --hidden 128 --data $TMP/data --results results/mnist\$" "$TMP/first" '... and runs the exercise'
-check_grep ': fetching from ' "$TMP/first" '... having fetched'
-check 'make mnist again' make_mnist "file://$TMP/good" "$TMP/data"
-cp "$TMP/out" "$TMP/second"
-check_grep "^called: exercise --data $TMP/data --results results/mnist\$" "$TMP/second" '... runs the exercise'
-check_no_grep 'fetching|^  (cc|ld) ' "$TMP/second" '... fetches and builds nothing'
-check 'make mnist with the data there needs no mirror' make_mnist $nowhere "$TMP/data"
-check_grep "^called: exercise --data $TMP/data --results results/mnist\$" "$TMP/out" '... and runs on MNIST'
+check 'make mnist fetches' make_mnist "file://$TMP/good" HIDDEN=128
+check_grep ': fetching from ' "$TMP/err" '... and says so'
+check_grep '^called: exercise --hidden 128 --data data/mnist --results results/mnist$' "$TMP/out" '... and runs the exercise'
+check 'make mnist again' make_mnist "file://$TMP/good"
+check_grep '^called: exercise --data data/mnist --results results/mnist$' "$TMP/out" '... runs the exercise'
+check '... without another word' [ "$(cat "$TMP/out" "$TMP/err" | wc -l)" -eq 1 ]
+check 'make mnist with the data there needs no mirror' make_mnist $nowhere
+check_grep '^called: exercise --data data/mnist --results results/mnist$' "$TMP/out" '... and runs on MNIST'
+(cd "$TMP/tree/data/mnist" && gzip -d -- *.gz)
+check 'make mnist with the files unpacked needs no mirror' make_mnist $nowhere
+check_grep '^called: exercise --data data/mnist --results results/mnist$' "$TMP/out" '... and runs on MNIST'
+echo "$TMP"/tree/data/mnist/* >"$TMP/list"
+check_no_grep '[.]gz' "$TMP/list" '... leaving them unpacked'
+check 'make mnist RESULTS=' make_mnist "file://$TMP/good" RESULTS=results/small
+check_grep '^called: exercise --data data/mnist --results results/small$' "$TMP/out" '... goes there'
 
-check 'make mnist without a mirror' make_mnist $nowhere "$TMP/none"
+rm -r "$TMP/tree/data"
+check 'make mnist without a mirror' make_mnist $nowhere
 cp "$TMP/out" "$TMP/out-none" && cp "$TMP/err" "$TMP/err-none"
 check_grep '^called: exercise --data digits --results results/digits$' "$TMP/out-none" '... runs on the built-in digits, to results/digits'
 check_no_grep 'results/mnist' "$TMP/out-none" '... and never to results/mnist'
 check_grep 'CANNOT BE FETCHED' "$TMP/err-none" '... and says so loudly'
 check_grep 'built-in digits' "$TMP/err-none" '... and what it does instead'
+check_status 2 'make mnist without a mirror, RESULTS=results/mnist: refused' make_mnist $nowhere RESULTS=results/mnist
+check_no_grep '^called' "$TMP/out" '... running nothing'
 
-check_status 2 'make mnist with wrong bytes fails' make_mnist "file://$TMP/bad" "$TMP/wrong"
+rm -rf "$TMP/tree/data"
+check_status 2 'make mnist with wrong bytes fails' make_mnist "file://$TMP/bad"
 cp "$TMP/out" "$TMP/out-wrong" && cp "$TMP/err" "$TMP/err-wrong"
 check_no_grep '^called' "$TMP/out-wrong" '... and runs nothing'
 check_grep 'does not match its checksum' "$TMP/err-wrong" '... and says why'
-check_status 1 'run_with_data.sh with wrong bytes' env MNIST_MIRROR="file://$TMP/bad" MNIST_SHA256SUMS="$TMP/sums" \
-    sh scripts/run_with_data.sh "$TMP/wrong" "$built/mnistq" exercise
-check_no_grep '^called' "$TMP/out" '... runs nothing'
-check_status 7 'run_with_data.sh: the exit status is that of the program' env MNIST_MIRROR="file://$TMP/good" \
-    MNIST_SHA256SUMS="$TMP/sums" STAND_IN_STATUS=7 sh scripts/run_with_data.sh "$TMP/data" "$built/mnistq" exercise
-check 'run_with_data.sh from another folder, into a folder with a space' sh -c "cd '$TMP' &&
-    MNIST_MIRROR='file://$TMP/good' MNIST_SHA256SUMS='$TMP/sums' sh '$PWD/scripts/run_with_data.sh' 'a b' '$built/mnistq' exercise"
-check_grep '^called: exercise --data a b --results results/mnist$' "$TMP/out" '... works'
 
-# Somebody's own data set under the same names: never fetched over, never shown as MNIST's
-mkdir "$TMP/fashion"
-for name in t10k-images-idx3 t10k-labels-idx1 train-images-idx3; do echo mine >"$TMP/fashion/$name-ubyte.gz"; done
-echo mine >"$TMP/fashion/train-labels-idx1-ubyte" # plain
-check 'make mnist with another data set' make_mnist "file://$TMP/good" "$TMP/fashion"
-cp "$TMP/out" "$TMP/out-fashion"
-check_grep "^called: exercise --data $TMP/fashion --results results/fashion\$" "$TMP/out-fashion" '... runs on it, to results/fashion'
-check_no_grep 'fetching' "$TMP/out-fashion" '... and fetches nothing'
-check_grep 'not MNIST' "$TMP/out-fashion" '... and says so'
-check '... whose files stay as they were' [ "$(cat "$TMP"/fashion/*)" = "$(printf 'mine\nmine\nmine\nmine')" ]
+# ---- DATA: a folder of one's own is read or refused, and nothing is fetched into it ---------------------------------
+
+untouched() { [ "$(cd "$TMP/tree/$1" && find . -type f -exec cat {} + | cksum; ls -R "$TMP/tree/$1")" = "$before" ]; }
+own() { # NAME FOLDER: make mnist DATA=FOLDER, which must leave it as it is
+    before=$(cd "$TMP/tree/$2" && find . -type f -exec cat {} + | cksum; ls -R "$TMP/tree/$2")
+    check_status "$3" "make mnist with $1" make_mnist "file://$TMP/good" DATA="$2"
+    cp "$TMP/out" "$TMP/own.out"
+    cp "$TMP/err" "$TMP/own.err"
+    check '... leaves the folder as it is' untouched "$2"
+}
+runs_to() { check_grep "^called: exercise --data $1 --results $2\$" "$TMP/own.out" "... runs on it, to $2"; }
+says() { check_grep "$1" "$TMP/own.err" '... and says so'; }
+cd "$TMP/tree" || exit 1
+
+check_status 2 'make mnist with a folder that is not there' make_mnist "file://$TMP/good" DATA=none
+check_grep 'DATA=none: no such folder' "$TMP/err" '... says so'
+check '... and does not make it' [ ! -e none ]
+
+mkdir empty notes fashion mixed unpacked dotted "it's" mnist elsewhere elsewhere/mnist
+own 'an empty folder' empty 2
+says 'four IDX files expected .*, found: nothing$'
+touch notes/a.txt notes/b.csv
+own 'a folder of other files' notes 2
+says 'four IDX files expected .*, found: a.txt, b.csv$'
+for name in t10k-images-idx3 t10k-labels-idx1 train-images-idx3; do echo mine >"fashion/$name-ubyte.gz"; done
+echo mine >fashion/train-labels-idx1-ubyte
+own 'another data set' fashion 0
+runs_to fashion results/fashion
+says "not MNIST's own files"
+cp "$TMP"/good/*.gz mixed && echo mine >mixed/train-labels-idx1-ubyte.gz
+own 'three files of MNIST and labels of its own' mixed 0
+runs_to mixed results/mixed
+cp "$TMP"/good/*.gz unpacked && gzip -d unpacked/*.gz
+own 'MNIST unpacked in a folder of another name' unpacked 0
+runs_to unpacked results/mnist
+for name in t10k-images.idx3 t10k-labels.idx1 train-images.idx3 train-labels.idx1; do echo mine >"dotted/$name-ubyte"; done
+own 'dotted names' dotted 0
+runs_to dotted results/dotted
+cp fashion/* "it's" && cp fashion/* mnist && cp fashion/* elsewhere/mnist
+own 'a quote in its name' "it's" 0
+runs_to "it's" "results/it's"
+own 'another set under the name of mnist' elsewhere/mnist 0
+runs_to elsewhere/mnist results/other
+check_status 2 'another data set with RESULTS=results/mnist: refused' make_mnist "file://$TMP/good" DATA=fashion RESULTS=results/mnist
+check_grep 'this is not MNIST [(]without RESULTS: results/fashion[)]' "$TMP/err" '... in one line'
+check_status 2 'another data set with RESULTS=results/reference/mnist/' make_mnist "file://$TMP/good" DATA=fashion RESULTS=results/reference/mnist/
+check_no_grep '^called' "$TMP/out" '... refused as well'
+check 'another data set with RESULTS' make_mnist "file://$TMP/good" DATA=fashion RESULTS=results/small
+check_grep '^called: exercise --data fashion --results results/small$' "$TMP/out" '... goes where it is told'
+check 'make mnist DATA=digits' make_mnist $nowhere DATA=digits
+check_grep '^called: exercise --data digits --results results/digits$' "$TMP/out" '... fetches nothing'
+
+check_status 7 'run_with_data.sh: the exit status is that of the program' env STAND_IN_STATUS=7 \
+    sh scripts/run_with_data.sh digits "$built/mnistq" exercise
+mkdir "a b" && cp fashion/* "a b"
+check 'run_with_data.sh from another folder, with a space' sh -c "cd elsewhere && sh ../scripts/run_with_data.sh '../a b' '$built/mnistq' exercise"
+check_grep '^called: exercise --data ../a b --results results/a b$' "$TMP/out" '... works'
+check 'run_with_data.sh: DATA and RESULTS/NAME' sh scripts/run_with_data.sh digits "$built/mnistq" eval RESULTS/m --data DATA
+check_grep '^called: eval results/digits/m --data digits$' "$TMP/out" '... are put in, and nothing else'
+cd - >/dev/null || exit 1
+
+if sh scripts/peers/install.sh --check 2>/dev/null; then
+    skip 'make bench-peers without peers' 'they are there'
+else
+    check_status 2 'make bench-peers without peers' sh -c "cd '$TMP/tree' && make -s BUILD='$built' CFLAGS=-O1 DATA=digits bench-peers"
+    cp "$TMP/err" "$TMP/err-peers"
+    check_no_grep called "$TMP/out" '... runs nothing'
+    check_grep 'make peers-install' "$TMP/err-peers" '... and says what to do'
+fi
 
 names_once() { # clang's resolvers of such functions are global symbols, static or not
     grep -rhA1 '^VECTORISED' src | grep -o '[a-z_0-9]*(' | sort >"$TMP/names"
@@ -142,16 +229,7 @@ names_once() { # clang's resolvers of such functions are global symbols, static 
 }
 check 'functions made for several CPUs: no name twice, so that clang links' names_once
 
-check 'make mnist RESULTS=' make_mnist "file://$TMP/good" "$TMP/data" RESULTS=results/small
-check_grep "^called: exercise --data $TMP/data --results results/small\$" "$TMP/out" '... goes there'
-check 'make mnist with another data set and RESULTS=results/mnist' make_mnist "file://$TMP/good" "$TMP/fashion" RESULTS=results/mnist
-check_grep "^called: exercise --data $TMP/fashion --results results/fashion\$" "$TMP/out" '... goes to results/fashion all the same'
-check 'make mnist with another data set and RESULTS' make_mnist "file://$TMP/good" "$TMP/fashion" RESULTS=results/small
-check_grep "^called: exercise --data $TMP/fashion --results results/small\$" "$TMP/out" '... goes where it is told'
-check 'make mnist DATA with a space' make_mnist "file://$TMP/good" "$TMP/a b"
-check_grep "^called: exercise --data $TMP/a b --results results/mnist\$" "$TMP/out" '... works'
-
-check 'make clean' make BUILD="$built" clean
+check 'make clean' mk clean
 check '... removes the folder' [ ! -e "$built" ]
 
 tap_done

@@ -9,6 +9,14 @@
 #   tap_bail WHY                           the rest makes no sense
 #   tap_done                               the last line of every test: the plan, and the exit status
 #
+# and to read what the program wrote, with nothing but awk:
+#   csv_rows FILE [COLUMN,...]             the cells of these columns, or all, tab-separated, without the header
+#   csv_cell FILE ROW COLUMN               one cell; ROW from 1
+#   csv_find FILE COLUMN=VALUE,... COLUMN  the cell of the rows that have these texts
+#   json_lines FILE                        "rows[0].format<TAB>int8", a line for each value; fails when it is not JSON
+#   json_value FILE PATH                   one value
+#   json_rows FILE COLUMN,...              the cells of "rows", as csv_rows prints them
+#
 # The output of the last COMMAND is in $TMP/out and $TMP/err. $TMP is removed on exit; a file that
 # should clean up more defines tap_cleanup. COMMAND may be a shell function; it runs in this shell.
 # shellcheck shell=sh
@@ -94,6 +102,23 @@ check_no_grep() {
     else
         tap_fail "$3" "a line of $2 matches, or it is not there: $1" "$2"
     fi
+}
+
+tap_root=$PWD
+csv_rows() { awk -v columns="${2-}" -f "$tap_root/scripts/csv.awk" "$1"; }
+csv_cell() { awk -v row="$2" -v columns="$3" -f "$tap_root/scripts/csv.awk" "$1"; }
+csv_find() { awk -v where="$2" -v columns="$3" -f "$tap_root/scripts/csv.awk" "$1"; }
+json_lines() { awk -f "$tap_root/tests/cli/json.awk" "$1"; }
+json_value() { json_lines "$1" | awk -F '\t' -v path="$2" '$1 == path { print $2; found = 1 } END { exit !found }'; }
+json_rows() {
+    json_lines "$1" >"$TMP/json_lines" && awk -F '\t' -v columns="$2" '
+        BEGIN { n = split(columns, column, ",") }
+        /^rows\[/ { row = $1; sub(/^rows\[/, "", row); sub(/\].*/, "", row); sub(/^[^.]*[.]/, "", $1)
+                    cell[row, $1] = $2 == "null" ? "" : $2; here[row, $1]; if (row + 1 > rows) rows = row + 1 }
+        END { for (r = 0; r < rows; r++) for (i = 1; i <= n; i++) {
+                  if (!((r, column[i]) in here)) exit 1
+                  printf "%s%s", cell[r, column[i]], (i < n ? "\t" : "\n") }
+              exit !rows }' "$TMP/json_lines"
 }
 
 tap_done() {

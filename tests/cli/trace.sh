@@ -9,12 +9,14 @@ case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 mnistq=$BUILD/mnistq
 [ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
 "$BUILD/tests/make_idx" "$TMP/idx" 1000 100 || tap_bail "$BUILD/tests/make_idx does not work"
+[ -z "${MNIST_DIR-}" ] || MNIST_DIR=$(cd "$MNIST_DIR" && pwd)
 cd "$TMP" || exit 1
 
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
     "$mnistq" quantize fp32.st --data idx --out int8.st >/dev/null &&
     "$mnistq" quantize fp32.st --data idx --scheme per-tensor --activations symmetric --out symmetric.st >/dev/null &&
-    "$mnistq" train --data idx --hidden 12 --epochs 1 --out other.st >/dev/null ||
+    "$mnistq" train --data idx --hidden 12 --epochs 1 --out other.st >/dev/null &&
+    "$mnistq" train --data idx --hidden 24,16 --epochs 3 --seed 9 --out second.st >/dev/null ||
     tap_bail 'train or quantize does not work'
 
 equal() { [ "$1" = "$2" ] || { echo "$1 is not $2" >&2; false; }; }
@@ -26,7 +28,8 @@ cp "$TMP/out" page
 check_grep '^The path:  pixels  ->  fc1 neuron [0-9]+  ->  fc2 neuron [0-9]+  ->  fc3 logit [0-9]+$' "$TMP/out" 'the path'
 check_grep 'is the one of the integer engine' "$TMP/out" 'checked against the engine'
 check 'no line is wider than a terminal of 110' sh -c "awk 'length > 110 { exit 1 }' page"
-check 'the page is written too' cmp page r/trace.txt
+check 'the page is written too' sh -c "sed '/^Written to /d' page | cmp - r/trace.txt"
+check_grep '^Written to r: trace \(\.md and \.csv\), trace\.txt$' page 'the files are named'
 check_grep '^# command: mnistq trace ' r/trace.csv 'trace.csv: its command'
 check 'trace without --fp32' "$mnistq" trace int8.st --data idx
 check_no_grep fp32 "$TMP/out" 'trace without --fp32 speaks of none'
@@ -73,62 +76,57 @@ for model in int8 symmetric; do
     done
 done
 
-# The whole network once more, from the two files alone.
-cat >engine.py <<'EOF'
-import json, math, struct, sys
-model, folder, image, table = sys.argv[1:5]
-image = int(image)
-b = open(model, "rb").read(); n = struct.unpack("<Q", b[:8])[0]; head = json.loads(b[8:8 + n])
-def tensor(name):
-    t = head[name]; a, e = t["data_offsets"]; code = {"F32": "f", "I32": "i", "I8": "b", "U8": "B"}[t["dtype"]]
-    raw = b[8 + n + a:8 + n + e]
-    return struct.unpack("<%d%s" % (len(raw) // struct.calcsize(code), code), raw)
-idx = open(folder + "/t10k-images-idx3-ubyte", "rb").read(); pixels = struct.unpack(">II", idx[8:16]); size = pixels[0] * pixels[1]
-x = list(idx[16 + image * size:16 + (image + 1) * size])
-symmetric = head["__metadata__"].get("activations") == "symmetric"
-layers = sum(name.endswith(".weight") for name in head)
-s, z = tensor("fc1.input_scale")[0], tensor("fc1.input_zero_point")[0]
-f32 = lambda v: struct.unpack("<f", struct.pack("<f", v))[0]
-x = [max(1 if symmetric else 0, min(255, round(f32(f32(p / 255) / s)) + z)) for p in x]
-codes = []
-for l in range(1, layers + 1):
-    last = l == layers
-    s_y = tensor("output_scale" if last else "fc%d.input_scale" % (l + 1))[0]
-    z_y = tensor("output_zero_point" if last else "fc%d.input_zero_point" % (l + 1))[0]
-    w, b_q, s_w = tensor("fc%d.weight" % l), tensor("fc%d.bias" % l), tensor("fc%d.weight_scale" % l)
-    y = []
-    for c in range(len(b_q)):
-        acc = b_q[c] + sum((x[k] - z) * w[c * len(x) + k] for k in range(len(x)))
-        fraction, exponent = math.frexp(s * s_w[c if len(s_w) > 1 else 0] / s_y)
-        m = round(fraction * 2 ** 31)
-        if m == 2 ** 31: m, exponent = m >> 1, exponent + 1
-        right = 31 - exponent
-        q = ((acc * m + (1 << (right - 1))) >> right) + z_y
-        y.append(max((1 if symmetric else 0) if last else z_y, min(255, q)))
-    codes.append(y); x, s, z = y, s_y, z_y
-found = 0
-for line in open(table):
-    cells = line.rstrip("\n").split(",")
-    if line.startswith("#"): continue
-    if cells[2] == "y_q":
-        assert codes[int(cells[0][2:]) - 1][int(cells[1])] == int(cells[7]), line; found += 1
-    if cells[2].startswith("logit") or cells[2].startswith('"logit'):
-        cells = line.replace('"logit, predicted"', "logit").rstrip("\n").split(",")
-        assert codes[-1][int(cells[1])] == int(cells[7]), line; found += 1
-assert found == layers + len(codes[-1]), found
-EOF
-if command -v python3 >/dev/null; then
-    for model in int8 symmetric; do
-        for image in 0 50; do
-            check "$model, image $image: the engine once more, from the files" python3 engine.py $model.st idx $image $model-$image/trace.csv
+# The whole network once more, from the two files alone: their numbers and the table's, a few a line behind their name.
+numbers() { # MODEL IMAGE TABLE
+    header=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    tail -c +9 "$1" | head -c "$header" | tr '}' '\n' |
+        sed -n 's/.*"\([a-z0-9_.]*\)":{"dtype":"\([A-Z0-9]*\)".*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2 \3 \4/p' |
+        while read -r name dtype first end; do
+            case $dtype in F32) type=u4 ;; I32) type=d4 ;; I8) type=d1 ;; *) type=u1 ;; esac
+            od -An -v -t$type -j $((8 + header + first)) -N $((end - first)) "$1" | sed "s/^/$name /"
         done
+    od -An -v -tu1 -j $((16 + 784 * $2)) -N 784 idx/t10k-images-idx3-ubyte | sed 's/^/pixels /'
+    csv_rows "$3" layer,neuron,step,integer | sed -n 's/^fc/code /; s/logit, predicted/logit/; s/\t/ /g; / y_q /p; / logit /p'
+}
+cat >engine.awk <<'EOF'
+function f32(u,   e) { e = int(u / 2 ^ 23); return (2 ^ 23 + u - e * 2 ^ 23) * 2 ^ (e - 150) } # a positive float's bits
+function floor(x,   i) { i = int(x); return i > x ? i - 1 : i }
+function clamp(x, lo, hi) { return x < lo ? lo : x > hi ? hi : x }
+function check(c, step) { if ((l, c, step) in told) { found++; if (told[l, c, step] != y[c]) exit 1 } }
+$1 == "code" { told[$2, $3, $4] = $5; next }
+{ for (i = 2; i <= NF; i++) v[$1, count[$1]++] = $i }
+END {
+    s = f32(v["fc1.input_scale", 0]); z = v["fc1.input_zero_point", 0]; least = z == 128
+    for (k = 0; k < 784; k++) x[k] = clamp(floor(v["pixels", k] / 255 / s + 0.5) + z, least, 255)
+    while ((("fc" (layers + 1) ".bias"), 0) in v) layers++
+    for (l = 1; l <= layers; l++) {
+        name = "fc" l; after = l < layers ? "fc" (l + 1) ".input" : "output"
+        s_y = f32(v[after "_scale", 0]); z_y = v[after "_zero_point", 0]
+        out = count[name ".bias"]; n = count[name ".weight"] / out
+        for (c = 0; c < out; c++) {
+            acc = v[name ".bias", c]
+            for (k = 0; k < n; k++) acc += (x[k] - z) * v[name ".weight", c * n + k]
+            f = s * f32(v[name ".weight_scale", count[name ".weight_scale"] > 1 ? c : 0]) / s_y
+            for (right = 31; f < 0.5; right++) f *= 2
+            y[c] = clamp(floor(acc * floor(f * 2 ^ 31 + 0.5) / 2 ^ right + 0.5) + z_y, l < layers ? z_y : least, 255)
+            check(c, "y_q"); check(c, "logit")
+        }
+        for (c = 0; c < out; c++) x[c] = y[c]
+        s = s_y; z = z_y
+    }
+    exit found != layers + out
+}
+EOF
+for model in int8 symmetric; do
+    for image in 0 50; do
+        numbers $model.st $image $model-$image/trace.csv >numbers
+        check "$model, image $image: the engine once more, from the files" awk -f engine.awk numbers
     done
-    "$mnistq" trace int8.st --image 3 --data idx --json >j.json
-    check '--json' python3 -c 'import json
-rows = json.load(open("j.json"))["rows"]; assert sum(r["step"] == "y_q" for r in rows) == 3 and all(r["integer"] == 0 or r["integer"] for r in rows if r["step"] == "term")'
-else
-    skip 'the engine once more, from the files' 'there is no python3'
-fi
+done
+"$mnistq" trace int8.st --image 3 --data idx --json >j.json
+json_rows j.json step,integer >steps
+check '--json: a code for each layer, an integer for each term' awk -F '\t' '
+    $1 == "y_q" { n++ } $1 == "term" && $2 == "" { exit 1 } END { exit n != 3 }' steps
 
 # ---- the worksheet ---------------------------------------------------------------------------------------------------
 
@@ -159,21 +157,53 @@ check_grep '^Made by: mnistq trace .* --results sheets$' sheets/worksheet-key.tx
 
 # ---- wrong use -------------------------------------------------------------------------------------------------------
 
-one_line() { check_status 2 "$@" && [ "$(wc -l <"$TMP/err")" -eq 1 ]; }
-one_line 'no model' "$mnistq" trace
-one_line 'an fp32 model' "$mnistq" trace fp32.st --data idx
-one_line 'an image too far' "$mnistq" trace int8.st --image 100 --data idx
+wrong() { # STATUS NAME COMMAND...: that status, and one line that says why
+    check_status "$@"
+    if [ "$(wc -l <"$TMP/err")" -eq 1 ]; then tap_pass "$2: in one line"; else tap_fail "$2: in one line" '' "$TMP/err"; fi
+}
+wrong 2 'no model' "$mnistq" trace
+wrong 1 'an fp32 model' "$mnistq" trace fp32.st --data idx
+wrong 2 'an image too far' "$mnistq" trace int8.st --image 100 --data idx
 check_grep '0 to 99' "$TMP/err" 'an image too far: how many there are'
-for wrong in 0:0 4:0 1:24 3:10 1 x 1:2x 1:-1 ''; do one_line "--neuron '$wrong'" "$mnistq" trace int8.st --neuron "$wrong" --data idx; done
-one_line '--row too far' "$mnistq" trace int8.st --row 28 --data idx
-one_line '--key without --worksheet' "$mnistq" trace int8.st --key k --data idx
-one_line '--json and --worksheet' "$mnistq" trace int8.st --json --worksheet --data idx
-one_line '--fp32 that is int8' "$mnistq" trace int8.st --fp32 symmetric.st --data idx
-one_line '--fp32 of another shape' "$mnistq" trace int8.st --fp32 other.st --data idx
-check_status 1 'a model that is not there' "$mnistq" trace nowhere.st --data idx
-check_status 1 'data that is not there' "$mnistq" trace int8.st --data nowhere
-check_status 1 'a key where no folder is' "$mnistq" trace int8.st --worksheet --key nowhere/key --data idx
+for text in 0:0 4:0 1:24 3:10 1 x 1:2x 1:-1 ''; do wrong 2 "--neuron '$text'" "$mnistq" trace int8.st --neuron "$text" --data idx; done
+wrong 2 '--row too far' "$mnistq" trace int8.st --row 28 --data idx
+wrong 2 '--key without --worksheet' "$mnistq" trace int8.st --key k --data idx
+wrong 2 '--json and --worksheet' "$mnistq" trace int8.st --json --worksheet --data idx
+wrong 1 '--fp32 that is int8' "$mnistq" trace int8.st --fp32 symmetric.st --data idx
+wrong 1 '--fp32 of another shape' "$mnistq" trace int8.st --fp32 other.st --data idx
+check_grep '784-24-16-10.*784-12-10' "$TMP/err" '--fp32 of another shape: both are named'
+wrong 1 '--fp32 of another seed' "$mnistq" trace int8.st --fp32 second.st --data idx
+check_grep 'seed 1 .*seed 9 ' "$TMP/err" '--fp32 of another seed: both are named'
+wrong 1 'a model that is not there' "$mnistq" trace nowhere.st --data idx
+wrong 1 'data that is not there' "$mnistq" trace int8.st --data nowhere
+wrong 1 'a key where no folder is' "$mnistq" trace int8.st --worksheet --key nowhere/key --data idx
+wrong 1 'results under a file' "$mnistq" trace int8.st --data idx --results int8.st/x
 "$BUILD/tests/make_idx" "$TMP/small" 20 10 14 14
-check_status 1 'images of another size' "$mnistq" trace int8.st --data small
+wrong 1 'images of another size' "$mnistq" trace int8.st --data small
+check 'nothing was written without --results' [ ! -e results ]
+
+# ---- no training files -----------------------------------------------------------------------------------------------
+
+mkdir tests tests/broken && cp idx/t10k-* tests && cp idx/* tests/broken && echo >tests/broken/train-images-idx3-ubyte
+"$mnistq" trace int8.st --image 3 --data idx | sed 's/ idx / - /' >all
+for folder in tests tests/broken; do
+    check "$folder: trace" "$mnistq" trace int8.st --image 3 --data $folder --results few
+    sed "s/ ${folder#*/} / - /" few/trace.txt >few.txt
+    check "$folder: the same page" same_page all few.txt
+    check_grep '^# data: .*, 100 test images of 28 x 28, 10 classes; its training images were not read$' few/trace.csv \
+        "$folder: the table says so"
+    check "$folder: SHA-256 of the test files" [ "$(sed -n 's/^# test data SHA-256: //p' few/trace.csv)" = \
+        "$(cat idx/t10k-images-idx3-ubyte idx/t10k-labels-idx1-ubyte | sha256sum | cut -d' ' -f1)" ]
+done
+"$mnistq" trace int8.st --image 3 --data idx --results many >/dev/null
+check_grep '^# data: .*, 1000 training and 100 test images ' many/trace.csv 'where all files are there, the table tells of all'
+check_grep '^# data SHA-256: ' many/trace.csv 'where all files are there: their SHA-256'
+if [ -n "${MNIST_DIR-}" ]; then
+    mkdir real && cp "$MNIST_DIR"/t10k-* real
+    check 'MNIST by its test files' "$mnistq" trace int8.st --image 3 --data real
+    check_grep ': test image 3 of MNIST, a 0$' "$TMP/out" 'MNIST by its test files: its name'
+else
+    skip 'MNIST by its test files' 'MNIST is not there'
+fi
 
 tap_done

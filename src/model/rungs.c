@@ -1,0 +1,218 @@
+#include "model/rungs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lowbit/qat.h"
+
+/* ---- makers: each writes the file ------------------------------------------------------------------------------ */
+
+#define MAKER(name)                                                                                                    \
+    static bool name(const struct rung_source *s, const struct rung *rung, const struct model_notes *notes,            \
+                     const char *path, struct rung_made *made, struct error *err)
+
+static struct codec rung_codec(const struct rung *rung, int group) {
+    return (struct codec){format_find(rung->format), rung->block == BLOCK_GROUP ? group : rung->block};
+}
+
+/* AWQ clips weights for the least squared error (Lin et al. 2023, section 3.2). At 2 bits everything that chooses its
+ * grid has to: covering the widest weight leaves only three values, most of them 0. */
+static enum grid_rule grid_rule_of(const struct rung *rung) {
+    return rung->how == METHOD_AWQ || (rung->bits <= 2 && rung->how != METHOD_RTN) ? GRID_MSE : GRID_MINMAX;
+}
+
+static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
+    struct codec codec = rung_codec(rung, s->group);
+    return (struct coding_config){.format = codec.format,
+                                  .last_format = rung->last ? format_find(rung->last) : NULL,
+                                  .block = codec.block,
+                                  .method = rung->how,
+                                  .rule = grid_rule_of(rung),
+                                  .damping = s->damping};
+}
+
+/* Writes and frees an integer network; compared: its weights are fp32's, quantized. */
+static bool write_integer(struct qmlp *q, bool compared, const struct model_notes *notes, const char *path,
+                          struct rung_made *made, struct error *err) {
+    bool ok = !compared || mlp_create(&q->shape, &made->effective, err);
+    for (int i = 0; ok && i < made->effective.shape.layers; i++)
+        qmlp_read_weights(q, i, made->effective.layer[i].weight);
+    ok = ok && model_write_qmlp(path, q, notes, err);
+    qmlp_free(q);
+    return ok;
+}
+
+MAKER(as_trained) {
+    (void)rung, (void)notes, (void)made;
+    return model_write_mlp(path, s->fp32, &s->notes, err);
+}
+
+/* Trained on for as long as QAT is: what the extra epoch alone is worth. */
+MAKER(longer) {
+    (void)rung, (void)made;
+    struct mlp mlp;
+    struct train_report report;
+    if (!mlp_copy(s->fp32, &mlp, err)) return false;
+    bool ok = mlp_train(&mlp, s->learn.images, s->learn.labels, s->learn.count, &s->training, s->learn.progress,
+                        s->learn.progress_context, &report, err) &&
+        model_write_mlp(path, &mlp, notes, err);
+    mlp_free(&mlp);
+    return ok;
+}
+
+/* Weights in a format, decoded to fp32 when they run (bf16: as they are, where the CPU can). */
+MAKER(coded) {
+    struct coding_config config = coding_of(s, rung);
+    struct weight_only coded;
+    if (!mlp_create(&s->fp32->shape, &made->effective, err) ||
+        !weight_only_encode(s->fp32, s->images, (size_t)s->count, &config, &coded, &made->effective, err))
+        return false;
+    bool ok = model_write_coded(path, &coded, notes, err);
+    weight_only_free(&coded);
+    return ok;
+}
+
+/* int8 with calibrated activations: the lesson's engine. */
+MAKER(fixed) {
+    struct convert_config config = {.per_channel = rung->block == CODEC_ROW,
+                                    .symmetric_activations = s->symmetric_activations};
+    struct qmlp q;
+    return convert(s->fp32, s->ranges, &config, &q, &made->saturated, err) &&
+        write_integer(&q, true, notes, path, made, err);
+}
+
+static bool write_dynamic(const struct rung_source *s, bool vector_wise, const struct model_notes *notes,
+                          const char *path, struct error *err) {
+    struct dynamic_mlp q;
+    if (!dynamic_convert(s->fp32, vector_wise, (float)s->threshold, s->images, (size_t)s->count, &q, err)) return false;
+    bool ok = model_write_dynamic(path, &q, notes, err);
+    dynamic_free(&q);
+    return ok;
+}
+
+/* int8, the ranges of the activations taken from each batch. */
+MAKER(dynamic) {
+    (void)rung, (void)made;
+    return write_dynamic(s, false, notes, path, err);
+}
+
+MAKER(llm_int8) {
+    (void)rung, (void)made;
+    return write_dynamic(s, true, notes, path, err);
+}
+
+/* Codes of few bits, one grid a row, chosen by the methods of coded rungs, in the integer engine. */
+MAKER(few_bits) {
+    struct coding_config config = coding_of(s, rung);
+    struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
+    struct qmlp q;
+    bool ok = weight_only_codes(s->fp32, s->images, (size_t)s->count, &config, codes, err) &&
+        convert_codes(s->fp32, codes, s->ranges, s->symmetric_activations, &q, &made->saturated, err);
+    for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&codes[i]);
+    return ok && write_integer(&q, true, notes, path, made, err);
+}
+
+/* The same, trained for it. */
+MAKER(qat) {
+    struct qat_config config = {.weight_bits = rung->bits, .train = s->training};
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    struct train_report report;
+    struct mlp mlp;
+    struct qmlp q;
+    memcpy(ranges, s->ranges, sizeof ranges);
+    if (!mlp_copy(s->fp32, &mlp, err)) return false;
+    bool ok = qat_train(&mlp, s->learn.images, s->learn.labels, s->learn.count, &config, ranges, s->learn.progress,
+                        s->learn.progress_context, &report, err) &&
+        qat_convert(&mlp, rung->bits, ranges, &q, &made->saturated, err);
+    mlp_free(&mlp);
+    return ok && write_integer(&q, false, notes, path, made, err);
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+/* clang-format off */
+const struct rung rungs[] = {
+    {32, "f32",    NULL,   0,            "-",                      "none",           as_trained, METHOD_RTN},
+    {32, "f32",    NULL,   0,            "one more epoch",         "longer",         longer,     METHOD_RTN},
+    {16, "bf16",   NULL,   0,            "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {16, "f16",    NULL,   0,            "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {8,  "int8",   NULL,   CODEC_TENSOR, "static",                 "static",         fixed,      0},
+    {8,  "int8",   NULL,   CODEC_ROW,    "static",                 "static",         fixed,      0},
+    {8,  "int8",   NULL,   CODEC_ROW,    "dynamic",                "dynamic",        dynamic,    0},
+    {8,  "int8",   NULL,   CODEC_ROW,    "LLM.int8()",             "llm.int8",       llm_int8,   0},
+    {8,  "int8",   NULL,   CODEC_ROW,    "QAT",                    "qat",            qat,        METHOD_RTN},
+    {8,  "q8_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_TENSOR, "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
+    {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ, act-order",        "gptq-act-order", coded,      METHOD_GPTQ_ACT_ORDER},
+    {4,  "int4",   NULL,   CODEC_ROW,    "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "int4",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {4,  "int4",   NULL,   BLOCK_GROUP,  "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
+    {4,  "int4",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {4,  "int4",   NULL,   BLOCK_GROUP,  "GPTQ, act-order",        "gptq-act-order", coded,      METHOD_GPTQ_ACT_ORDER},
+    {4,  "int4",   NULL,   BLOCK_GROUP,  "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "uint4",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {4,  "uint4",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {4,  "uint4",  NULL,   BLOCK_GROUP,  "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "nf4",    NULL,   0,            "NF4",                    "rtn",            coded,      METHOD_RTN},
+    {4,  "nf4-dq", NULL,   0,            "NF4, double quant",      "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M mix",        "rtn",            coded,      METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
+    {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {3,  "int3",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "int3",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "int3",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "int3",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "int2",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
+    {2,  "int2",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "int2",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "int2",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
+};
+/* clang-format on */
+const int rung_count = sizeof rungs / sizeof rungs[0];
+
+void rung_format(const struct rung *rung, int group, char *text, size_t size) {
+    codec_print(rung_codec(rung, group), text, size);
+    size_t used = strlen(text);
+    if (rung->last) snprintf(text + used, size - used, " + %s", rung->last);
+}
+
+static bool same_but_spaces(const char *a, const char *b) {
+    for (;; a++, b++) {
+        a += strspn(a, " ");
+        b += strspn(b, " ");
+        if (*a != *b) return false;
+        if (!*a) return true;
+    }
+}
+
+const struct rung *rung_find(const char *format, const char *option, int *group) {
+    struct codec codec;
+    char text[64];
+    int wanted = codec_parse(format, &codec) && codec.block > 0 ? codec.block : *group;
+    for (const struct rung *r = rungs; r < rungs + rung_count; r++) {
+        if (r->block == BLOCK_GROUP && wanted <= 0) continue;
+        rung_format(r, wanted, text, sizeof text);
+        if (!same_but_spaces(text, format) || (option && strcmp(option, r->option) != 0)) continue;
+        *group = wanted;
+        return r;
+    }
+    return NULL;
+}
+
+bool rung_make(const struct rung_source *s, const struct rung *rung, const char *path, struct rung_made *made,
+               struct error *err) {
+    struct model_notes notes = s->notes;
+    snprintf(notes.method, sizeof notes.method, "%s", rung->method);
+    notes.weight_bits = rung->bits;
+    *made = (struct rung_made){0};
+    return rung->make(s, rung, &notes, path, made, err);
+}

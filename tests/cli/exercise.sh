@@ -1,0 +1,107 @@
+#!/bin/sh
+# TAP tests of the set of files that `mnistq exercise` writes: whole or not at all, of one network, reused where it is
+# what would be written. From the root of the repository:
+#   BUILD=build sh tests/cli/exercise.sh
+# shellcheck disable=SC2317,SC2016,SC2120 # functions are called through check; programs for sh hold dollars
+
+. tests/cli/tap.sh
+
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+mnistq=$BUILD/mnistq
+[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+"$BUILD/tests/make_idx" "$TMP/idx" 2000 500 || tap_bail "$BUILD/tests/make_idx does not work"
+cd "$TMP" || exit 1
+sum_program=sha256sum
+command -v sha256sum >/dev/null || sum_program='shasum -a 256'
+
+exercise() { "$mnistq" exercise --data idx --hidden 16 --calibration 100 "$@"; }
+sums() { find "$1" -type f | sort | xargs cksum; } # FOLDER
+same() { # FOLDER FILE: the folder's files are those of the list
+    sums "$1" >now && diff "$2" now
+}
+whole() { # FOLDER: the stamp's sums are those of the files, and the table's bytes those of the models
+    (cd "$1" && grep -v '^#' .exercise | $sum_program -c -) || return
+    for model in fp32 int8-per-channel int8-per-tensor; do wc -c <"$1/models/$model.safetensors"; done | tr -d ' ' >sizes
+    grep -v '^#' "$1/exercise.csv" | sed 1d | cut -d, -f4 | diff - sizes
+}
+clean() { # FOLDER: nothing unfinished
+    [ -z "$(find "$1" -name '*unfinished*' -o -name '*partial*')" ]
+}
+
+check 'a first run' exercise --results r
+check '... its stamp tells the sums of all files' whole r
+check '... and names them' [ "$(grep -vc '^#' r/.exercise)" -eq 10 ]
+check '... nothing unfinished is left' clean r
+
+# ---- one network's files --------------------------------------------------------------------------------------
+
+cp r/models/fp32.safetensors r/models/mine.safetensors
+cp r/models/fp32.safetensors r/models/bf16.safetensors # as make bench makes it from them
+check 'one scheme only' "$mnistq" exercise --data idx --hidden 8 --calibration 100 --scheme per-tensor --results r
+check '... leaves no model of the other network, and what is not its own' \
+    [ "$(cd r/models && echo *)" = 'fp32.safetensors int8-per-tensor.safetensors mine.safetensors' ]
+rm r/models/mine.safetensors
+
+# ---- reuse ------------------------------------------------------------------------------------------------------
+
+exercise --results r >/dev/null
+sums r >before
+said() { [ "$(wc -l <said)" -eq 1 ] && grep '^r: .*nothing to do' said; }
+ran() { grep '^The exercise' said; }
+reuse() { exercise --results r --reuse "$@" >said; }
+check '--reuse' reuse
+check '... says so in one line' said
+check '... changes nothing' same r before
+"$mnistq" exercise --reuse --data idx --hidden 16 --calibration 100 --results r >said
+check '--reuse before the other options' said
+check '--reuse with another option' reuse --seed 2
+check '... runs' ran
+reuse && reuse
+check '... and what it then writes is reused' said
+for damage in 'rm r/layers.csv' 'rm r/models/int8-per-channel.safetensors' 'echo >>r/exercise.md' 'rm r/.exercise' 'echo >>r/.exercise'; do
+    reuse && sh -c "$damage"
+    check "--reuse after $damage" reuse
+    check '... runs' ran
+    check '... and all is whole' whole r
+done
+"$BUILD/tests/make_idx" idx2 1000 500 && cp idx/t10k* idx2 && mv idx idx1 && mv idx2 idx
+check '--reuse with other data under the same name' reuse
+check '... runs' ran
+rm -r idx && mv idx1 idx
+if cp "$mnistq" other 2>/dev/null && printf x >>other && ./other --help >/dev/null 2>&1; then
+    reuse && reuse
+    ./other exercise --data idx --hidden 16 --calibration 100 --results r --reuse >said
+    check '--reuse by another build of the program runs' ran
+else
+    skip '--reuse by another build of the program runs' 'a byte behind the program makes it unusable here'
+fi
+
+# ---- interrupted, failed, at the same time ------------------------------------------------------------------------
+
+exercise --results r >/dev/null
+sums r >before
+( exec "$mnistq" exercise --data idx --hidden 64 --epochs 1000 --results r ) >/dev/null 2>&1 &
+pid=$!
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    [ -z "$(find r -name '*unfinished*')" ] || break
+    sleep 0.3
+done
+check 'a run has begun' [ -n "$(find r -name '*unfinished*')" ]
+kill $pid
+wait $pid 2>/dev/null
+check 'ended by SIGTERM: the files before are there, all of them' same r before
+check '... and no others' clean r
+mkdir bad && : >bad/models
+check_status 1 'models is a file' exercise --results bad
+check_grep '^mnistq: bad/models: is not a folder$' "$TMP/err" '... says so'
+check '... nothing was written' [ "$(ls -A bad)" = models ]
+for round in 1 2 3; do
+    ( exec "$mnistq" exercise --data idx --hidden 16 --calibration 100 --results both ) >/dev/null &
+    ( exec "$mnistq" exercise --data idx --hidden 17 --calibration 100 --results both ) >/dev/null &
+    wait
+    check "two runs at the same time leave the set of one, try $round" whole both
+    check '... and nothing unfinished' clean both
+done
+
+tap_done
