@@ -85,7 +85,7 @@ static void print_default(const struct options *o, const struct option_entry *e,
     switch (e->type) {
     case OPTION_FLAG: return;
     case OPTION_INT:
-        if (*(int *)e->value >= e->lo) /* else the help tells what it is by default */
+        if (*(int *)e->value >= e->lo) /* a default below the range stands for what the help says */
             fprintf(stream, " [%d]", *(int *)e->value);
         return;
     case OPTION_SEED: fprintf(stream, " [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
