@@ -53,12 +53,10 @@ $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
 	@CC='$(CC)' CPPFLAGS=$(call quote,$(CPPFLAGS)) LDFLAGS=$(call quote,$(LDFLAGS)) sh scripts/install_deps.sh
 	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" >$@
 	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >>$@
-
 say_once = $(if $(said),,$(eval said := yes)$(info compiling into $(BUILD)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
-
 $(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims, as a string of C
 	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
 $(call objects,src/studies/claims.c): $(BUILD)/claims.inc
@@ -102,7 +100,8 @@ bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
 	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
-bench-peers: models ## the same models in PyTorch and ONNX Runtime | 5 min
+bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
+	@sh scripts/peers/install.sh --check && $(MAKE) -s models
 	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh

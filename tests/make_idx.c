@@ -7,6 +7,18 @@
 #include "data/digits.h"
 #include "data/idx.h"
 
+/* A plain file of bytes, as drawn in idx.h. */
+static bool write_idx(const char *path, const struct idx *idx, struct error *err) {
+    uint32_t fields[4] = {0x08 << 8 | (uint32_t)idx->dimensions, (uint32_t)idx->count, (uint32_t)idx->rows,
+                          (uint32_t)idx->cols};
+    struct out_file out;
+    if (!out_file_open(&out, path, err)) return false;
+    for (int i = 0; i <= idx->dimensions; i++)
+        for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(fields[i] >> shift & 0xff), out.stream);
+    fwrite(idx->data, idx->rows * idx->cols, idx->count, out.stream);
+    return out_file_commit(&out, err);
+}
+
 static bool write_part(const char *folder, const char *part, size_t first, size_t count, size_t rows, size_t cols,
                        struct error *err) {
     char path[4096];
@@ -18,9 +30,9 @@ static bool write_part(const char *folder, const char *part, size_t first, size_
             for (size_t x = 0; x < cols; x++) *to++ = images[i * DIGITS_PIXELS + y * DIGITS_COLS + x];
     struct idx image_file = {3, count, rows, cols, images}, label_file = {1, count, 1, 1, labels};
     snprintf(path, sizeof path, "%s/%s-images-idx3-ubyte", folder, part);
-    bool ok = idx_write(path, &image_file, err);
+    bool ok = write_idx(path, &image_file, err);
     snprintf(path, sizeof path, "%s/%s-labels-idx1-ubyte", folder, part);
-    ok = ok && idx_write(path, &label_file, err);
+    ok = ok && write_idx(path, &label_file, err);
     free(images);
     free(labels);
     return ok;

@@ -156,7 +156,6 @@ static void weights_are_eq_4_a_row(void **state) {
                     float w = d->weight[c * d->in + k];
                     int expected = is_outlier(layer, k) ? 0 : code(w, layer->weight_scale[c], 0, -127, 127);
                     assert_int_equal(layer->weight[c * d->in + k], expected);
-                    assert_int_equal(layer->wide_weight[c * d->in + k], expected);
                     if (is_outlier(layer, k))
                         assert_int_equal(layer->outlier_weight[c * layer->outliers + j++], half_from_float(w));
                 }

@@ -102,7 +102,7 @@ static int right_answers_of_rounding(int bits, enum grid_rule rule) {
     for (int l = 0; l < shape.layers; l++) {
         const struct dense *d = &fp32.layer[l];
         CHECK(coded_matrix_create(d->out, d->in, bits, true, d->in, &codes[l], &err));
-        rtn_codes(d->weight, rule, false, &codes[l]);
+        rtn_codes(d->weight, rule, &codes[l]);
     }
     CHECK(convert_codes(&fp32, codes, calibrated, false, &q, &saturated, &err));
     for (int l = 0; l < shape.layers; l++) coded_matrix_free(&codes[l]);

@@ -6,15 +6,15 @@ A peer is an executable file in the folder --peers, called as
 
   SCRIPT --fp32 FILE --int8 FILE --data DIR --batches 1,1000 --threads 1,2 --seconds 0.3 --round 1 --epochs 1
 
-(seconds: of each timing; round: a seed for training; epochs: 0 or 1). It prints one JSON object a line and nothing else:
+(seconds: of each timing; round: a seed for training; epochs: 0 or 1). It prints one JSON object a line, nothing else:
 
   {"peer": "PyTorch 1.13.1", "variant": "onednn", "task": "int8", "batch": 1000, "threads": 1,
    "images_per_second": 4e5, "p50_us": 2500, "p99_us": 2600, "correct": 9781, "n": 10000}
   {"peer": ..., "task": "epoch", "batch": 64, "threads": 2, "seconds": 0.8, "correct": 9781, "n": 10000}
   {"missing": "what has to be installed first"}
 
-Tasks are fp32 and int8 (inference) and epoch. Of several variants of one case the fastest counts. A peer that fails is not
-started again, and nothing of the round in which it failed counts.
+Tasks are fp32 and int8 (inference) and epoch. Of several variants of one case the fastest counts. A peer that fails is
+not started again, and nothing of the round in which it failed counts.
 
 Exit status: 0 done; 1 no peer measured anything (nothing is written then), or a file is wrong; 2 wrong use."""
 import argparse
@@ -133,8 +133,8 @@ def our_turn(o, number):
 
 
 def read_process(argv, limit, env):
-    """What the program prints; a Failure when it fails, prints too much, or takes longer than limit seconds: then it and
-    all that it started are killed."""
+    """What the program prints; a Failure when it fails, prints too much, or takes longer than limit seconds: then it
+    and all that it started are killed."""
     deadline, output = time.monotonic() + limit, b""
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(  # a group of its own, so that all of it can be killed
@@ -244,15 +244,16 @@ def all_peers(provenance):
 
 
 def run_rounds(o, cases, peers):
-    """All samples, each with its engine and round, and the notes on the machine. Peers first: without any there is nothing
-    to compare with."""
+    """All samples, each with its engine and round, and the notes on the machine. Peers first: without any there is
+    nothing to compare with."""
     samples, notes = [], []
     for number_of_round in range(1, o.rounds + 1):
         for peer in peers:
             if peer.absent or any(p.engine == peer.engine and (p.absent or "").startswith("missing") for p in peers):
                 continue
             progress(f"round {number_of_round} of {o.rounds}: {peer.engine}")
-            samples += [s | {"engine": peer.engine, "round": number_of_round} for s in peer.turn(o, cases, number_of_round)]
+            turn = peer.turn(o, cases, number_of_round)
+            samples += [s | {"engine": peer.engine, "round": number_of_round} for s in turn]
             if peer.absent:
                 progress("")
                 core = f" with {peer.blas_core} kernels" if peer.blas_core else ""
@@ -325,7 +326,9 @@ def case_rows(samples, case):
 
 def target_note(samples, case, engine, wanted):
     task, batch, threads = case
-    what = f"{task}, batch {batch}, {plural(threads, 'thread')}" if batch else f"training {task}, each on its best number of threads"
+    what = f"training {task}, each on its best number of threads"
+    if batch:
+        what = f"{task}, batch {batch}, {plural(threads, 'thread')}"
     ours, peer = fastest(samples, OURS, case), engine and fastest(samples, engine, case)
     if not ours or (engine and not peer):
         return f"Target not measured: {what}" + (f" against {engine}." if engine else ".")
@@ -334,8 +337,8 @@ def target_note(samples, case, engine, wanted):
         return f"Target {'met' if us <= wanted else 'MISSED'}: {what}: {us:.2f} us, wanted at most {wanted:.2f}."
     ratio = ours[0]["rate"] / peer[0]["rate"]
     return (
-        f"Target {'met' if ratio >= wanted else 'MISSED'}: {what}: {ratio:.2f} times {engine} ({ours[0]['p50'] / 1e6:.4g} s "
-        f"a run against {peer[0]['p50'] / 1e6:.4g} s), wanted at least {wanted:.2f}."
+        f"Target {'met' if ratio >= wanted else 'MISSED'}: {what}: {ratio:.2f} times {engine} "
+        f"({ours[0]['p50'] / 1e6:.4g} s a run against {peer[0]['p50'] / 1e6:.4g} s), wanted at least {wanted:.2f}."
     )
 
 
@@ -344,11 +347,11 @@ def method_notes(o):
         "What to see: how much faster, or slower, the same answers come here than from the engines that one would take "
         "instead.",
         f"Rounds: {o.rounds}, in each of which every engine has one turn; a turn of a peer times each case for "
-        f"{o.seconds:g} s, one of ours for {o.runs} runs, and takes the median of the wall time. A row shows the round in the "
-        "middle by images a second (of training images in an epoch), and the median of the accuracies. ours_over_peer is the "
-        "quotient of the two; the columns after it its extremes in one round.",
-        "Ours starts from the bytes of the images. Peers are given float pixels made before the clock starts, ONNX Runtime "
-        "also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.",
+        f"{o.seconds:g} s, one of ours for {o.runs} runs, and takes the median of the wall time. A row shows the round "
+        "in the middle by images a second (of training images in an epoch), and the median of the accuracies. "
+        "ours_over_peer is the quotient of the two; the columns after it its extremes in one round.",
+        "Ours starts from the bytes of the images. Peers are given float pixels made before the clock starts, ONNX "
+        "Runtime also bytes where that is faster. PyTorch quantizes by itself, on the same 512 images.",
     ]
 
 
@@ -404,7 +407,8 @@ def print_table(rows, notes):
     print(TITLE + "\n")
     print(shown.format("task", "batch", "thr", "ours im/s", "peer", "peer im/s", "ours/p.", "over rounds"))
     for row in (r for r in rows if r["task"] != "all"):
-        ratios = [float(row.get(name, "nan")) for name in ("ours_over_peer", "lowest_over_rounds", "highest_over_rounds")]
+        names = ("ours_over_peer", "lowest_over_rounds", "highest_over_rounds")
+        ratios = (float(row.get(name, "nan")) for name in names)
         ratio, lowest, highest = ("" if r != r else f"{r:.{2 if r < 100 else 0}f}" for r in ratios)
         names = ("task", "batch", "threads", "ours_images_per_second", "peer", "peer_images_per_second")
         print(shown.format(*(row.get(n, "") for n in names), ratio, lowest and f"{lowest}-{highest}").rstrip())
@@ -449,7 +453,7 @@ def options():
     p.add_argument("--rounds", type=within(int, 1, 100), default=3, help="turns of each engine")
     p.add_argument("--seconds", type=within(float, 0.001, 60), default=0.3, help="of each timing of a peer")
     p.add_argument("--runs", type=within(int, 7, 10000), default=42, help="timed batches of ours, see mnistq bench")
-    p.add_argument("--limit", type=within(int, 1, 86400), default=300, help="seconds after which a peer's turn is ended")
+    p.add_argument("--limit", type=within(int, 1, 86400), default=300, help="seconds that a peer's turn may take")
     p.add_argument("--no-training", action="store_true", help="leave out the training epochs")
     p.add_argument("--json", action="store_true", help="print the table as JSON")
     o = p.parse_args()
@@ -467,7 +471,8 @@ def compare(o):
     rows = [row for case in cases for row in case_rows(samples, case)]
     for p in peers:
         if p.absent:
-            rows.append({"task": "all", "peer": p.engine + (f", {p.blas_core} kernels" if p.blas_core else ""), "remark": p.absent})
+            core = f", {p.blas_core} kernels" if p.blas_core else ""
+            rows.append({"task": "all", "peer": p.engine + core, "remark": p.absent})
     notes = method_notes(o) + [target_note(samples, *target) for target in TARGETS] + machine_notes
     provenance["command"] = shlex.join(["scripts/peers/compare.py", *sys.argv[1:]])
     try:

@@ -1,12 +1,20 @@
 #!/bin/sh
 # Installs what `make bench-peers` compares with: PyTorch and onnx from Debian's packages, ONNX Runtime from npm into
 # build/peers. Nothing of it is needed for anything else. What is there already is left as it is.
+#   install.sh --check    installs nothing; exit status 0 when one of the two can be compared with, else 1, saying so
 # exit status: 0 all there, 1 something could not be installed
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 RUNTIME=onnxruntime-node@${ONNXRUNTIME_VERSION:-1.30.0}
 
 warn() { printf 'install.sh: %s\n' "$*" >&2; }
+
+if [ "${1-}" = --check ]; then
+    /usr/bin/python3 -c 'import torch' 2>/dev/null && exit 0
+    [ -d build/peers/node_modules/onnxruntime-node ] && exit 0
+    warn 'neither PyTorch nor ONNX Runtime is there to compare with: make peers-install gets them (1 GB)'
+    exit 1
+fi
 
 # Debian's python3 has the packages, another one in the PATH has not.
 packages=''

@@ -34,12 +34,7 @@ bool block_reserve(struct block *block, struct error *err) {
     return block->memory != NULL;
 }
 
-bool block_carve(struct block *block, void (*carve)(void *owner), void *owner, struct error *err) {
-    carve(owner);
-    if (!block_reserve(block, err)) return false;
-    carve(owner);
-    return true;
-}
+bool block_again(struct block *block, struct error *err) { return !block->memory && block_reserve(block, err); }
 
 void block_free(struct block *block) {
     free(block->memory);

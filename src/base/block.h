@@ -1,6 +1,10 @@
-/* One aligned block of memory with arrays carved out of it: a model is one allocation, freed in one call.
- * The owner writes one function that takes its arrays in order; block_carve runs it twice: first on an empty block,
- * where every take returns NULL and only counts; then on real memory. */
+/* One aligned block of memory with arrays carved out of it: a model is one allocation, freed in one call. Its owner
+ * takes the arrays in order, twice: from an empty block every take gives NULL and only counts; then from real memory.
+ *     do {
+ *         a = block_take(&block, n, sizeof *a);
+ *         b = block_take(&block, m, sizeof *b);
+ *     } while (block_again(&block, err));
+ *     return block.memory != NULL; */
 #ifndef BASE_BLOCK_H
 #define BASE_BLOCK_H
 
@@ -21,9 +25,8 @@ void *block_take(struct block *block, size_t count, size_t size);
 /* Allocates what was counted and starts again from the front. Error: out of memory. */
 bool block_reserve(struct block *block, struct error *err);
 
-/* Counts, reserves and takes: runs carve(owner), which takes the owner's arrays out of block, twice. Error: out of
- * memory. */
-bool block_carve(struct block *block, void (*carve)(void *owner), void *owner, struct error *err);
+/* After counting: reserves the memory and is true. After taking, or when memory is short (an error): false. */
+bool block_again(struct block *block, struct error *err);
 
 void block_free(struct block *block);
 

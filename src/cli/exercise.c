@@ -6,7 +6,6 @@
 #include "cli/commands.h"
 #include "cli/exercise.h"
 #include "cli/fileset.h"
-#include "cli/study.h"
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
@@ -86,25 +85,16 @@ static bool run(struct study *s, const struct training_recipe *training,
     struct exercise e = {0};
     struct speed speeds[EXERCISE_MAX_MODELS];
     char models[4096];
-    struct table *main_table = study_table(s, "exercise", "The exercise: fp32 against int8",
-                                           "format granularity arithmetic- file_bytes:bytes ratio correct- n- "
-                                           "accuracy_percent:accuracy_% standard_error- change changed- fixed- broken- "
-                                           "images_per_second:images/s speed spread_percent:±_%");
-    struct table *layers = study_table(s, "layers", "What each layer became",
-                                       "granularity layer weight weight_min weight_max weight_scale_min "
-                                       "weight_scale_max weight_sqnr_db input_scale input_zero_point output_scale "
-                                       "output_zero_point output_sqnr_db");
-    struct table *confusion = study_table(s, "confusion",
-                                          "Confusion: rows are the true class, columns what it was taken for",
-                                          "format granularity label");
     snprintf(models, sizeof models, "%.4000s/models", s->results);
     bool ok = exercise_run(&s->data, training, quantization, models, &e, &s->err);
     for (int i = 0; i < e.count; i++) speeds[i] = speed_of(&e.models[i]);
-    ok = ok && measure_speeds(speeds, e.count, &s->data.test, &s->err) &&
-        fill_layers(layers, &e, &s->data, quantization->calibration, &s->err) && study_path(s, "changed.png") &&
-        write_changed(&e, &s->data.test, s->results, &s->err) && study_path(s, "models/");
-    if (ok) fill_exercise(main_table, &e, &s->data, speeds);
-    if (ok) fill_confusion(confusion, &e, &s->data);
+    ok = ok && measure_speeds(speeds, e.count, &s->data.test, &s->err);
+    if (ok) {
+        exercise_table(s, &e, speeds);
+        confusion_table(s, &e);
+        ok = layers_table(s, &e, quantization->calibration) && study_path(s, "changed.png") &&
+            write_changed(&e, &s->data.test, s->results, &s->err) && study_path(s, "models/");
+    }
     exercise_free(&e);
     return ok;
 }
@@ -129,8 +119,8 @@ int command_exercise(int argc, char **argv) {
     option_flag(&s.options, "reuse", &reuse, "leave results as they are that this program wrote for the same options");
     int status = study_parse(&s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    char *told = strstr(s.provenance.facts[0].value,
-                        reuse_option); /* the results are those of the command without it */
+    /* The results are those of the command without --reuse. */
+    char *told = strstr(s.provenance.facts[0].value, reuse_option);
     if (told) memmove(told, told + strlen(reuse_option), strlen(told + strlen(reuse_option)) + 1);
     provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
     bool ok = study_begin(&s);
@@ -139,7 +129,7 @@ int command_exercise(int argc, char **argv) {
         dataset_free(&s.data);
         return EXIT_DONE;
     }
-    return study_end(&s,
-                     ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
-                         run(&s, &training, &quantization));
+    ok = ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
+        run(&s, &training, &quantization);
+    return study_end(&s, ok);
 }

@@ -4,8 +4,8 @@
 #define CLI_EXERCISE_H
 
 #include "cli/recipe.h"
-#include "cli/report.h"
 #include "cli/speed.h"
+#include "cli/study.h"
 
 enum { EXERCISE_MAX_MODELS = 1 + SCHEMES };
 
@@ -27,11 +27,10 @@ bool exercise_run(const struct dataset *data, const struct training_recipe *trai
                   struct error *err);
 void exercise_free(struct exercise *e);
 
-/* The tables that show one run; speeds [e->count]. Error: out of memory. */
-void fill_exercise(struct table *t, const struct exercise *e, const struct dataset *data, const struct speed *speeds);
-bool fill_layers(struct table *t, const struct exercise *e, const struct dataset *data, int calibration,
-                 struct error *err);
-void fill_confusion(struct table *t, const struct exercise *e, const struct dataset *data);
+/* The tables that show one run, added to the study, whose data it ran on; speeds [e->count]. Error: out of memory. */
+void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds);
+bool layers_table(struct study *s, const struct exercise *e, int calibration);
+void confusion_table(struct study *s, const struct exercise *e);
 
 /* Writes FOLDER/changed.png: the test digits that fp32 and int8 answer differently. */
 bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err);

@@ -21,11 +21,15 @@ static void note_exercise(struct table *t, const struct exercise *e, const struc
                    e->saturated);
 }
 
-void fill_exercise(struct table *t, const struct exercise *e, const struct dataset *data, const struct speed *speeds) {
+void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds) {
+    struct table *t = study_table(s, "exercise", "The exercise: fp32 against int8",
+                                  "format granularity arithmetic- file_bytes:bytes ratio correct- n- "
+                                  "accuracy_percent:accuracy_% standard_error- change changed- fixed- broken- "
+                                  "images_per_second:images/s speed spread_percent:±_%");
     const struct evaluation *fp32 = &e->evaluations[0];
     for (int i = 0; i < e->count; i++) {
         const struct evaluation *ours = &e->evaluations[i];
-        struct paired paired = compare(fp32, ours, data->test.labels);
+        struct paired paired = compare(fp32, ours, s->data.test.labels);
         double rate = speeds[i].images_per_second;
         table_row(t, "%s | %s | %s | %zu | %.3f | %zu | %zu | %.2f | %.2f | %+.2f | %zu | %zu | %zu",
                   i == 0 ? "fp32" : "int8", granularity_name(&e->models[i]), arithmetic_name(&e->models[i]),
@@ -35,7 +39,7 @@ void fill_exercise(struct table *t, const struct exercise *e, const struct datas
         table_row(t, "%lld | %.2f | %.1f", (long long)rate, rate / speeds[0].images_per_second,
                   speeds[i].spread_percent);
     }
-    note_exercise(t, e, data);
+    note_exercise(t, e, &s->data);
     note_speeds(t, speeds, e->count);
 }
 
@@ -85,20 +89,23 @@ static void add_layer_row(struct table *t, const struct model *fp32, const struc
               (double)q->activation[l + 1].scale, q->activation[l + 1].zero_point, output_sqnr);
 }
 
-bool fill_layers(struct table *t, const struct exercise *e, const struct dataset *data, int calibration,
-                 struct error *err) {
+bool layers_table(struct study *s, const struct exercise *e, int calibration) {
+    struct table *t = study_table(s, "layers", "What each layer became",
+                                  "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max "
+                                  "weight_sqnr_db input_scale input_zero_point output_scale output_zero_point "
+                                  "output_sqnr_db");
     const struct model *fp32 = &e->models[0];
     size_t most = 0; /* weights of a layer */
     for (int l = 0; l < fp32->shape.layers; l++) {
         size_t n = (size_t)fp32->shape.widths[l] * (size_t)fp32->shape.widths[l + 1];
         most = n > most ? n : most;
     }
-    uint8_t *images = calibration_images(&data->train, calibration, err);
-    float *real = images ? aligned_array(most, sizeof *real, err) : NULL;
+    uint8_t *images = calibration_images(&s->data.train, calibration, &s->err);
+    float *real = images ? aligned_array(most, sizeof *real, &s->err) : NULL;
     bool ok = real != NULL;
     for (int i = 1; ok && i < e->count; i++) {
         struct similarity similar[MLP_MAX_LAYERS] = {{0}};
-        ok = compare_layers(fp32, &e->models[i], images, calibration, similar, err);
+        ok = compare_layers(fp32, &e->models[i], images, calibration, similar, &s->err);
         for (int l = 0; ok && l < fp32->shape.layers; l++)
             add_layer_row(t, fp32, &e->models[i], l, similarity_sqnr_db(&similar[l]), real);
     }
@@ -115,7 +122,10 @@ bool fill_layers(struct table *t, const struct exercise *e, const struct dataset
 
 /* ---- confusion -------------------------------------------------------------------------------------------------- */
 
-void fill_confusion(struct table *t, const struct exercise *e, const struct dataset *data) {
+void confusion_table(struct study *s, const struct exercise *e) {
+    struct table *t = study_table(s, "confusion", "Confusion: rows are the true class, columns what it was taken for",
+                                  "format granularity label");
+    const struct dataset *data = &s->data;
     const uint8_t *labels = data->test.labels;
     for (int j = 0; j < data->classes; j++) table_add_columns(t, "as_%d", j);
     table_add_columns(t, "recall_percent");

@@ -8,6 +8,8 @@
 #include "data/digits.h"
 #include "data/idx.h"
 
+enum { DIGITS_SEED = 1 }; /* fixed, so that the name means one set of bytes */
+
 /* SHA-256 of MNIST's four files decompressed and joined, as in struct dataset. */
 static const char mnist_sha256[] = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a";
 static const char mnist_test_sha256[] =
@@ -38,22 +40,20 @@ static bool find_file(const char *folder, const char *name, char *path, size_t s
 
 /* part is "train" or "t10k". */
 static bool read_split(const char *folder, const char *part, struct split *out, struct error *err) {
-    char name[64], images_path[4096], labels_path[4096];
-    struct idx images = {0}, labels = {0};
-    snprintf(name, sizeof name, "%s-images-idx3-ubyte", part);
-    bool ok = find_file(folder, name, images_path, sizeof images_path, err);
-    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", part);
-    ok = ok && find_file(folder, name, labels_path, sizeof labels_path, err) &&
-        idx_read(images_path, 3, &images, err) && idx_read(labels_path, 1, &labels, err);
-    if (ok && images.count != labels.count)
-        ok = fail(err, "%s: %zu labels for the %zu images of %s", labels_path, labels.count, images.count, images_path);
-    if (!ok) {
-        idx_free(&images);
-        idx_free(&labels);
-        return false;
+    static const char *const kinds[] = {"images-idx3", "labels-idx1"};
+    char name[64], path[2][4096];
+    struct idx idx[2] = {{0}};
+    bool ok = true;
+    for (int i = 0; ok && i < 2; i++) {
+        snprintf(name, sizeof name, "%s-%s-ubyte", part, kinds[i]);
+        ok = find_file(folder, name, path[i], sizeof path[i], err);
     }
-    *out = (struct split){images.count, (int)images.rows, (int)images.cols, images.data, labels.data};
-    return true;
+    for (int i = 0; ok && i < 2; i++) ok = idx_read(path[i], i == 0 ? 3 : 1, &idx[i], err);
+    if (ok && idx[0].count != idx[1].count)
+        ok = fail(err, "%s: %zu labels for the %zu images of %s", path[1], idx[1].count, idx[0].count, path[0]);
+    if (ok) *out = (struct split){idx[0].count, (int)idx[0].rows, (int)idx[0].cols, idx[0].data, idx[1].data};
+    for (int i = 0; !ok && i < 2; i++) idx_free(&idx[i]);
+    return ok;
 }
 
 static bool draw_split(size_t first, size_t count, struct split *out, struct error *err) {
@@ -62,7 +62,7 @@ static bool draw_split(size_t first, size_t count, struct split *out, struct err
         split_free(out);
         return fail(err, "digits: out of memory for %zu images", count);
     }
-    digits_draw(DATASET_DIGITS_SEED, first, count, out->images, out->labels);
+    digits_draw(DIGITS_SEED, first, count, out->images, out->labels);
     return true;
 }
 

@@ -41,7 +41,4 @@ void split_free(struct split *split);
 /* Checks that a model with the given input and output sizes can run on these images. source is named in the error. */
 bool split_fits(const struct split *split, int inputs, int classes, const char *source, struct error *err);
 
-/* The seed that the built-in set is drawn from: fixed, so that its name means one set of bytes. */
-enum { DATASET_DIGITS_SEED = 1 };
-
 #endif

@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-#include "base/file.h"
-
 enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20, BUFFER = 1 << 14, ANY_GZIP = 15 + 16 /* of inflateInit2 */ };
+enum { GZIP_0 = 0x1f, GZIP_1 = 0x8b }; /* what a gzip member begins with */
 
 /* A file being read, decompressed where it begins as gzip does: one member or several, one behind another (RFC 1952).
  */
@@ -29,7 +28,7 @@ static bool source_open(const char *path, struct source *s, struct error *err) {
     if (!(s->file = fopen(path, "rb"))) return fail(err, "%s: %s", path, strerror(errno));
     s->z.next_in = s->buffer;
     s->z.avail_in = (uInt)fread(s->buffer, 1, 2, s->file);
-    s->gzip = s->z.avail_in == 2 && s->buffer[0] == 0x1f && s->buffer[1] == 0x8b;
+    s->gzip = s->z.avail_in == 2 && s->buffer[0] == GZIP_0 && s->buffer[1] == GZIP_1;
     if (!s->gzip) rewind(s->file);
     return !s->gzip || inflateInit2(&s->z, ANY_GZIP) == Z_OK || fail(err, "%s: out of memory", path);
 }
@@ -60,8 +59,12 @@ static bool read_some(struct source *s, unsigned char *data, size_t size, size_t
         }
         int code = inflate(&s->z, Z_NO_FLUSH);
         *got += room - s->z.avail_out;
-        if (code == Z_STREAM_END) s->ended = !refill(s) || inflateReset(&s->z) != Z_OK;
-        else if (code != Z_OK) return fail(err, "%s: cannot be read: %s", s->path, s->z.msg ? s->z.msg : zError(code));
+        if (code == Z_STREAM_END) {
+            s->ended = !refill(s) || inflateReset(&s->z) != Z_OK;
+            if (!s->ended && s->z.next_in[0] != GZIP_0)
+                return fail(err, "%s: the compressed file goes on after its end", s->path);
+        } else if (code != Z_OK)
+            return fail(err, "%s: cannot be read: %s", s->path, s->z.msg ? s->z.msg : zError(code));
     }
     return !ferror(s->file) || fail(err, "%s: cannot be read: %s", s->path, strerror(errno));
 }
@@ -124,17 +127,6 @@ bool idx_read(const char *path, int dimensions, struct idx *out, struct error *e
     source_close(&s);
     if (!ok) idx_free(out);
     return ok;
-}
-
-bool idx_write(const char *path, const struct idx *idx, struct error *err) {
-    uint32_t fields[4] = {TYPE_U8 << 8 | (uint32_t)idx->dimensions, (uint32_t)idx->count, (uint32_t)idx->rows,
-                          (uint32_t)idx->cols};
-    struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    for (int i = 0; i <= idx->dimensions; i++)
-        for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(fields[i] >> shift & 0xff), out.stream);
-    fwrite(idx->data, idx->rows * idx->cols, idx->count, out.stream);
-    return out_file_commit(&out, err);
 }
 
 void idx_free(struct idx *idx) {

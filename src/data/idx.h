@@ -26,9 +26,6 @@ struct idx {
  * broken compression, out of memory. Release with idx_free. */
 bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err);
 
-/* Writes images or labels as a plain file, whole or not at all. */
-bool idx_write(const char *path, const struct idx *idx, struct error *err);
-
 void idx_free(struct idx *idx);
 
 #endif

@@ -16,7 +16,6 @@ static void carve(struct dynamic_mlp *q, const int *outliers) {
         d->bias = block_take(&q->block, out, sizeof(float));
         d->outlier_columns = block_take(&q->block, apart, sizeof(int32_t));
         d->outlier_weight = block_take(&q->block, out * apart, sizeof(uint16_t));
-        d->wide_weight = block_take(&q->block, out * in, sizeof(int16_t));
     }
 }
 
@@ -30,12 +29,6 @@ bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *
 }
 
 void dynamic_free(struct dynamic_mlp *q) { block_free(&q->block); }
-
-void dynamic_finish(struct dynamic_mlp *q) {
-    for (int l = 0; l < q->shape.layers; l++)
-        for (size_t i = 0; i < (size_t)q->layer[l].in * (size_t)q->layer[l].out; i++)
-            q->layer[l].wide_weight[i] = q->layer[l].weight[i];
-}
 
 /* ---- conversion ---------------------------------------------------------------------------------------------- */
 
@@ -87,7 +80,6 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
     }
     ok = ok && dynamic_create(&mlp->shape, vector_wise, outliers, out, err);
     for (int l = 0; ok && l < layers; l++) convert_layer(&mlp->layer[l], marked + l * MLP_MAX_WIDTH, &out->layer[l]);
-    if (ok) dynamic_finish(out);
     mlp_workspace_free(&ws);
     free(marked);
     return ok;
@@ -144,7 +136,7 @@ static void encode_rows(const struct dynamic_mlp_layer *d, const float *x, int c
     }
 }
 
-static int32_t dot(const int16_t *restrict x, const int16_t *restrict w, int n) {
+static int32_t dot(const int16_t *restrict x, const int8_t *restrict w, int n) {
     int32_t sum = 0;
     for (int k = 0; k < n; k++) sum += x[k] * w[k];
     return sum;
@@ -155,7 +147,7 @@ static void run_layer(const struct dynamic_mlp_layer *d, const float *x, int cou
                       struct dynamic_mlp_workspace *ws, float *y) {
     for (int i = 0; i < count; i++)
         for (int c = 0; c < d->out; c++) {
-            int32_t acc = dot(ws->codes + (size_t)i * (size_t)d->in, d->wide_weight + (size_t)c * (size_t)d->in, d->in);
+            int32_t acc = dot(ws->codes + (size_t)i * (size_t)d->in, d->weight + (size_t)c * (size_t)d->in, d->in);
             float sum = ws->scale[i] * d->weight_scale[c] * (float)acc + d->bias[c];
             for (int j = 0; j < d->outliers; j++)
                 sum += x[(size_t)i * (size_t)d->in + (size_t)d->outlier_columns[j]] *

@@ -16,7 +16,6 @@ struct dynamic_mlp_layer {
     float *bias;              /* [out] */
     int32_t *outlier_columns; /* [outliers] rising */
     uint16_t *outlier_weight; /* [out][outliers] fp16 */
-    int16_t *wide_weight;     /* [out][in] weight again, as the loop wants it */
 };
 
 struct dynamic_mlp {
@@ -38,9 +37,6 @@ struct dynamic_mlp_workspace {
 bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *outliers, struct dynamic_mlp *out,
                     struct error *err);
 void dynamic_free(struct dynamic_mlp *q);
-
-/* Fills wide_weight from weight, after the weights were set. */
-void dynamic_finish(struct dynamic_mlp *q);
 
 /* Quantizes a trained network. vector_wise: input columns in which any calibration image [count][inputs] reaches
  * threshold are outliers. Else images are not looked at. Error: out of memory, a weight that is not finite. */

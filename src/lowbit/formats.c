@@ -36,23 +36,14 @@ void unpack_bits(const uint8_t *bytes, size_t n, int bits, uint8_t *codes) {
 
 /* ---- integers ---------------------------------------------------------------------------------------------- */
 
-int grid_code(float x, struct grid g) { return quantize(x, (struct qparams){g.scale, g.zero_point, g.qmin, g.qmax}); }
-
-float grid_value(int code, struct grid g) { return g.scale * (float)(code - g.zero_point); }
-
 /* The scale as the file will hold it. One too small for fp16 becomes its smallest number, one too large its
  * largest: the codes are then chosen for the scale that is really used. */
-static float scale_in_half(float scale) {
+float scale_in_half(float scale) {
     float stored = float_from_half(half_from_float(scale));
     return stored == 0 ? 0x1p-24f : isinf(stored) ? 65504.0f : stored;
 }
 
-struct grid grid_with_scale(struct grid g, float scale) {
-    g.scale = scale_in_half(scale);
-    return g;
-}
-
-struct grid grid_of(const float *w, int n, int bits, bool symmetric) {
+struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {
     float lo = 0, hi = 0;
     int top = (1 << (bits - 1)) - 1; /* 127, 7, 3, 1 */
     for (int i = 0; i < n; i++) {
@@ -60,41 +51,35 @@ struct grid grid_of(const float *w, int n, int bits, bool symmetric) {
         hi = fmaxf(hi, w[i]);
     }
     struct qparams p = symmetric ? qparams_symmetric(fmaxf(-lo, hi), top) : qparams_asymmetric(lo, hi, 0, 2 * top + 1);
-    struct grid g = {scale_in_half(p.scale), p.zero_point, p.qmin, p.qmax};
-    return g;
+    p.scale = scale_in_half(p.scale);
+    return p;
 }
 
-/* The scale, and the zero point of an asymmetric block; returns their size. */
-static size_t write_grid(struct grid g, bool symmetric, uint8_t *bytes) {
-    uint16_t scale = half_from_float(g.scale);
-    memcpy(bytes, &scale, 2);
-    if (!symmetric) bytes[2] = (uint8_t)g.zero_point;
-    return 2 + !symmetric;
-}
-
-void integer_block_pack(struct grid g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes) {
-    bytes += write_grid(g, symmetric, bytes);
-    memset(bytes, 0, packed_bytes((size_t)n, bits));
+/* A block, its codes given, or NULL: those of w. Signed codes are stored without their sign. */
+static void write_block(struct qparams g, const int8_t *codes, const float *w, int n, int bits, bool symmetric,
+                        uint8_t *bytes) {
     int offset = symmetric ? 1 << (bits - 1) : 0;
-    for (int i = 0; i < n; i++) put_code(bytes, (size_t)i, bits, (unsigned)(codes[i] + offset));
+    memset(bytes, 0, 2 + !symmetric + packed_bytes((size_t)n, bits));
+    half_write(g.scale, bytes);
+    if (!symmetric) bytes[2] = (uint8_t)g.zero_point;
+    bytes += 2 + !symmetric;
+    for (int i = 0; i < n; i++)
+        put_code(bytes, (size_t)i, bits, (unsigned)((codes ? codes[i] : quantize(w[i], g)) + offset));
+}
+
+void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes) {
+    write_block(g, codes, NULL, n, bits, symmetric, bytes);
 }
 
 static void integer_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     bool symmetric = self->grid == SYMMETRIC_GRID;
-    int offset = symmetric ? 1 << (self->bits - 1) : 0;
-    struct grid g = grid_of(w, n, self->bits, symmetric);
-    bytes += write_grid(g, symmetric, bytes);
-    memset(bytes, 0, packed_bytes((size_t)n, self->bits));
-    for (int i = 0; i < n; i++) put_code(bytes, (size_t)i, self->bits, (unsigned)(grid_code(w[i], g) + offset));
+    write_block(grid_of(w, n, self->bits, symmetric), NULL, w, n, self->bits, symmetric, bytes);
 }
 
 static void integer_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
-    bool symmetric = self->grid == SYMMETRIC_GRID;
-    int zero = symmetric ? 1 << (self->bits - 1) : bytes[2];
-    uint16_t scale;
-    memcpy(&scale, bytes, 2);
-    struct grid g = {.scale = float_from_half(scale), .zero_point = zero};
-    for (int i = 0; i < n; i++) w[i] = grid_value((int)get_code(bytes + self->header, (size_t)i, self->bits), g);
+    int zero = self->grid == SYMMETRIC_GRID ? 1 << (self->bits - 1) : bytes[2];
+    struct qparams g = {.scale = half_read(bytes), .zero_point = zero};
+    for (int i = 0; i < n; i++) w[i] = dequantize((int)get_code(bytes + self->header, (size_t)i, self->bits), g);
 }
 
 /* ---- floats ------------------------------------------------------------------------------------------------ */
@@ -112,15 +97,11 @@ static void f32_decode(const struct format *self, const uint8_t *bytes, int n, f
 #define FLOAT_OF_16_BITS(name, narrow, widen)                                                                          \
     static void name##_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {                      \
         (void)self;                                                                                                    \
-        for (int i = 0; i < n; i++) memcpy(bytes + 2 * i, &(uint16_t){narrow(w[i])}, 2);                               \
+        for (int i = 0; i < n; i++) write_16(narrow(w[i]), bytes + 2 * i);                                             \
     }                                                                                                                  \
     static void name##_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {                      \
         (void)self;                                                                                                    \
-        for (int i = 0; i < n; i++) {                                                                                  \
-            uint16_t bits;                                                                                             \
-            memcpy(&bits, bytes + 2 * i, 2);                                                                           \
-            w[i] = widen(bits);                                                                                        \
-        }                                                                                                              \
+        for (int i = 0; i < n; i++) w[i] = widen(read_16(bytes + 2 * i));                                              \
     }
 FLOAT_OF_16_BITS(f16, half_from_float, float_from_half)
 FLOAT_OF_16_BITS(bf16, bfloat_from_float, float_from_bfloat)

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/affine.h"
+
 enum format_layout {
     LAYOUT_ROWS, /* blocks begin anew with each row; what is missing at its end is zero padding, stored */
     LAYOUT_SPAN, /* as rows, but the last block of a row may be shorter */
@@ -55,13 +57,8 @@ size_t codec_bytes(struct codec c, int out, int in);
 void codec_encode(struct codec c, const float *w, int out, int in, uint8_t *bytes);
 void codec_decode(struct codec c, const uint8_t *bytes, int out, int in, float *w);
 
-/* ---- the integer formats, for methods that choose the codes themselves (GPTQ, AWQ, QAT) ---- */
-
-/* The grid of one block: real = scale * (code - zero_point). The scale is a number that fp16 holds. */
-struct grid {
-    float scale;
-    int zero_point, qmin, qmax;
-};
+/* ---- the integer formats, for methods that choose the codes themselves (GPTQ, AWQ, QAT). The grid of a block is a
+ * struct qparams whose scale is a number that fp16 holds. ---- */
 
 /* bits of an integer format ("int4", "uint4"), 0 for the others; *symmetric tells which. */
 static inline int format_integer_bits(const struct format *format, bool *symmetric) {
@@ -70,14 +67,12 @@ static inline int format_integer_bits(const struct format *format, bool *symmetr
 }
 
 /* The grid that round-to-nearest takes for w [n]: absmax (eq. 4) or the range (eq. 3), the scale rounded to fp16. */
-struct grid grid_of(const float *w, int n, int bits, bool symmetric);
-/* The same zero and codes with another scale, rounded to fp16; an asymmetric grid keeps its zero_point. */
-struct grid grid_with_scale(struct grid g, float scale);
-int grid_code(float x, struct grid g);
-float grid_value(int code, struct grid g);
+struct qparams grid_of(const float *w, int n, int bits, bool symmetric);
+/* The nearest scale > 0 that fp16 holds. */
+float scale_in_half(float scale);
 
 /* One block with the codes given. codes [n] in [qmin, qmax]. */
-void integer_block_pack(struct grid g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
+void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
 
 /* n codes of the given bits to bytes [packed_bytes(n, bits)], and back; unsigned codes below 2^bits. */
 static inline size_t packed_bytes(size_t n, int bits) { return (n * (size_t)bits + 7) / 8; }

@@ -10,14 +10,6 @@
 #define HALF_MAX 65504.0f /* the largest finite fp16 */
 #define HALF_MIN 0x1p-24f /* the smallest above 0 */
 
-static void write_half(float x, uint8_t bytes[2]) {
-    uint16_t bits = half_from_float(x);
-    bytes[0] = (uint8_t)bits;
-    bytes[1] = (uint8_t)(bits >> 8);
-}
-
-static float read_half(const uint8_t bytes[2]) { return float_from_half((uint16_t)(bytes[0] | bytes[1] << 8)); }
-
 /* Clamped before it is narrowed. A NaN gives lo: weights are finite, but a conversion must be defined. */
 static int clamp(double q, int lo, int hi) { return q > lo ? q < hi ? (int)q : hi : lo; }
 
@@ -58,13 +50,13 @@ static float inverse(float d) {
 void q8_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     (void)self, (void)n;
     float d = in_half_range(fabsf(extreme(w, 32)) / 127), steps = inverse(d);
-    write_half(d, bytes);
+    half_write(d, bytes);
     for (int i = 0; i < 32; i++) bytes[2 + i] = (uint8_t)clamp(roundf(w[i] * steps), -127, 127);
 }
 
 void q8_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
-    float d = read_half(bytes);
+    float d = half_read(bytes);
     for (int i = 0; i < 32; i++) w[i] = (float)(int8_t)bytes[2 + i] * d;
 }
 
@@ -74,7 +66,7 @@ void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *byte
     (void)self, (void)n;
     float d = in_half_range(extreme(w, 32) / -8), steps = inverse(d);
     uint8_t codes[32];
-    write_half(d, bytes);
+    half_write(d, bytes);
     for (int i = 0; i < 32; i++) codes[i] = (uint8_t)clamp(w[i] * steps + 8.5f, 0, 15);
     pack_nibbles(codes, 16, bytes + 2);
 }
@@ -82,7 +74,7 @@ void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *byte
 void q4_0_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t codes[32];
-    float d = read_half(bytes);
+    float d = half_read(bytes);
     unpack_nibbles(bytes + 2, 16, codes);
     for (int i = 0; i < 32; i++) w[i] = (float)(codes[i] - 8) * d;
 }
@@ -130,6 +122,53 @@ static float k_scale(double d) {
     return (float)copysign(float_from_half(half_from_float((float)size)), d);
 }
 
+/* What a K-quant has: sub-blocks, whole numbers that their scales and mins may be, and how a line is fitted to one. */
+struct k_grid {
+    int sub, lowest_scale, highest_scale, highest_min;
+    struct line (*fit)(const float *w); /* step 1 */
+};
+
+struct k_block {
+    float d, dmin;
+    int scale[K_BLOCK / 16], min[K_BLOCK / 16]; /* of each sub-block, in units of d and dmin */
+    uint8_t codes[K_BLOCK];
+};
+
+/* Step 3: the best of the pairs of scale and min around the fit. */
+static struct line k_choose(const float *w, const struct k_grid *k, struct line fit, const struct k_block *b,
+                            int *scale, int *min) {
+    int near_scale = b->d != 0 ? clamp(rint(fit.scale / b->d), k->lowest_scale, k->highest_scale) : 0;
+    int near_min = b->dmin > 0 ? clamp(rint(fit.min / b->dmin), 0, k->highest_min) : 0;
+    struct line best = {0};
+    double least = INFINITY;
+    for (int s = near_scale - (near_scale > k->lowest_scale); s <= near_scale + (near_scale < k->highest_scale); s++)
+        for (int m = near_min - (near_min > 0); m <= near_min + (near_min < k->highest_min); m++) {
+            struct line tried = {(double)b->d * s, (double)b->dmin * m, fit.lowest, fit.highest};
+            double error = line_error(w, k->sub, tried);
+            if (error < least) best = tried, least = error, *scale = s, *min = m;
+        }
+    return best;
+}
+
+static void k_encode(const float *w, const struct k_grid *k, struct k_block *b) {
+    struct line fit[K_BLOCK / 16];
+    double widest = 0, deepest = 0; /* of the sub-blocks' scales and mins: they take the farthest number */
+    int subs = K_BLOCK / k->sub;
+    *b = (struct k_block){0};
+    for (int sub = 0; sub < subs; sub++) {
+        fit[sub] = k->fit(w + sub * k->sub);
+        if (fabs(fit[sub].scale) > fabs(widest)) widest = fit[sub].scale;
+        deepest = fmax(deepest, fit[sub].min);
+    }
+    b->d = k_scale(widest / (k->lowest_scale ? k->lowest_scale : k->highest_scale));
+    if (k->highest_min) b->dmin = k_scale(deepest / k->highest_min);
+    for (int sub = 0; sub < subs; sub++) {
+        const float *x = w + sub * k->sub;
+        struct line chosen = k_choose(x, k, fit[sub], b, &b->scale[sub], &b->min[sub]);
+        for (int i = 0; i < k->sub; i++) b->codes[sub * k->sub + i] = (uint8_t)line_code(x[i], chosen);
+    }
+}
+
 /* ---- q4_K ------------------------------------------------------------------------------------------------
  *   | d: f16 | dmin: f16 | 12 bytes: scales and mins | 128 bytes: nibbles |   w = d * scale * q - dmin * min
  *
@@ -141,7 +180,7 @@ static float k_scale(double d) {
 
 enum { Q4_K_SUBS = 8, Q4_K_SUB = 32, Q4_K_BYTES = 2 + 2 + 12 + 128 };
 
-static void q4_K_pack_scales(const uint8_t scale[8], const uint8_t min[8], uint8_t bytes[12]) {
+static void q4_K_pack_scales(const int scale[8], const int min[8], uint8_t bytes[12]) {
     for (int j = 0; j < 4; j++) {
         bytes[j] = (uint8_t)(scale[4 + j] >> 4 << 6 | scale[j]);
         bytes[4 + j] = (uint8_t)(min[4 + j] >> 4 << 6 | min[j]);
@@ -196,48 +235,22 @@ static struct line q4_K_fit(const float w[Q4_K_SUB]) {
     return best;
 }
 
-/* Step 3: scale and min in units of d and dmin, the best of the nine pairs around the fit. */
-static struct line q4_K_choose(const float w[Q4_K_SUB], struct line fit, float d, float dmin, uint8_t *scale,
-                               uint8_t *min) {
-    int near_scale = d > 0 ? clamp(rint(fit.scale / d), 0, 63) : 0;
-    int near_min = dmin > 0 ? clamp(rint(fit.min / dmin), 0, 63) : 0;
-    struct line best = {0};
-    double least = INFINITY;
-    for (int s = near_scale - (near_scale > 0); s <= near_scale + (near_scale < 63); s++)
-        for (int m = near_min - (near_min > 0); m <= near_min + (near_min < 63); m++) {
-            struct line tried = {(double)d * s, (double)dmin * m, 0, 15};
-            double error = line_error(w, Q4_K_SUB, tried);
-            if (error < least) best = tried, least = error, *scale = (uint8_t)s, *min = (uint8_t)m;
-        }
-    return best;
-}
+static const struct k_grid q4_K = {Q4_K_SUB, 0, 63, 63, q4_K_fit};
 
 void q4_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     (void)self, (void)n;
-    struct line fit[Q4_K_SUBS];
-    uint8_t scale[Q4_K_SUBS] = {0}, min[Q4_K_SUBS] = {0}, codes[K_BLOCK];
-    double widest = 0, deepest = 0; /* of the sub-blocks' scales and mins: they take 63 */
-    for (int sub = 0; sub < Q4_K_SUBS; sub++) {
-        fit[sub] = q4_K_fit(w + sub * Q4_K_SUB);
-        widest = fmax(widest, fit[sub].scale);
-        deepest = fmax(deepest, fit[sub].min);
-    }
-    float d = k_scale(widest / 63), dmin = k_scale(deepest / 63);
-    for (int sub = 0; sub < Q4_K_SUBS; sub++) {
-        const float *x = w + sub * Q4_K_SUB;
-        struct line chosen = q4_K_choose(x, fit[sub], d, dmin, &scale[sub], &min[sub]);
-        for (int i = 0; i < Q4_K_SUB; i++) codes[sub * Q4_K_SUB + i] = (uint8_t)line_code(x[i], chosen);
-    }
-    write_half(d, bytes);
-    write_half(dmin, bytes + 2);
-    q4_K_pack_scales(scale, min, bytes + 4);
-    for (int pair = 0; pair < 4; pair++) pack_nibbles(codes + 64 * pair, 32, bytes + 16 + 32 * pair);
+    struct k_block block;
+    k_encode(w, &q4_K, &block);
+    half_write(block.d, bytes);
+    half_write(block.dmin, bytes + 2);
+    q4_K_pack_scales(block.scale, block.min, bytes + 4);
+    for (int pair = 0; pair < 4; pair++) pack_nibbles(block.codes + 64 * pair, 32, bytes + 16 + 32 * pair);
 }
 
 void q4_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t scale[Q4_K_SUBS], min[Q4_K_SUBS], codes[K_BLOCK];
-    float d = read_half(bytes), dmin = read_half(bytes + 2);
+    float d = half_read(bytes), dmin = half_read(bytes + 2);
     q4_K_unpack_scales(bytes + 4, scale, min);
     for (int pair = 0; pair < 4; pair++) unpack_nibbles(bytes + 16 + 32 * pair, 32, codes + 64 * pair);
     for (int i = 0; i < K_BLOCK; i++) {
@@ -275,19 +288,6 @@ static struct line q6_K_fit(const float w[Q6_K_SUB]) {
     return best;
 }
 
-/* Step 3: the scale in units of d, the best of the three around the fit. */
-static struct line q6_K_choose(const float w[Q6_K_SUB], struct line fit, float d, int8_t *scale) {
-    int near = d != 0 ? clamp(rint(fit.scale / d), -128, 127) : 0;
-    struct line best = {0};
-    double least = INFINITY;
-    for (int s = near - (near > -128); s <= near + (near < 127); s++) {
-        struct line tried = {(double)d * s, 0, -32, 31};
-        double error = line_error(w, Q6_K_SUB, tried);
-        if (error < least) best = tried, least = error, *scale = (int8_t)s;
-    }
-    return best;
-}
-
 static void q6_K_pack(const uint8_t codes[K_BLOCK], uint8_t bytes[Q6_K_SCALES]) {
     for (int half = 0; half < 2; half++) {
         const uint8_t *c = codes + 128 * half;
@@ -307,31 +307,22 @@ static void q6_K_unpack(const uint8_t bytes[Q6_K_SCALES], uint8_t codes[K_BLOCK]
     }
 }
 
+static const struct k_grid q6_K = {Q6_K_SUB, -128, 127, 0, q6_K_fit};
+
 void q6_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     (void)self, (void)n;
-    struct line fit[Q6_K_SUBS];
-    uint8_t codes[K_BLOCK];
-    double widest = 0; /* with its sign: it takes scale -128 */
-    for (int sub = 0; sub < Q6_K_SUBS; sub++) {
-        fit[sub] = q6_K_fit(w + sub * Q6_K_SUB);
-        if (fabs(fit[sub].scale) > fabs(widest)) widest = fit[sub].scale;
-    }
-    float d = k_scale(widest / -128);
-    for (int sub = 0; sub < Q6_K_SUBS; sub++) {
-        const float *x = w + sub * Q6_K_SUB;
-        int8_t scale = 0;
-        struct line chosen = q6_K_choose(x, fit[sub], d, &scale);
-        bytes[Q6_K_SCALES + sub] = (uint8_t)scale;
-        for (int i = 0; i < Q6_K_SUB; i++) codes[sub * Q6_K_SUB + i] = (uint8_t)(line_code(x[i], chosen) + 32);
-    }
-    q6_K_pack(codes, bytes);
-    write_half(d, bytes + Q6_K_D);
+    struct k_block block;
+    k_encode(w, &q6_K, &block);
+    for (int i = 0; i < K_BLOCK; i++) block.codes[i] = (uint8_t)(block.codes[i] + 32);
+    for (int sub = 0; sub < Q6_K_SUBS; sub++) bytes[Q6_K_SCALES + sub] = (uint8_t)block.scale[sub];
+    q6_K_pack(block.codes, bytes);
+    half_write(block.d, bytes + Q6_K_D);
 }
 
 void q6_K_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
     (void)self, (void)n;
     uint8_t codes[K_BLOCK];
-    float d = read_half(bytes + Q6_K_D);
+    float d = half_read(bytes + Q6_K_D);
     q6_K_unpack(bytes, codes);
     for (int i = 0; i < K_BLOCK; i++) {
         float scale = d * (float)(int8_t)bytes[Q6_K_SCALES + i / Q6_K_SUB];

@@ -33,7 +33,7 @@ static int block_length(const struct coded_matrix *m, int b) {
 void coded_matrix_values(const struct coded_matrix *m, float *w) {
     for (int c = 0; c < m->out; c++)
         for (int k = 0; k < m->in; k++, w++)
-            *w = grid_value(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
+            *w = dequantize(m->codes[(size_t)c * (size_t)m->in + (size_t)k], m->grids[c * m->blocks + k / m->block]);
 }
 
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
@@ -48,21 +48,22 @@ void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes) {
 
 /* ---- round to nearest ------------------------------------------------------------------------------------------ */
 
-static double grid_error(const float *w, int n, struct grid g) {
+static double grid_error(const float *w, int n, struct qparams g) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
-        double e = (double)w[i] - (double)grid_value(grid_code(w[i], g), g);
+        double e = (double)w[i] - (double)dequantize(quantize(w[i], g), g);
         sum += e * e;
     }
     return sum;
 }
 
-struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
-    struct grid widest = grid_of(w, n, bits, symmetric), best = widest;
+struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    struct qparams widest = grid_of(w, n, bits, symmetric), best = widest;
     if (rule == GRID_MINMAX) return widest;
     double least = grid_error(w, n, widest);
     for (int step = 1; step <= 35; step++) {
-        struct grid g = grid_with_scale(widest, widest.scale * (1 - 0.02f * (float)step));
+        struct qparams g = widest;
+        g.scale = scale_in_half(widest.scale * (1 - 0.02f * (float)step));
         double error = grid_error(w, n, g);
         if (error < least) {
             least = error;
@@ -72,23 +73,15 @@ struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum g
     return best;
 }
 
-static void code_row(const float *w, struct coded_matrix *m, int c) {
-    for (int k = 0; k < m->in; k++)
-        m->codes[(size_t)c * (size_t)m->in + (size_t)k] = (int8_t)grid_code(w[k],
-                                                                            m->grids[c * m->blocks + k / m->block]);
-}
-
-void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m) {
-    struct grid whole = {1, 0, 0, 0};
-    if (one_grid) whole = grid_by_rule(w, m->out * m->in, m->bits, m->symmetric, rule);
+void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m) {
 #pragma omp parallel for schedule(static)
     for (int c = 0; c < m->out; c++) {
-        const float *row = w + (size_t)c * (size_t)m->in;
+        size_t row = (size_t)c * (size_t)m->in;
+        struct qparams *grids = m->grids + c * m->blocks;
         for (int b = 0; b < m->blocks; b++)
-            m->grids[c * m->blocks + b] = one_grid
-                ? whole
-                : grid_by_rule(row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
-        code_row(row, m, c);
+            grids[b] = grid_by_rule(w + row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
+        for (int k = 0; k < m->in; k++)
+            m->codes[row + (size_t)k] = (int8_t)quantize(w[row + (size_t)k], grids[k / m->block]);
     }
 }
 
@@ -108,26 +101,16 @@ bool cholesky_of_inverse(int n, double *a) {
     return ok;
 }
 
-/* The order in which columns are quantized. */
-struct by_diagonal {
-    double value;
-    int column;
-};
-
-static int falling(const void *a, const void *b) {
-    const struct by_diagonal *x = a, *y = b;
-    if (x->value != y->value) return x->value < y->value ? 1 : -1;
-    return x->column - y->column;
-}
-
-static bool column_order(const double *gram, int in, bool act_order, int *order, struct error *err) {
-    struct by_diagonal *columns = aligned_array((size_t)in, sizeof *columns, err);
-    if (!columns) return false;
-    for (int k = 0; k < in; k++) columns[k] = (struct by_diagonal){gram[(size_t)k * (size_t)in + (size_t)k], k};
-    if (act_order) qsort(columns, (size_t)in, sizeof *columns, falling);
-    for (int k = 0; k < in; k++) order[k] = columns[k].column;
-    free(columns);
-    return true;
+/* The order in which columns are quantized: from left to right, or by falling diagonal of gram, equal ones from left to
+ * right. */
+static void column_order(const double *gram, int in, bool act_order, int *order) {
+    size_t diagonal = (size_t)in + 1;
+    for (int k = 0; k < in; k++) {
+        int at = k;
+        for (; act_order && at > 0 && gram[(size_t)order[at - 1] * diagonal] < gram[(size_t)k * diagonal]; at--)
+            order[at] = order[at - 1];
+        order[at] = k;
+    }
 }
 
 /* u [in][in]: the factor of the damped inverse Hessian, rows and columns in the given order. The factor 2 / n of H
@@ -149,7 +132,7 @@ static bool hessian_factor(const double *gram, int in, const int *order, double 
 static void gptq_row(const float *w, const double *u, const int *order, const struct gptq_config *config,
                      struct coded_matrix *m, int c, double *work, float *now) {
     size_t in = (size_t)m->in;
-    struct grid *grids = m->grids + c * m->blocks;
+    struct qparams *grids = m->grids + c * m->blocks;
     for (size_t i = 0; i < in; i++) work[i] = w[order[i]];
     for (size_t i = 0; i < in; i++) {
         int k = order[i], b = k / m->block;
@@ -158,9 +141,9 @@ static void gptq_row(const float *w, const double *u, const int *order, const st
             for (int j = 0; j < n; j++) now[j] = (float)work[i + (size_t)j];
             grids[b] = grid_by_rule(now, n, m->bits, m->symmetric, config->rule);
         }
-        int code = grid_code((float)work[i], grids[b]);
+        int code = quantize((float)work[i], grids[b]);
         m->codes[(size_t)c * in + (size_t)k] = (int8_t)code;
-        double error = (work[i] - (double)grid_value(code, grids[b])) / u[i * in + i];
+        double error = (work[i] - (double)dequantize(code, grids[b])) / u[i * in + i];
         for (size_t j = i + 1; j < in; j++) work[j] -= error * u[i * in + j];
     }
 }
@@ -171,10 +154,11 @@ bool gptq_codes(const float *w, const double *gram, const struct gptq_config *co
     int *order = aligned_array(in, sizeof *order, err);
     double *u = aligned_array(in * in, sizeof *u, err), *work = aligned_array(n, sizeof *work, err);
     float *now = aligned_array(n, sizeof *now, err);
-    bool ok = order && u && work && now && column_order(gram, m->in, config->act_order, order, err) &&
-        hessian_factor(gram, m->in, order, config->damping, u, err);
+    bool ok = order && u && work && now;
+    if (ok) column_order(gram, m->in, config->act_order, order);
+    ok = ok && hessian_factor(gram, m->in, order, config->damping, u, err);
     if (ok) {
-        rtn_codes(w, config->rule, false, m); /* the grids that act-order keeps */
+        rtn_codes(w, config->rule, m); /* the grids that act-order keeps */
 #pragma omp parallel for schedule(static)
         for (int c = 0; c < m->out; c++)
             gptq_row(w + (size_t)c * in, u, order, config, m, c, work + (size_t)c * in, now + (size_t)c * in);
@@ -205,7 +189,7 @@ static void awq_round(const float *w, const float *scale, enum grid_rule rule, s
                       float *w_hat) {
     size_t n = (size_t)m->out * (size_t)m->in, in = (size_t)m->in;
     for (size_t i = 0; i < n; i++) scaled[i] = w[i] * scale[i % in];
-    rtn_codes(scaled, rule, false, m);
+    rtn_codes(scaled, rule, m);
     coded_matrix_values(m, w_hat);
     for (size_t i = 0; i < n; i++) w_hat[i] /= scale[i % in];
 }

@@ -15,25 +15,24 @@ enum grid_rule {
 };
 
 /* grid_of, or with GRID_MSE the best of its shrunken versions (scale times 1, 0.98, ... 0.3). */
-struct grid grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule);
+struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule);
 
 /* Codes and grids of a whole matrix: what an integer format packs. */
 struct coded_matrix {
     int out, in, bits, block, blocks; /* block: weights; blocks: of a row, the last may be short */
     bool symmetric;
-    int8_t *codes;      /* [out][in] */
-    struct grid *grids; /* [out][blocks] */
+    int8_t *codes;         /* [out][in] */
+    struct qparams *grids; /* [out][blocks] */
 };
 
 bool coded_matrix_create(int out, int in, int bits, bool symmetric, int block, struct coded_matrix *m,
                          struct error *err);
 void coded_matrix_free(struct coded_matrix *m);
-void coded_matrix_values(const struct coded_matrix *m, float *w);     /* w [out][in] = grid_value of each code */
+void coded_matrix_values(const struct coded_matrix *m, float *w);     /* w [out][in] = dequantize of each code */
 void coded_matrix_pack(const struct coded_matrix *m, uint8_t *bytes); /* as codec_encode lays them out */
 
-/* Round to nearest, each block on its own grid. w [out][in]; per-tensor grids (one for all rows) when
- * one_grid. */
-void rtn_codes(const float *w, enum grid_rule rule, bool one_grid, struct coded_matrix *m);
+/* Round to nearest, each block on its own grid. w [out][in]. */
+void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m);
 
 /* Symmetric a [n][n], both triangles, becomes the upper triangular U with U^T U = a^-1, zeros below. False when a is
  * not positive definite; a is then not to be used. */

@@ -13,4 +13,16 @@ float float_from_half(uint16_t bits);
 uint16_t bfloat_from_float(float x);
 float float_from_bfloat(uint16_t bits);
 
+/* In files the lower byte comes first, whatever the machine's order. */
+static inline void write_16(uint16_t bits, uint8_t bytes[2]) {
+    bytes[0] = (uint8_t)bits;
+    bytes[1] = (uint8_t)(bits >> 8);
+}
+
+static inline uint16_t read_16(const uint8_t bytes[2]) { return (uint16_t)(bytes[0] | bytes[1] << 8); }
+
+static inline void half_write(float x, uint8_t bytes[2]) { write_16(half_from_float(x), bytes); }
+
+static inline float half_read(const uint8_t bytes[2]) { return float_from_half(read_16(bytes)); }
+
 #endif

@@ -50,7 +50,7 @@ static bool qat_create(struct mlp *latent, int bits, int capacity, struct qat *q
 
 static void refresh_grids(struct qat *q) {
     for (int i = 0; i < q->latent->shape.layers; i++)
-        rtn_codes(q->latent->layer[i].weight, rule_for(q->bits), false, &q->codes[i]);
+        rtn_codes(q->latent->layer[i].weight, rule_for(q->bits), &q->codes[i]);
 }
 
 /* x to the nearest whole number, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
@@ -70,7 +70,7 @@ static void fake_quantize_weights(struct qat *q) {
     for (int i = 0; i < q->latent->shape.layers; i++) {
         const struct dense *from = &q->latent->layer[i], *to = &q->fake.layer[i];
         for (int c = 0; c < from->out; c++) {
-            const struct grid g = q->codes[i].grids[c];
+            const struct qparams g = q->codes[i].grids[c];
             const float *restrict w = from->weight + (size_t)c * (size_t)from->in;
             float *restrict w_hat = to->weight + (size_t)c * (size_t)from->in;
             for (int k = 0; k < from->in; k++) w_hat[k] = fake(w[k], g.scale, (float)g.qmin, (float)g.qmax);

@@ -47,6 +47,13 @@ bool gram_matrix(const float *x, size_t count, int in, double *gram, struct erro
     return true;
 }
 
+/* What the codes of a layer stand for, in d->weight. */
+static void decode_layer(const struct coded_layer *layer, const struct dense *d) {
+    size_t in = (size_t)d->in, n = in * (size_t)d->out;
+    codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight);
+    for (size_t i = 0; layer->divisor && i < n; i++) d->weight[i] /= float_from_half(layer->divisor[i % in]);
+}
+
 /* ---- encoding ------------------------------------------------------------------------------------------------ */
 
 /* What encoding works on: the network as quantized so far, its activations on the calibration images. */
@@ -105,6 +112,14 @@ static bool look_at_inputs(struct encoder *e, int l, struct error *err) {
     return gram_matrix(x, (size_t)e->count, in, e->gram, err);
 }
 
+/* Room for the codes of layer l; release with coded_matrix_free, also after an error. */
+static bool make_matrix(const struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
+    const struct dense *d = &e->now.layer[l];
+    bool symmetric;
+    int bits = format_integer_bits(codec.format, &symmetric), block = codec.block > 0 ? codec.block : d->in;
+    return coded_matrix_create(d->out, d->in, bits, symmetric, block, m, err);
+}
+
 /* AWQ: W diag(s) takes W's place, and what feeds input k is divided by s_k: the row of the layer before, or, for
  * the pixels, a divisor in fp16 (s is rounded to it first, so that both sides agree). */
 static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
@@ -112,10 +127,7 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
     float *scale = e->scale + (size_t)l * e->widest;
     struct coded_matrix m;
     double alpha;
-    bool symmetric;
-    int bits = format_integer_bits(layer->codec.format, &symmetric);
-    int block = layer->codec.block > 0 ? layer->codec.block : d->in;
-    bool ok = coded_matrix_create(d->out, d->in, bits, symmetric, block, &m, err) && look_at_inputs(e, l, err) &&
+    bool ok = make_matrix(e, l, layer->codec, &m, err) && look_at_inputs(e, l, err) &&
         awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
     coded_matrix_free(&m);
     for (int k = 0; ok && k < d->in; k++) {
@@ -136,32 +148,20 @@ static bool scale_all(struct encoder *e, struct weight_only *out, struct error *
     return true;
 }
 
-static bool gptq_layer(struct encoder *e, int l, struct coded_matrix *m, struct error *err) {
-    struct gptq_config config = {e->config->method == METHOD_GPTQ_ACT_ORDER, e->config->rule, e->config->damping};
-    run_images(e); /* through the layers as quantized so far */
-    return look_at_inputs(e, l, err) && gptq_codes(e->now.layer[l].weight, e->gram, &config, m, err);
-}
-
 /* Codes of a layer in an integer format, by the encoder's method. Release m with coded_matrix_free, also after an
  * error. */
 static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
-    const struct dense *d = &e->now.layer[l];
-    bool symmetric;
-    int bits = format_integer_bits(codec.format, &symmetric), block = codec.block > 0 ? codec.block : d->in;
-    enum method method = e->config->method;
-    if (!coded_matrix_create(d->out, d->in, bits, symmetric, block, m, err)) return false;
-    if (method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER) return gptq_layer(e, l, m, err);
-    rtn_codes(d->weight, method == METHOD_RTN_MSE ? GRID_MSE : e->config->rule, false, m);
+    const struct coding_config *c = e->config;
+    struct gptq_config config = {
+        .act_order = c->method == METHOD_GPTQ_ACT_ORDER, .rule = c->rule, .damping = c->damping};
+    const float *w = e->now.layer[l].weight;
+    if (!make_matrix(e, l, codec, m, err)) return false;
+    if (c->method == METHOD_GPTQ || c->method == METHOD_GPTQ_ACT_ORDER) {
+        run_images(e); /* through the layers as quantized so far */
+        return look_at_inputs(e, l, err) && gptq_codes(w, e->gram, &config, m, err);
+    }
+    rtn_codes(w, c->method == METHOD_RTN_MSE ? GRID_MSE : c->rule, m);
     return true;
-}
-
-/* An integer format by any method but the format's own round to nearest. */
-static bool encode_by_method(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
-    struct coded_matrix m = {0};
-    bool ok = code_layer(e, l, layer->codec, &m, err);
-    if (ok) coded_matrix_pack(&m, layer->bytes);
-    coded_matrix_free(&m);
-    return ok;
 }
 
 /* The decoded weights of layer l as they would be without AWQ's folding: row c was divided by the scale of the next
@@ -179,16 +179,17 @@ static void unfold(const struct encoder *e, int l, const struct dense *to) {
 
 static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, struct error *err) {
     const struct dense *d = &e->now.layer[l];
+    struct coded_matrix m = {0};
     if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
         return fail(err, "fc%d: a weight is not a finite number", l + 1);
     if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
-    if (e->config->method == METHOD_RTN) codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
-    else if (!encode_by_method(e, l, layer, err)) return false;
+    bool by_format = e->config->method == METHOD_RTN, ok = by_format || code_layer(e, l, layer->codec, &m, err);
+    if (by_format) codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
+    else if (ok) coded_matrix_pack(&m, layer->bytes);
+    coded_matrix_free(&m);
+    if (!ok) return false;
     memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
-    codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight); /* what the layers behind will see */
-    for (int k = 0; layer->divisor && k < d->in; k++)
-        for (int c = 0; c < d->out; c++)
-            d->weight[(size_t)c * (size_t)d->in + (size_t)k] /= float_from_half(layer->divisor[k]);
+    decode_layer(layer, d); /* what the layers behind will see */
     return true;
 }
 
@@ -248,11 +249,9 @@ bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct err
     for (int l = 0; l < c->shape.layers; l++) {
         const struct coded_layer *layer = &c->layer[l];
         const struct dense *d = &out->layer[l];
-        size_t in = (size_t)d->in, n = in * (size_t)d->out;
-        codec_decode(layer->codec, layer->bytes, d->out, d->in, d->weight);
+        decode_layer(layer, d);
         memcpy(d->bias, layer->bias, (size_t)d->out * sizeof(float));
-        for (size_t i = 0; layer->divisor && i < n; i++) d->weight[i] /= float_from_half(layer->divisor[i % in]);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++)
             if (!isfinite(d->weight[i])) {
                 mlp_free(out);
                 return fail(err, "fc%d.weight: weight %zu is not a finite number once decoded", l + 1, i);

@@ -151,15 +151,15 @@ bool contents_read(const struct contents *c, const struct st_file *file, struct 
     return fail(err, "%zu tensors: expected %zu for %d layers", file->tensor_count, expected, c->shape->layers);
 }
 
-static void carve_packed(void *contents) {
-    struct contents *c = contents;
-    for (int l = 0; l < c->shape->layers && c->bits < 8; l++)
-        c->packed[l] = block_take(&c->block, (size_t)c->shape->widths[l + 1],
-                                  packed_bytes((size_t)c->shape->widths[l], c->bits));
-}
-
 uint8_t *contents_reserve_packed(struct contents *c, struct error *err) {
-    return block_carve(&c->block, carve_packed, c, err) ? aligned_array(MLP_MAX_WIDTH, 1, err) : NULL;
+    uint8_t *row;
+    do {
+        row = block_take(&c->block, MLP_MAX_WIDTH, 1);
+        for (int l = 0; l < c->shape->layers && c->bits < 8; l++)
+            c->packed[l] = block_take(&c->block, (size_t)c->shape->widths[l + 1],
+                                      packed_bytes((size_t)c->shape->widths[l], c->bits));
+    } while (block_again(&c->block, err));
+    return row;
 }
 
 void contents_pack(const struct contents *c, uint8_t *row) {

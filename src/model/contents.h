@@ -34,7 +34,7 @@ bool contents_check_weights(const struct contents *c, const struct st_file *file
 bool contents_read(const struct contents *c, const struct st_file *file, struct error *err);
 
 /* Memory for the packed codes of an integer model of fewer than 8 bits, and for one row of them unpacked, which is
- * returned (free); NULL when there is none. Release c->block with block_free. */
+ * returned; NULL when there is none. Release c->block with block_free. */
 uint8_t *contents_reserve_packed(struct contents *c, struct error *err);
 
 /* Between q's signed codes and the packed ones, code + 2^(bits-1), through that row. */

@@ -32,9 +32,11 @@ static int32_t sum_wrapping(const struct output *o, const uint8_t *x) {
 }
 
 static int32_t sum_saturating(const struct output *o, const uint8_t *x) {
-    int32_t hi = (1 << (o->bits - 1)) - 1, sum = 0;
-    for (int i = 0; i < o->terms; i++)
-        sum = clamp32(sum + (x[o->term[i]] - o->layer->x_zero_point) * o->w[o->term[i]], -hi - 1, hi);
+    int32_t hi = (1 << (o->bits - 1)) - 1, z = o->layer->x_zero_point, sum = 0;
+    for (int i = 0; i < o->terms; i++) {
+        sum += (x[o->term[i]] - z) * o->w[o->term[i]];
+        sum = sum > hi ? hi : sum < -hi - 1 ? -hi - 1 : sum;
+    }
     return sum;
 }
 

@@ -77,7 +77,6 @@ bool model_write_qmlp(const char *path, const struct qmlp *q, const struct model
     for (int i = 0; i <= q->shape.layers; i++) c.zero_point[i] = (uint8_t)q->activation[i].zero_point;
     if (row && c.bits < 8) contents_pack(&c, row);
     bool ok = row && write_contents(path, &c, notes, err);
-    free(row);
     block_free(&c.block);
     return ok;
 }
@@ -154,7 +153,6 @@ static bool read_integer(const struct st_file *file, int bits, struct model *out
     if (ok && bits < 8) contents_unpack(&c, &out->qmlp, row);
     for (int i = 0; i < out->shape.layers; i++) out->qmlp.layer[i].four_bit = bits <= 4;
     out->bits_per_weight = weight_bits_of(&out->shape, bits, per_channel);
-    free(row);
     block_free(&c.block);
     return ok && set_zero_points(&out->qmlp, c.zero_point, err) && qmlp_finish(&out->qmlp, err);
 }
@@ -232,7 +230,6 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
         !check_outlier_columns(q, err))
         return false;
-    dynamic_finish(q);
     double apart = 0, weights = 0;
     for (int i = 0; i < q->shape.layers; i++) {
         weights += (double)q->layer[i].in * q->layer[i].out;

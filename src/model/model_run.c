@@ -11,26 +11,21 @@ static size_t values_of(const struct model_run *r, int layer, int count) {
     return (size_t)count * (size_t)r->model->shape.widths[layer];
 }
 
-static void carve(struct model_run *r) {
-    const struct mlp_shape *shape = &r->model->shape;
-    bool integer = r->model->kind == MODEL_INT8, layers = r->how & RUN_LAYERS;
-    bool reference = integer && (r->how & (RUN_LAYERS | RUN_REFERENCE));
-    for (int i = 0; i <= shape->layers; i++) {
-        size_t n = values_of(r, i, r->capacity);
-        bool logits = i == shape->layers && runs_bf16(r->model);
-        if (layers || logits) r->values[i] = block_take(&r->block, n, sizeof(float));
-        if (reference || (integer && i == shape->layers)) r->codes[i] = block_take(&r->block, n, 1);
-    }
-}
-
 bool model_run_create(const struct model *model, int capacity, int threads, int how, struct model_run *out,
                       struct error *err) {
     const struct mlp_shape *shape = &model->shape;
     *out = (struct model_run){.model = model, .capacity = capacity, .threads = threads, .how = how};
     out->fault_layer = FAULTS_ALL_LAYERS;
-    carve(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve(out);
+    bool integer = model->kind == MODEL_INT8, every_code = integer && (how & (RUN_LAYERS | RUN_REFERENCE));
+    do
+        for (int i = 0; i <= shape->layers; i++) {
+            size_t n = values_of(out, i, capacity);
+            bool last = i == shape->layers, values = how & RUN_LAYERS || (last && runs_bf16(model));
+            out->values[i] = values ? block_take(&out->block, n, sizeof(float)) : NULL;
+            out->codes[i] = every_code || (integer && last) ? block_take(&out->block, n, 1) : NULL;
+        }
+    while (block_again(&out->block, err));
+    if (!out->block.memory) return false;
     if (runs_bf16(model)) return bf16_workspace_create(shape, threads, &out->bf16_ws, err);
     switch (model->kind) {
     case MODEL_FP32:
@@ -64,8 +59,10 @@ static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
     const struct mlp *mlp = &r->model->mlp;
     int before = gemm_threads(0);
     gemm_threads(r->threads);
-    mlp_load_images(mlp, images, count, &r->mlp_ws);
-    mlp_forward(mlp, count, &r->mlp_ws);
+    if (r->how & RUN_LAYERS) {
+        mlp_load_images(mlp, images, count, &r->mlp_ws);
+        mlp_forward(mlp, count, &r->mlp_ws);
+    } else mlp_infer(mlp, images, count, &r->mlp_ws);
     gemm_threads(before);
     keep_layers(r, r->mlp_ws.activation, count);
 }

@@ -114,7 +114,7 @@ MAKER(few_bits) {
 
 /* The same, trained for it. */
 MAKER(qat) {
-    struct qat_config config = {rung->bits, s->training};
+    struct qat_config config = {.weight_bits = rung->bits, .train = s->training};
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct train_report report;
     struct mlp mlp;

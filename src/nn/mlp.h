@@ -71,7 +71,11 @@ void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, st
 /* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
 
-/* One layer of it: ws->activation[layer] -> ws->activation[layer + 1]. */
+/* The logits of images [count][inputs], count <= ws->capacity, in ws->activation[layers]; nothing is promised of the
+ * layers before. The fast way for many images. */
+void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
+
+/* One layer of mlp_forward: ws->activation[layer] -> ws->activation[layer + 1]. */
 void mlp_forward_layer(const struct mlp *mlp, int layer, int count, struct mlp_workspace *ws);
 
 /* Softmax and cross-entropy of logits [count][classes] against labels [count]; returns the mean loss in nats.

@@ -5,20 +5,16 @@
 #include "base/vectorise.h"
 #include "nn/gemm.h"
 
-static void carve(struct optimizer *o) {
-    o->first = block_take(&o->block, o->count, sizeof(float));
-    o->second = o->kind == OPTIMIZER_ADAM ? block_take(&o->block, o->count, sizeof(float)) : NULL;
-}
-
 bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *out, struct error *err) {
     *out = (struct optimizer){
         .kind = kind, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .momentum = 0.9f, .count = count};
-    carve(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve(out);
     out->slice_count = 1;
     out->slices[0] = (struct slice){0, count};
-    return true;
+    do {
+        out->first = block_take(&out->block, count, sizeof(float));
+        out->second = kind == OPTIMIZER_ADAM ? block_take(&out->block, count, sizeof(float)) : NULL;
+    } while (block_again(&out->block, err));
+    return out->block.memory != NULL;
 }
 
 /* Part by part through all layers, so that a static schedule gives the first half of every layer's rows to the first

@@ -3,34 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void carve_model(void *self) {
-    struct qmlp *q = self;
-    for (int i = 0; i < q->shape.layers; i++) {
-        struct qlinear *layer = &q->layer[i];
-        size_t in = (size_t)(layer->in = q->shape.widths[i]), out = (size_t)(layer->out = q->shape.widths[i + 1]);
-        q->weight_scale[i] = block_take(&q->block, q->per_channel ? out : 1, sizeof(float));
-        layer->weight = block_take(&q->block, out * in, sizeof(int8_t));
-        layer->bias = block_take(&q->block, out, sizeof(int32_t));
-        layer->folded_bias = block_take(&q->block, out, sizeof(int32_t));
-        layer->multiplier = block_take(&q->block, out, sizeof(struct multiplier));
-    }
-}
-
 bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,
                  struct error *err) {
     *out = (struct qmlp){.shape = *shape, .per_channel = per_channel, .symmetric_activations = symmetric_activations};
-    return block_carve(&out->block, carve_model, out, err);
+    do
+        for (int i = 0; i < shape->layers; i++) {
+            struct qlinear *layer = &out->layer[i];
+            size_t in = (size_t)(layer->in = shape->widths[i]), rows = (size_t)(layer->out = shape->widths[i + 1]);
+            out->weight_scale[i] = block_take(&out->block, per_channel ? rows : 1, sizeof(float));
+            layer->weight = block_take(&out->block, rows * in, sizeof(int8_t));
+            layer->bias = block_take(&out->block, rows, sizeof(int32_t));
+            layer->folded_bias = block_take(&out->block, rows, sizeof(int32_t));
+            layer->multiplier = block_take(&out->block, rows, sizeof(struct multiplier));
+        }
+    while (block_again(&out->block, err));
+    return out->block.memory != NULL;
 }
 
 void qmlp_free(struct qmlp *q) {
     block_free(&q->block);
     block_free(&q->packed);
-}
-
-static void carve_packed(void *self) {
-    struct qmlp *q = self;
-    for (int i = 0; i < q->shape.layers; i++)
-        q->layer[i].packed = block_take(&q->packed, q->kernel->layer_bytes(&q->layer[i]), 1);
 }
 
 static bool is_identity(const uint8_t code[256]) {
@@ -43,7 +35,11 @@ bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error 
     block_free(&q->packed);
     q->kernel = kernel;
     q->pixels_are_codes = is_identity(q->pixel_code);
-    if (!block_carve(&q->packed, carve_packed, q, err)) return false;
+    do
+        for (int i = 0; i < q->shape.layers; i++)
+            q->layer[i].packed = block_take(&q->packed, kernel->layer_bytes(&q->layer[i]), 1);
+    while (block_again(&q->packed, err));
+    if (!q->packed.memory) return false;
     for (int i = 0; i < q->shape.layers; i++) kernel->pack_layer(&q->layer[i]);
     return true;
 }

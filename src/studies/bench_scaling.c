@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/progress.h"
+#include "cli/recipe.h"
 #include "cli/speed.h"
 #include "data/digits.h"
 #include "studies/bench.h"
@@ -21,32 +22,24 @@ enum {
 static const double RUN_OPERATIONS = 5e9; /* of a case, all its runs together: about 0.05 s */
 
 /* Speeds do not depend on what the weights are, only pixels that are 0 can be skipped: random weights, drawn digits. */
-static bool make_pair(int hidden, const uint8_t *images, struct model pair[KINDS], struct error *err) {
-    struct mlp_shape shape;
-    struct convert_config config = {true, false, OBSERVER_MINMAX};
-    struct range ranges[MLP_MAX_LAYERS + 1];
-    struct mlp_workspace ws = {0};
-    size_t saturated;
+static bool make_pair(int hidden, const struct split *digits, struct model pair[KINDS], struct error *err) {
+    struct quantization_recipe recipe = quantization_defaults();
     struct rng rng = rng_seeded(1);
     struct mlp *mlp = &pair[FP32].mlp;
-    bool ok = mlp_shape_make(DIGITS_PIXELS, (int[]){hidden, hidden}, 2, 10, &shape, err) &&
-        mlp_create(&shape, mlp, err);
-    if (ok) {
-        mlp_initialise(mlp, &rng);
-        pair[FP32].shape = pair[INT8].shape = shape;
-    }
-    ok = ok && mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, err) &&
-        calibrate(mlp, images, 128, &config, &ws, ranges, err) &&
-        convert(mlp, ranges, &config, &pair[INT8].qmlp, &saturated, err);
-    mlp_workspace_free(&ws);
-    return ok;
+    size_t saturated;
+    if (!mlp_shape_make(DIGITS_PIXELS, (int[]){hidden, hidden}, 2, 10, &pair[FP32].shape, err) ||
+        !mlp_create(&pair[FP32].shape, mlp, err))
+        return false;
+    mlp_initialise(mlp, &rng);
+    pair[INT8].shape = pair[FP32].shape;
+    return quantize_model(mlp, digits, &recipe, &pair[INT8].qmlp, &saturated, err);
 }
 
 /* All batch sizes of both networks take turns. speeds [BATCHES][KINDS] */
 static bool measure_width(int hidden, const struct split *digits, struct speed *speeds, struct error *err) {
     struct model pair[KINDS] = {{.kind = MODEL_FP32}, {.kind = MODEL_INT8}};
     double operations = 2.0 * (784.0 * hidden + (double)hidden * hidden + 10.0 * hidden);
-    bool ok = make_pair(hidden, digits->images, pair, err);
+    bool ok = make_pair(hidden, digits, pair, err);
     for (int i = 0; i < BATCHES * KINDS; i++) {
         int batch = batches[i / KINDS];
         double runs = fmin(fmax(RUN_OPERATIONS / (operations * batch), LEAST_RUNS), MOST_RUNS);

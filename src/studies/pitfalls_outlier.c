@@ -1,3 +1,4 @@
+/* Pitfall: one weight far beyond the others sets the scale for all that share it. */
 #include "studies/pitfalls.h"
 
 #include <math.h>
@@ -39,23 +40,18 @@ static float percentile(float *sizes, size_t n) {
     return sizes[(size_t)ceil(0.9999 * (double)n) - 1];
 }
 
-static double squared_error(const float *sizes, size_t n, float clip) {
-    struct qparams p = qparams_symmetric(clip, 127);
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double e = (double)sizes[i] - (double)fake_quantize(sizes[i], p);
-        sum += e * e;
-    }
-    return sum;
-}
-
-/* From the largest value down to 1/256 of it, eight steps an octave. */
+/* Of clips from the largest value down to 1/256 of it, eight an octave, the one of the least squared error. */
 static float least_error_clip(const float *sizes, size_t n) {
     float highest = absolute_maximum(sizes, n), best_clip = highest;
     double best = INFINITY;
-    for (int i = 0; i <= 64; i++) {
-        float clip = highest * (float)exp2(-i / 8.0);
-        double error = squared_error(sizes, n, clip);
+    for (int step = 0; step <= 64; step++) {
+        float clip = highest * (float)exp2(-step / 8.0);
+        struct qparams p = qparams_symmetric(clip, 127);
+        double error = 0;
+        for (size_t i = 0; i < n; i++) {
+            double e = (double)sizes[i] - (double)fake_quantize(sizes[i], p);
+            error += e * e;
+        }
         if (error < best) best = error, best_clip = clip;
     }
     return best_clip;
@@ -196,39 +192,35 @@ static bool static_network(const struct outlier *o, int way, float *scale, struc
     return requantize_network(&o->fp32, out, err);
 }
 
-/* Weights of a layer by scale [out], column col (or none, -1) in fp16. */
-static void fill_dynamic(const struct dense *d, const float *scale, int col, struct dynamic_mlp_layer *q) {
-    if (col >= 0) q->outlier_columns[0] = col;
-    for (int c = 0; c < d->out; c++) {
-        size_t row = (size_t)c * (size_t)d->in;
-        struct qparams p = {scale[c], 0, -127, 127};
-        q->weight_scale[c] = scale[c];
-        q->bias[c] = d->bias[c];
-        for (int k = 0; k < d->in; k++)
-            q->weight[row + (size_t)k] = k == col ? 0 : (int8_t)quantize(d->weight[row + (size_t)k], p);
-        if (col >= 0) q->outlier_weight[c] = half_from_float(d->weight[row + (size_t)col]);
-    }
-}
-
 /* LLM.int8(): int8 products with a scale for each image, and the outlier's column as a product in floating point.
- * scale [MLP_MAX_WIDTH]: that of the outlier's layer, then scratch. */
+ * scale [MLP_MAX_WIDTH]: scratch. */
 static bool network_apart(const struct outlier *o, int way, float *scale, struct model *out, struct error *err) {
     int outliers[MLP_MAX_LAYERS] = {0};
-    struct fit ignored;
-    bool ok = true;
     outliers[o->layer] = 1;
     *out = (struct model){.kind = MODEL_DYNAMIC, .shape = o->fp32.shape};
     if (!dynamic_create(&out->shape, true, outliers, &out->dynamic, err)) return false;
-    const struct dense *d = &o->fp32.layer[o->layer];
-    fill_dynamic(d, scale, column_apart(d, o->at, way), &out->dynamic.layer[o->layer]);
-    for (int l = 0; ok && l < out->shape.layers; l++) {
-        if (l == o->layer) continue;
-        ok = fit_scales(&o->fp32.layer[l], 0, way % 2, scale, &ignored, err);
-        if (ok) fill_dynamic(&o->fp32.layer[l], scale, -1, &out->dynamic.layer[l]);
+    for (int l = 0; l < out->shape.layers; l++) {
+        const struct dense *d = &o->fp32.layer[l];
+        struct dynamic_mlp_layer *q = &out->dynamic.layer[l];
+        struct fit ignored;
+        bool here = l == o->layer;
+        int col = here ? column_apart(d, o->at, way) : -1;
+        if (!fit_scales(d, here ? o->at : 0, here ? way : way % 2, scale, &ignored, err)) {
+            model_free(out);
+            return false;
+        }
+        if (here) q->outlier_columns[0] = col;
+        for (int c = 0; c < d->out; c++) {
+            const float *row = d->weight + (size_t)c * (size_t)d->in;
+            struct qparams p = {scale[c], 0, -127, 127};
+            q->weight_scale[c] = scale[c];
+            q->bias[c] = d->bias[c];
+            for (int k = 0; k < d->in; k++)
+                q->weight[(size_t)c * (size_t)d->in + (size_t)k] = k == col ? 0 : (int8_t)quantize(row[k], p);
+            if (here) q->outlier_weight[c] = half_from_float(row[col]);
+        }
     }
-    if (ok) dynamic_finish(&out->dynamic);
-    else model_free(out);
-    return ok;
+    return true;
 }
 
 /* Quantizes in one way and runs it: a row of t, unless it is NULL. error_ratio: as in the table. */
@@ -268,9 +260,9 @@ static bool run_network(struct variants *v, struct table *t, int sign) {
     for (int way = 0; ok && way < WAYS; way++)
         for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &ignored));
     snprintf(provoked_by, sizeof provoked_by, "most %s weight x 100, per-tensor", sign < 0 ? "negative" : "positive");
-    for (int way = 1; ok && way<WAYS; way += way> 1 ? 2 : 1) { /* per channel, then the repairs per tensor */
-        snprintf(repaired_by, sizeof repaired_by, "%s%s%s", granularity(way), way > 1 ? ", " : "",
-                 way > 1 ? repair_names[repair_of(way)] : "");
+    for (int r = 0; ok && r < REPAIRS; r++) { /* per channel alone, then the repairs per tensor */
+        int way = r ? 2 * r : 1;
+        snprintf(repaired_by, sizeof repaired_by, r ? "%s, %s" : "%s", granularity(way), repair_names[r]);
         summarise(v, "outlier", provoked_by, repaired_by, m[0][0], m[0][LAST], m[way][LAST]);
     }
     if (ok)

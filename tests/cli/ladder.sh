@@ -26,14 +26,6 @@ cell() { # CSV ROW COLUMN-NAME, rows from 1
     column=$(grep -v '^#' "$1" | sed 1q | tr ',' '\n' | grep -n -x "$3" | cut -d: -f1)
     rows "$1" | sed -n "$2p" | cut -d, -f"$column"
 }
-parses() { # JSON
-    if command -v jq >/dev/null; then
-        jq -e '.rows | length' "$1"
-    else
-        python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))["rows"]))' "$1"
-    fi
-}
-
 # ---- two seeds ----------------------------------------------------------------------------------------------
 
 check 'help' "$mnistq" ladder --help
@@ -51,12 +43,7 @@ rungs=$(rows r/ladder.csv | wc -l | tr -d ' ')
 check 'many rungs' [ "$rungs" -ge 40 ]
 check 'a file for each' [ "$(find r/models/ladder -name '*.safetensors' | wc -l)" -eq "$rungs" ]
 check 'a row for each in the table of the seeds' [ "$(rows r/ladder-seeds.csv | wc -l)" -eq "$rungs" ]
-if command -v jq >/dev/null || command -v python3 >/dev/null; then
-    check '--json is JSON' parses out.json
-    check '--json: a row for each' [ "$(parses out.json)" = "$rungs" ]
-else
-    skip '--json is JSON' 'there is neither jq nor python3'
-fi
+check '--json: a row for each' [ "$(json_rows out.json format | wc -l)" -eq "$rungs" ]
 check_grep '^<svg ' r/ladder.svg 'the picture is SVG'
 check_grep '</svg>$' r/ladder.svg 'the picture is whole'
 if command -v xmllint >/dev/null; then check 'the picture is XML' xmllint --noout r/ladder.svg; fi
@@ -117,7 +104,7 @@ predict_all() {
 inspect_all() { # every byte of a file is accounted for
     for file in r/models/ladder/*; do
         "$mnistq" inspect "$file" >shown || { echo "$file" && return 1; }
-        [ "$(sed -n 's/^ *whole file *\([0-9]*\) .*/\1/p' shown)" = "$(size "$file")" ] || { echo "$file" && return 1; }
+        [ "$(sed -n 's/^ *whole file *\([0-9]*\)$/\1/p' shown)" = "$(size "$file")" ] || { echo "$file" && return 1; }
     done
 }
 paired() { # changed >= fixed + broken; accuracy follows from fp32's, fixed and broken
@@ -138,27 +125,64 @@ case $arithmetic in
 esac
 check "the bf16 rung says what ran: $arithmetic" \
     [ "$(cell r/ladder.csv 3 arithmetic)" = "$(echo "$arithmetic" | tr , ';')" ]
+ran() { "$mnistq" eval --data idx --json "$@" >ran.json && json_value ran.json 'rows[0].arithmetic'; }
 check 'bf16: eval' "$mnistq" eval $bf16 --data idx --predictions bf16.csv
-check_grep "$arithmetic" "$TMP/out" 'bf16: eval says what ran'
+check 'bf16: eval says what ran' [ "$(ran $bf16)" = "$arithmetic" ]
 check 'bf16: the plain reference' "$mnistq" eval $bf16 --data idx --reference --predictions bf16-reference.csv
 check 'bf16: reference and kernel agree' cmp bf16.csv bf16-reference.csv
 check 'bf16: --kernel portable' "$mnistq" eval $bf16 --data idx --kernel portable --predictions bf16-decoded.csv
-check_grep 'fp32 after decode' "$TMP/out" 'bf16: --kernel portable decodes'
+check 'bf16: --kernel portable decodes' [ "$(ran $bf16 --kernel portable)" = 'fp32 after decode' ]
 nearly_alike() { [ "$(wc -l <"$1")" -eq 201 ] && [ "$(diff "$1" "$2" | grep -c '^<')" -le 4 ]; }
 check 'bf16: decoded, nearly the same answers' nearly_alike bf16.csv bf16-decoded.csv
 check 'bf16: bench' "$mnistq" bench $bf16 --data idx --no-training --batch 1,100 --runs 7 --results b
-check_grep "$arithmetic" "$TMP/out" 'bf16: bench says what ran'
+check 'bf16: bench says what ran' [ "$(csv_cell b/bench.csv 1 arithmetic)" = "$arithmetic" ]
 check 'each file predicts' predict_all
 check 'each file can be inspected' inspect_all
 check 'accuracy, fixed and broken agree' paired
-near_fp32() { rows r/ladder.csv | awk -F, '$1 ~ /16$|^int8|^q8_0/ && $2 != "QAT" { n++; if ($11 > 1.5 || $11 < -1.5) { print; bad = 1 } } END { exit bad || n != 7 }'; }
+near_fp32() { rows r/ladder.csv | awk -F, '$1 ~ /16$|^int8|^q8_0/ && $2 != "QAT" { n++; if ($11 > 1.5 || $11 < -1.5) { print; bad = 1 } } END { exit bad || n < 7 }'; }
 check '8 bits and more are near fp32' near_fp32
 mean_of_seeds() { [ "$(rows r/ladder-seeds.csv | cut -d, -f5 | sort -u | wc -l)" -gt 10 ] && rows r/ladder-seeds.csv | awk -F, '!($6 != "" && $6 >= 0) { bad = 1 } END { exit bad }'; }
 check 'two seeds have a mean and a spread' mean_of_seeds
 
-# ---- one given model ----------------------------------------------------------------------------------------
+# ---- quantize makes the same files ------------------------------------------------------------------------------
 
 model=r/models/ladder/00-f32--.safetensors
+"$mnistq" quantize --format list --json >list.json
+json_rows list.json format,method >list.txt
+check 'quantize --format list: a line for each rung' [ "$(wc -l <list.txt)" -eq "$rungs" ]
+check 'quantize --format list: a format and a method name one rung' [ "$(sort list.txt | uniq -d | wc -l)" -eq 0 ]
+same_files() {
+    i=0
+    while read -r format method; do
+        "$mnistq" quantize $model --data idx --images 200 --format "$format" --method "$method" --out made >shown ||
+            return 1
+        cmp made "$(printf 'r/models/ladder/%02d-' $i)"* || return 1
+        i=$((i + 1))
+    done <list.txt
+    [ $i -eq "$rungs" ]
+}
+check "quantize: each rung's file is the ladder's" same_files
+first_method() { # FORMAT FILE: without --method
+    "$mnistq" quantize $model --data idx --images 200 --format "$1" --out made >shown && cmp made "$2"
+}
+check 'quantize: the first method of a format is its default' first_method int4/row \
+    r/models/ladder/11-int4-row-round-to-nearest.safetensors
+check 'quantize: spaces in a format may stand or not' first_method 'q4_K + q6_K' \
+    r/models/ladder/28-q4_K---q6_K-ggml-Q4_K_M-mix.safetensors
+check 'quantize: any group' "$mnistq" quantize $model --data idx --format int4/49 --method awq --images 100 --out made
+check_grep 'made: [0-9]* bytes, [0-9.]* times smaller than the [0-9]* of fp32' "$TMP/out" '... its size and ratio'
+check_grep ' s: [0-9.]* to read model and data, [0-9.]* to calibrate, [0-9.]* to quantize' "$TMP/out" '... where the time went'
+check 'quantize: ... as the metadata says' sh -c "'$mnistq' inspect made | grep -q 'fc1.format: int4/49'"
+for wrong in 'int4/56 --method static' 'uint4/row' 'int4/0' 'q4_k' 'int4/tensor --method gptq'; do
+    # shellcheck disable=SC2086 # a format and perhaps a method
+    check_status 2 "quantize --format $wrong" "$mnistq" quantize $model --data idx --out wrong.st --format $wrong
+    check_grep '^mnistq: quantize: there is no format "[^"]*".*--format list' "$TMP/err" '... says so'
+done
+check 'quantize: ... and writes nothing' [ ! -e wrong.st ]
+check_status 1 'quantize: a group that divides nothing' "$mnistq" quantize $model --data idx --out wrong.st --format int4/5000
+
+# ---- one given model ----------------------------------------------------------------------------------------
+
 check 'a MODEL, another group and name' ladder one --group 49 --images 1 --name mine "$model"
 for file in one/mine.md one/mine.csv one/mine-seeds.csv one/mine.svg one/models/mine/*-int4-49-GPTQ.safetensors; do
     check "a MODEL: $file" [ -s "$file" ]
@@ -172,9 +196,19 @@ check_grep '^f32,-,32.000,,[0-9.]*,,' one/mine-seeds.csv 'a MODEL: one network h
 # ---- other sets: defaults that fit them ---------------------------------------------------------------------
 
 "$BUILD/tests/make_idx" other 600 60 20 15 || tap_bail "$BUILD/tests/make_idx does not work"
-check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8 --seeds 1 --results o
+check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8,8,8 --seeds 1 --results o
 check_grep '^int4/60,GPTQ,' o/ladder.csv '... groups of 60 divide the 300 pixels'
 check_grep 'looked at 600 training images' o/ladder.md '... GPTQ looks at all images that there are'
+
+"$BUILD/tests/make_idx" prime 600 60 1 7 || tap_bail "$BUILD/tests/make_idx does not work"
+check 'seven pixels: train' "$mnistq" train --data prime --hidden 24,8,8 --out prime.st
+check "a MODEL of them: the group is the model's" "$mnistq" ladder prime.st --data prime --results p
+check_grep '^int4/24,GPTQ,' p/ladder.csv '... the most that divides its layers'
+check_grep 'Group: 24 weights .*, the most up to 64 that divide the inputs of a layer' p/ladder.md '... is told'
+layers_of() { grep -v '^#' "$1" | sed 1q | tr ',' '\n' | grep -c '^fc[0-9]*_output_error$'; }
+check 'the table of the seeds has a column for each of 4 layers' [ "$(layers_of o/ladder-seeds.csv)" -eq 4 ]
+check '... and of 2' [ "$(layers_of r/ladder-seeds.csv)" -eq 2 ]
+check '... filled' [ "$(csv_find o/ladder-seeds.csv 'format=int4/60,method=GPTQ' fc4_output_error | grep -c '^0[.]0*[1-9]')" -eq 1 ]
 
 # ---- what is wrong ------------------------------------------------------------------------------------------
 

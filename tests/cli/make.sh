@@ -214,6 +214,15 @@ check 'run_with_data.sh: DATA and RESULTS/NAME' sh scripts/run_with_data.sh digi
 check_grep '^called: eval results/digits/m --data digits$' "$TMP/out" '... are put in, and nothing else'
 cd - >/dev/null || exit 1
 
+if sh scripts/peers/install.sh --check 2>/dev/null; then
+    skip 'make bench-peers without peers' 'they are there'
+else
+    check_status 2 'make bench-peers without peers' sh -c "cd '$TMP/tree' && make -s BUILD='$built' CFLAGS=-O1 DATA=digits bench-peers"
+    cp "$TMP/err" "$TMP/err-peers"
+    check_no_grep called "$TMP/out" '... runs nothing'
+    check_grep 'make peers-install' "$TMP/err-peers" '... and says what to do'
+fi
+
 names_once() { # clang's resolvers of such functions are global symbols, static or not
     grep -rhA1 '^VECTORISED' src | grep -o '[a-z_0-9]*(' | sort >"$TMP/names"
     [ -s "$TMP/names" ] && [ -z "$(uniq -d "$TMP/names")" ]

@@ -2,7 +2,7 @@
 # TAP tests of scripts/peers/compare.py on a small set of built-in digits, with stand-ins for the other engines; with the
 # engines themselves, for a moment, where they are installed. From the root of the repository:
 #   BUILD=build sh tests/cli/peers.sh
-# shellcheck disable=SC2317,SC2016 # most functions are only called through check; $ is for the stand-ins
+# shellcheck disable=SC2317,SC2016,SC2120 # most functions are only called through check; $ is for the stand-ins
 
 . tests/cli/tap.sh
 

@@ -118,9 +118,8 @@ struct pending {
     uint8_t *y;
 };
 
-/* One step of 4 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
- * addressing mode (0, 1 or 2 strides away) and the loop needs few registers. With a
- * plain loop over the rows clang 14 reached 24% of the peak: see EACH_OF_12. */
+/* One step of 4 inputs; x [height / 3] points at every third row, so that all rows are within reach of one addressing
+ * mode (0, 1 or 2 strides away). With a plain loop over the rows clang 14 reached 24% of the peak: see EACH_OF_12. */
 #define ROW(r)                                                                                                         \
     do                                                                                                                 \
         if (r < height) {                                                                                              \
@@ -150,27 +149,18 @@ TARGET INLINE void dot_tile(const int height, const int registers, const int fou
     size_t groups = (size_t)groups_of_4(in), step_bytes = (size_t)registers * 64;
     const uint8_t *ahead = x0 + (size_t)height * stride; /* fetching never faults, past the last row neither */
     __m512i w[2], half[2];
-    if (!four_bit) {
-        for (size_t g = 0; g < groups; g++, weights += step_bytes, ahead += 64) {
-            __builtin_prefetch(ahead);
-            load_weights(registers, weights, w);
-            step(height, registers, acc, x, stride, 4 * g, w);
-        }
-        return;
-    }
-    for (size_t g = 0; g + 1 < groups; g += 2, weights += step_bytes, ahead += 128) {
-        __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + 64);
+    for (size_t g = 0; g < groups; g += four_bit ? 2 : 1, weights += step_bytes) {
+        for (int line = 0; line <= four_bit; line++, ahead += 64) __builtin_prefetch(ahead);
         load_weights(registers, weights, w);
+        if (!four_bit) {
+            step(height, registers, acc, x, stride, 4 * g, w);
+            continue;
+        }
         half[0] = low_halves(w[0]), half[1] = low_halves(w[1]);
         step(height, registers, acc, x, stride, 4 * g, half);
+        if (g + 1 == groups) break;
         half[0] = high_halves(w[0]), half[1] = high_halves(w[1]);
         step(height, registers, acc, x, stride, 4 * g + 4, half);
-    }
-    if (groups % 2) {
-        load_weights(registers, weights, w);
-        half[0] = low_halves(w[0]), half[1] = low_halves(w[1]);
-        step(height, registers, acc, x, stride, 4 * groups - 4, half);
     }
 }
 
@@ -319,10 +309,6 @@ TARGET INLINE void sparse_step(const int tiles, const int registers, const int f
     }
 }
 
-TARGET INLINE __m512i requantize_register(__m512i acc, const struct constants *by) {
-    return requantize16(acc, _mm512_srli_epi64(acc, 32), by);
-}
-
 TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, int tile, const struct clamp *clamp,
                               const __m512i acc[2], uint8_t *y) {
     const struct tile *t = tile_constants(layer, tile);
@@ -333,7 +319,8 @@ TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, 
         return;
     }
     struct constants left = load_constants(t, 0), right = load_constants(t, 1);
-    __m512i a = requantize_register(acc[0], &left), b = registers == 2 ? requantize_register(acc[1], &right) : a;
+    __m512i a = requantize16(acc[0], _mm512_srli_epi64(acc[0], 32), &left), b = a;
+    if (registers == 2) b = requantize16(acc[1], _mm512_srli_epi64(acc[1], 32), &right);
     __m512i bytes = narrow(a, b, a, b, clamp);
     if (registers == 2) store_two(bytes, y, y);
     else store_four(bytes, y, 0);
@@ -377,14 +364,10 @@ TARGET INLINE void run_row(const int four_bit, const struct qlinear *layer, cons
     for (; tile <= last; tile++) run_row_tiles(1, 1, four_bit, 4, layer, tile, clamp, &found, y);
 }
 
-TARGET __attribute__((noinline)) static void run_row_int8(const struct qlinear *layer, const struct clamp *clamp,
-                                                          const uint8_t *x, uint8_t *y, void *scratch) {
-    run_row(0, layer, clamp, x, y, scratch);
-}
-
-TARGET __attribute__((noinline)) static void run_row_int4(const struct qlinear *layer, const struct clamp *clamp,
-                                                          const uint8_t *x, uint8_t *y, void *scratch) {
-    run_row(1, layer, clamp, x, y, scratch);
+TARGET __attribute__((noinline)) static void run_one_row(const struct qlinear *layer, const struct clamp *clamp,
+                                                         const uint8_t *x, uint8_t *y, void *scratch) {
+    if (layer->four_bit) run_row(1, layer, clamp, x, y, scratch);
+    else run_row(0, layer, clamp, x, y, scratch);
 }
 
 /* ---- the kernel ---- */
@@ -396,7 +379,7 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
     for (int tile = 0; tile < tiles_of(layer->out) && tiled; tile++)
         run_tile(layer, tile, &clamp, x, x_stride, tiled, y, y_stride);
     for (size_t row = tiled; row < rows; row++)
-        (layer->four_bit ? run_row_int4 : run_row_int8)(layer, &clamp, x + row * x_stride, y + row * y_stride, scratch);
+        run_one_row(layer, &clamp, x + row * x_stride, y + row * y_stride, scratch);
 }
 
 /* [in / 8][lanes][4], a byte is | code of the second group : 4 | code of the first group : 4 | */
