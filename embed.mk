@@ -3,11 +3,11 @@
 EMBED_ROOMS := base nn quant quant/kernels lowbit model
 EMBED_SOURCES := $(filter-out src/nn/gemm.c src/model/embed%,$(wildcard $(EMBED_ROOMS:%=src/%/*.c)))
 EMBED_MEMBERS := $(BUILD)/embed/embed.o $(BUILD)/embed/embed_file.o
-EMBED_FLAGS := -Wno-unknown-pragmas -fPIC -MMD -MP
+EMBED_FLAGS := -Wno-unknown-pragmas -Wframe-larger-than=16384 -fPIC -MMD -MP
 
-$(BUILD)/obj/embed/%.o: %.c
-	@mkdir -p $(@D)
-	@$(filter-out $(OPENMP),$(COMPILE)) $(EMBED_FLAGS) -c $< -o $@
+$(BUILD)/obj/embed/%.o: %.c $(BUILD)/flags
+	$(say_once)@mkdir -p $(@D)
+	$(Q)$(filter-out $(OPENMP),$(COMPILE)) $(INCLUDES) $(EMBED_FLAGS) -c $< -o $@
 # One section a function, of which the linker keeps some; but the interface is one section, kept whole.
 $(EMBED_SOURCES:%.c=$(BUILD)/obj/embed/%.o): EMBED_FLAGS += -ffunction-sections -fdata-sections
 

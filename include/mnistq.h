@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MNISTQ_VERSION "0.9.0"
+#define MNISTQ_VERSION "0.10.0"
 
 #ifdef __cplusplus
 extern "C" {

@@ -194,15 +194,15 @@ bool folder_create(const char *path, struct error *err) {
 }
 
 bool folder_check(const char *path, struct error *err) {
-    char made[4096], file[4104];
+    char made[4096 + sizeof "/.probe"];
     struct stat info;
-    if (snprintf(made, sizeof made, "%s", path) >= (int)sizeof made)
+    if (snprintf(made, sizeof made, "%s", path) >= 4096)
         return fail(err, "%.60s...: the name is too long", path);
     size_t there = strlen(made), end = there; /* of path, what is there already */
     while (there && (made[there] = 0, stat(made, &info) != 0))
         while (there && path[--there] != '/') continue;
-    snprintf(file, sizeof file, "%s/.probe", path);
-    bool ok = folder_create(path, err) && out_file_check(file, err);
+    snprintf(made, sizeof made, "%s/.probe", path);
+    bool ok = folder_create(path, err) && out_file_check(made, err);
     for (snprintf(made, sizeof made, "%s", path); end > there; made[end] = 0) {
         rmdir(made);
         while (end > there && made[--end] != '/') continue;

@@ -85,7 +85,7 @@ static void print_default(const struct options *o, const struct option_entry *e,
     switch (e->type) {
     case OPTION_FLAG: return;
     case OPTION_INT:
-        if (*(int *)e->value >= e->lo) /* else the help tells what it is by default */
+        if (*(int *)e->value >= e->lo) /* a default below the range stands for what the help says */
             fprintf(stream, " [%d]", *(int *)e->value);
         return;
     case OPTION_SEED: fprintf(stream, " [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
@@ -107,7 +107,10 @@ static void print_default(const struct options *o, const struct option_entry *e,
 static void print_help(const struct options *o) {
     int width = terminal_width(stdout);
     printf("usage: mnistq %s [options]%s%s\n\n", o->command, *o->arguments ? " " : "", o->arguments);
-    print_wrapped(stdout, o->what, 0, width);
+    char what[1024];
+    snprintf(what, sizeof what, "%s", o->what);
+    for (char *c = what; (c = strchr(c, '\n'));) *c = ' ';
+    print_wrapped(stdout, what, 0, width);
     printf("\n");
     for (int i = 0; i < o->count; i++) {
         const struct option_entry *e = &o->entries[i];

@@ -83,20 +83,19 @@ static bool report(const struct request *r, const struct rung_source *s, const s
                    struct error *err) {
     struct model model;
     struct stat file;
-    uint64_t before = 0, after;
-    bool standard = strcmp(r->out, "-") == 0;
-    if (standard || (stat(r->out, &file) == 0 && !S_ISREG(file.st_mode))) { /* a pipe or device cannot be read back */
+    uint64_t before, after;
+    if (strcmp(r->out, "-") == 0 || (stat(r->out, &file) == 0 && !S_ISREG(file.st_mode))) { /* cannot be read back */
         table_init(t, "The quantized model", "written_to");
         table_row(t, "%s", r->out);
         return true;
     }
     if (!model_read(r->out, &model, NULL, err)) return false;
-    bool known = strcmp(r->model, "-") != 0; /* how large the model was */
-    bool ok = (!known || file_size(r->model, &before, err)) && file_size(r->out, &after, err);
+    bool piped = strcmp(r->model, "-") == 0, ok = file_size(r->out, &after, err);
+    if (piped) before = 4 * mlp_parameter_count(&model.shape); /* all but the header */
+    else ok = ok && file_size(r->model, &before, err);
     if (model.kind == MODEL_INT8) add_scales(&model.qmlp, t);
     else ok = ok && add_weights(&model, s->fp32, &made->effective, t, err);
-    if (ok && !known) table_note(t, "%s: %zu bytes.", r->out, (size_t)after);
-    else if (ok)
+    if (ok)
         table_note(t, "%s: %zu bytes, %.2f times smaller than the %zu of fp32; %.3f bits per weight; arithmetic: %s.",
                    r->out, (size_t)after, (double)before / (double)after, (size_t)before, model.bits_per_weight,
                    arithmetic_name(&model));
@@ -151,10 +150,11 @@ int command_quantize(int argc, char **argv) {
     struct options o = {
         .command = argv[0],
         .arguments = "MODEL",
-        .what = "Calibrates an fp32 MODEL on training images and converts it to integers, or to another "
-                "rung of the ladder.",
+        .what = "Calibrates an fp32 MODEL on training images and converts it to integers, or to another rung of the "
+                "ladder.",
         .examples = "mnistq quantize fp32.safetensors --out int8.safetensors\n"
-                    "mnistq quantize fp32.safetensors --format int4 --out int4.safetensors"};
+                    "mnistq quantize fp32.safetensors --format int4/56 --method gptq --out int4.safetensors\n"
+                    "mnistq quantize --format list"};
     struct request r = {
         .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};
     bool json = false;

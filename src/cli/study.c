@@ -107,6 +107,7 @@ static void show(const struct study *s) {
     if (!s->results || used >= sizeof text) return;
     snprintf(text + used, sizeof text - used, "%s%s%s", saved ? " (.md and .csv)" : "",
              *s->written ? saved ? ", " : " " : "", s->written);
+    mask_control_characters(text);
     print_wrapped(stdout, text, 0, width);
 }
 

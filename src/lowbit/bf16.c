@@ -22,15 +22,6 @@ const struct bf16_kernel *bf16_kernel_best(void) {
 
 /* ---- the network --------------------------------------------------------------------------------------------- */
 
-static void carve_model(struct bf16_mlp *b) {
-    for (int l = 0; l < b->shape.layers; l++) {
-        struct bf16_layer *layer = &b->layer[l];
-        layer->weight = block_take(&b->block, (size_t)layer->in * (size_t)layer->out, sizeof *layer->weight);
-        layer->bias = block_take(&b->block, (size_t)layer->out, sizeof *layer->bias);
-        layer->packed = b->kernel ? block_take(&b->block, b->kernel->layer_bytes(layer), 1) : NULL;
-    }
-}
-
 static bool round_weights(const struct dense *from, struct bf16_layer *to, int l, struct error *err) {
     for (size_t i = 0; i < (size_t)from->in * (size_t)from->out; i++) {
         to->weight[i] = bfloat_from_float(from->weight[i]);
@@ -49,9 +40,15 @@ bool bf16_mlp_create(const struct mlp *mlp, const struct bf16_kernel *kernel, st
                                             .out = mlp->shape.widths[l + 1],
                                             .scale = l == 0 ? 1 / 255.0f : 1,
                                             .last = l + 1 == layers};
-    carve_model(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_model(out);
+    do {
+        for (int l = 0; l < layers; l++) {
+            struct bf16_layer *layer = &out->layer[l];
+            layer->weight = block_take(&out->block, (size_t)layer->in * (size_t)layer->out, sizeof *layer->weight);
+            layer->bias = block_take(&out->block, (size_t)layer->out, sizeof *layer->bias);
+            layer->packed = kernel ? block_take(&out->block, kernel->layer_bytes(layer), 1) : NULL;
+        }
+    } while (block_again(&out->block, err));
+    if (!out->block.memory) return false;
     for (int l = 0; l < layers; l++) {
         if (!round_weights(&mlp->layer[l], &out->layer[l], l, err)) {
             bf16_mlp_free(out);
@@ -69,18 +66,14 @@ void bf16_mlp_free(struct bf16_mlp *b) {
 
 static size_t padded(int width) { return ((size_t)width + BF16_STRIDE - 1) / BF16_STRIDE * BF16_STRIDE; }
 
-static void carve_workspace(struct bf16_workspace *ws) {
-    ws->rows = block_take(&ws->block, (size_t)ws->threads * 2 * BF16_BLOCK, ws->stride * sizeof *ws->rows);
-}
-
 bool bf16_workspace_create(const struct mlp_shape *shape, int threads, struct bf16_workspace *out, struct error *err) {
     *out = (struct bf16_workspace){.threads = threads};
     for (int i = 0; i < shape->layers; i++)
         if (padded(shape->widths[i]) > out->stride) out->stride = padded(shape->widths[i]);
-    carve_workspace(out);
-    if (!block_reserve(&out->block, err)) return false;
-    carve_workspace(out);
-    return true;
+    do {
+        out->rows = block_take(&out->block, (size_t)threads * 2 * BF16_BLOCK, out->stride * sizeof *out->rows);
+    } while (block_again(&out->block, err));
+    return out->block.memory != NULL;
 }
 
 void bf16_workspace_free(struct bf16_workspace *ws) { block_free(&ws->block); }

@@ -6,26 +6,23 @@
 
 #include "lowbit/half.h"
 
-static void carve(struct dynamic_mlp *q, const int *outliers) {
-    for (int i = 0; i < q->shape.layers; i++) {
-        struct dynamic_mlp_layer *d = &q->layer[i];
-        size_t in = (size_t)(d->in = q->shape.widths[i]), out = (size_t)(d->out = q->shape.widths[i + 1]);
-        size_t apart = (size_t)(d->outliers = outliers[i]);
-        d->weight = block_take(&q->block, out * in, sizeof(int8_t));
-        d->weight_scale = block_take(&q->block, out, sizeof(float));
-        d->bias = block_take(&q->block, out, sizeof(float));
-        d->outlier_columns = block_take(&q->block, apart, sizeof(int32_t));
-        d->outlier_weight = block_take(&q->block, out * apart, sizeof(uint16_t));
-    }
-}
-
 bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *outliers, struct dynamic_mlp *out,
                     struct error *err) {
     *out = (struct dynamic_mlp){.shape = *shape, .vector_wise = vector_wise};
-    carve(out, outliers);
-    if (!block_reserve(&out->block, err)) return false;
-    carve(out, outliers);
-    return true;
+    struct block *b = &out->block;
+    do {
+        for (int i = 0; i < shape->layers; i++) {
+            struct dynamic_mlp_layer *d = &out->layer[i];
+            size_t in = (size_t)(d->in = shape->widths[i]), width = (size_t)(d->out = shape->widths[i + 1]);
+            size_t apart = (size_t)(d->outliers = outliers[i]);
+            d->weight = block_take(b, width * in, sizeof(int8_t));
+            d->weight_scale = block_take(b, width, sizeof(float));
+            d->bias = block_take(b, width, sizeof(float));
+            d->outlier_columns = block_take(b, apart, sizeof(int32_t));
+            d->outlier_weight = block_take(b, width * apart, sizeof(uint16_t));
+        }
+    } while (block_again(b, err));
+    return b->memory != NULL;
 }
 
 void dynamic_free(struct dynamic_mlp *q) { block_free(&q->block); }
@@ -87,24 +84,20 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
 
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
-static void carve_workspace(struct dynamic_mlp_workspace *ws, const struct mlp_shape *shape) {
-    size_t count = (size_t)ws->capacity, widest = 0;
-    for (int i = 0; i <= shape->layers; i++) {
-        size_t width = (size_t)shape->widths[i];
-        ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
-        widest = width > widest ? width : widest;
-    }
-    ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
-    ws->scale = block_take(&ws->block, count, sizeof(float));
-}
-
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err) {
+    size_t count = (size_t)capacity, widest = 0;
     *ws = (struct dynamic_mlp_workspace){.capacity = capacity};
-    carve_workspace(ws, shape);
-    if (!block_reserve(&ws->block, err)) return false;
-    carve_workspace(ws, shape);
-    return true;
+    do {
+        for (int i = 0; i <= shape->layers; i++) {
+            size_t width = (size_t)shape->widths[i];
+            ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
+            widest = width > widest ? width : widest;
+        }
+        ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
+        ws->scale = block_take(&ws->block, count, sizeof(float));
+    } while (block_again(&ws->block, err));
+    return ws->block.memory != NULL;
 }
 
 void dynamic_workspace_free(struct dynamic_mlp_workspace *ws) { block_free(&ws->block); }

@@ -220,7 +220,7 @@ bool awq_scales(const float *w, const double *gram, const float *magnitude, enum
 }
 
 /* Numbers of a sum that are kept at a time: rows, or columns of gram. */
-enum { STRIP = 1024 };
+enum { STRIP = 512 };
 
 /* d gram d^T of one row, d = row - row_hat. t = d gram is summed line by line, a form that vectorises without
  * reordering a sum. */

@@ -9,25 +9,22 @@
 
 const char *const method_names[METHODS] = {"rtn", "rtn-mse", "gptq", "gptq-act-order", "awq"};
 
-static void carve(struct weight_only *c, bool with_divisor) {
-    for (int i = 0; i < c->shape.layers; i++) {
-        struct coded_layer *layer = &c->layer[i];
-        int in = c->shape.widths[i], out = c->shape.widths[i + 1];
-        layer->size = codec_bytes(layer->codec, out, in);
-        layer->bytes = block_take(&c->block, layer->size, 1);
-        layer->bias = block_take(&c->block, (size_t)out, sizeof(float));
-        layer->divisor = with_divisor && i == 0 ? block_take(&c->block, (size_t)in, sizeof(uint16_t)) : NULL;
-    }
-}
-
 bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
                         struct weight_only *out, struct error *err) {
     *out = (struct weight_only){.shape = *shape};
-    for (int i = 0; i < shape->layers; i++) out->layer[i].codec = codecs[i];
-    carve(out, with_divisor);
-    if (!block_reserve(&out->block, err)) return false;
-    carve(out, with_divisor);
-    return true;
+    struct block *b = &out->block;
+    do {
+        for (int i = 0; i < shape->layers; i++) {
+            struct coded_layer *layer = &out->layer[i];
+            size_t in = (size_t)shape->widths[i], width = (size_t)shape->widths[i + 1];
+            layer->codec = codecs[i];
+            layer->size = codec_bytes(codecs[i], (int)width, (int)in);
+            layer->bytes = block_take(b, layer->size, 1);
+            layer->bias = block_take(b, width, sizeof(float));
+            layer->divisor = with_divisor && i == 0 ? block_take(b, in, sizeof(uint16_t)) : NULL;
+        }
+    } while (block_again(b, err));
+    return b->memory != NULL;
 }
 
 void weight_only_free(struct weight_only *c) { block_free(&c->block); }

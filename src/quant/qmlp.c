@@ -62,8 +62,9 @@ static void encode_pixels(const struct qmlp *q, const uint8_t *pixels, uint8_t *
 }
 
 void qmlp_forward_ref(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *codes) {
-    uint8_t row[2][MLP_MAX_WIDTH]; /* the input and the output of a layer, in turn */
-    int last = q->shape.layers, classes = q->shape.widths[last];
+    int last = q->shape.layers, classes = q->shape.widths[last], widest = 0;
+    for (int l = 0; l <= last; l++) widest = q->shape.widths[l] > widest ? q->shape.widths[l] : widest;
+    uint8_t row[2][widest]; /* the input and the output of a layer, in turn */
     for (size_t i = 0; i < count; i++) {
         encode_pixels(q, images + i * (size_t)q->shape.widths[0], row[0]);
         for (int l = 0; l < last; l++) qlinear_ref(&q->layer[l], row[l % 2], 1, row[(l + 1) % 2]);

@@ -55,8 +55,8 @@ bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error 
 bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err);
 void qmlp_workspace_free(struct qmlp_workspace *ws);
 
-/* The specification: pixels [count][inputs] -> logit codes [count][classes], layer by layer with qlinear_ref.
- */
+/* The specification: pixels [count][inputs] -> logit codes [count][classes], layer by layer with qlinear_ref. Takes two
+ * rows of the widest layer from the stack: not for small ones. */
 void qmlp_forward_ref(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *codes);
 
 /* The same codes from the kernel, on ws->threads threads. */

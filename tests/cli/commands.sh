@@ -499,7 +499,7 @@ elif ! command -v valgrind >/dev/null; then
 else
     "$BUILD/tests/make_idx" tiny 200 50
     check "$name" valgrind -q --leak-check=full --error-exitcode=9 \
-        "$mnistq" exercise --data tiny --hidden 16,8 --calibration 64 --results r/valgrind
+        "$mnistq" exercise --data tiny --hidden 4,3 --calibration 64 --results r/valgrind
 fi
 
 tap_done

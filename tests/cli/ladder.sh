@@ -169,6 +169,12 @@ check 'quantize: the first method of a format is its default' first_method int4/
     r/models/ladder/11-int4-row-round-to-nearest.safetensors
 check 'quantize: spaces in a format may stand or not' first_method 'q4_K + q6_K' \
     r/models/ladder/28-q4_K---q6_K-ggml-Q4_K_M-mix.safetensors
+piped() { # nothing but the model on standard output
+    "$mnistq" quantize - --data idx --format nf4 --out made <$model >shown && cmp made r/models/ladder/24-nf4-NF4.safetensors &&
+        "$mnistq" quantize $model --data idx --format nf4 --out - 2>shown | cmp - made
+}
+check 'quantize: - for the model and for the file' piped
+check 'quantize: into /dev/null' "$mnistq" quantize $model --data idx --out /dev/null
 check 'quantize: any group' "$mnistq" quantize $model --data idx --format int4/49 --method awq --images 100 --out made
 check_grep 'made: [0-9]* bytes, [0-9.]* times smaller than the [0-9]* of fp32' "$TMP/out" '... its size and ratio'
 check_grep ' s: [0-9.]* to read model and data, [0-9.]* to calibrate, [0-9.]* to quantize' "$TMP/out" '... where the time went'

@@ -2,9 +2,7 @@
  * instructions (pmaddwd, smlal). Both sides are widened to 16 bits first: weights once, when packed, each
  * block of inputs as it comes. A product of two fits 32 bits, and two summed do as well: nothing saturates.
  *
- * Packed weights: int16 [out rounded up to 4][in rounded up to 32], zero where there is no weight.
- * Four-bit ones: uint8 [out rounded up to 4][in rounded up to 32, by 32][16], a byte is | code 16 + i : 4 |
- * code i : 4 |; the four outputs of a tile are widened for each block of rows. */
+ * Packed weights: int16 [out rounded up to 4][in rounded up to 32], zero where there is no weight. */
 #include <string.h>
 
 #include "quant/qlinear.h"
@@ -18,44 +16,14 @@ static int padded_out(int out) { return (out + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
 static int always(void) { return 1; }
 
 static size_t layer_bytes(const struct qlinear *layer) {
-    size_t weights = (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in);
-    return layer->four_bit ? weights / 2 : weights * sizeof(int16_t);
+    return (size_t)padded_out(layer->out) * (size_t)padded_in(layer->in) * sizeof(int16_t);
 }
 
-static void pack_int8(const struct qlinear *layer) {
+static void pack_layer(const struct qlinear *layer) {
     int16_t *wide = layer->packed;
     const int8_t *w = layer->weight;
     for (int c = 0; c < layer->out; c++, wide += padded_in(layer->in), w += layer->in)
         for (int k = 0; k < layer->in; k++) wide[k] = w[k];
-}
-
-static void pack_layer(const struct qlinear *layer) {
-    if (!layer->four_bit) {
-        pack_int8(layer);
-        return;
-    }
-    uint8_t *bytes = layer->packed;
-    const int8_t *w = layer->weight;
-    for (int c = 0; c < layer->out; c++, bytes += padded_in(layer->in) / 2, w += layer->in)
-        for (int k = 0; k < layer->in; k++)
-            bytes[k / LANES * 16 + k % 16] |= (uint8_t)((w[k] & 15) << (k % LANES < 16 ? 0 : 4));
-}
-
-/* n codes, a multiple of 32 */
-static void widen_nibbles(const uint8_t *restrict bytes, int n, int16_t *restrict w) {
-    for (int k = 0; k < n; k += LANES, bytes += 16, w += LANES)
-        for (int i = 0; i < 16; i++) {
-            w[i] = (int16_t)((bytes[i] & 15) ^ 8) - 8; /* sign of four bits */
-            w[i + 16] = (int16_t)(bytes[i] >> 4 ^ 8) - 8;
-        }
-}
-
-/* The int16 weights [OUTPUTS][n] of the tile from output c on; room is where four-bit ones are widened to. */
-static const int16_t *tile_weights(const struct qlinear *layer, int c, int n, int16_t *room) {
-    size_t first = (size_t)c * (size_t)n;
-    if (!layer->four_bit) return (const int16_t *)layer->packed + first;
-    widen_nibbles((const uint8_t *)layer->packed + first / 2, OUTPUTS * n, room);
-    return room;
 }
 
 /* acc [ROWS][OUTPUTS] = x [ROWS][n] * w [OUTPUTS][n]^T; eight sums in one loop, so that each load is used
@@ -72,10 +40,9 @@ static void dot_tile(const int16_t *restrict x, const int16_t *restrict w, int n
 }
 
 /* rows <= BLOCK_ROWS; wide [BLOCK_ROWS][n], where rows that are not there hold anything */
-static void run_block(const struct qlinear *layer, const int16_t *wide, int n, int rows, int16_t *room, uint8_t *y,
-                      size_t y_stride) {
+static void run_block(const struct qlinear *layer, const int16_t *wide, int n, int rows, uint8_t *y, size_t y_stride) {
     for (int c = 0; c < layer->out; c += OUTPUTS) {
-        const int16_t *w = tile_weights(layer, c, n, room);
+        const int16_t *w = (const int16_t *)layer->packed + (size_t)c * (size_t)n;
         for (int row = 0; row < rows; row += ROWS) {
             int32_t acc[ROWS][OUTPUTS];
             dot_tile(wide + row * n, w, n, acc);
@@ -91,13 +58,13 @@ static void run_block(const struct qlinear *layer, const int16_t *wide, int n, i
 static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, uint8_t *y,
                 size_t y_stride, void *scratch) {
     int n = padded_in(layer->in);
-    int16_t *wide = scratch, *room = wide + BLOCK_ROWS * n; /* [BLOCK_ROWS][n], [OUTPUTS][n] */
+    int16_t *wide = scratch; /* [BLOCK_ROWS][n] */
     memset(wide, 0, (size_t)(BLOCK_ROWS * n) * sizeof *wide);
     for (size_t row = 0; row < rows; row += BLOCK_ROWS, x += BLOCK_ROWS * x_stride, y += BLOCK_ROWS * y_stride) {
         int height = rows - row < BLOCK_ROWS ? (int)(rows - row) : BLOCK_ROWS;
         for (int r = 0; r < height; r++)
             for (int k = 0; k < layer->in; k++) wide[r * n + k] = x[(size_t)r * x_stride + (size_t)k];
-        run_block(layer, wide, n, height, room, y, y_stride);
+        run_block(layer, wide, n, height, y, y_stride);
     }
 }
 
