@@ -1,7 +1,7 @@
 /* What the audit stands on: the reader of CSV files, and formulas over their cells. */
 #include "base/csv.h"
 #include "base/table.h"
-#include "studies/claims.h"
+#include "studies/audit.h"
 
 #include "support.h"
 

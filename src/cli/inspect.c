@@ -10,10 +10,11 @@
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */
 
-static void add_bytes(struct table *t, const char *what, const char *dtype, const char *shape, size_t bytes,
-                      const struct st_file *file) {
-    table_row(t, "%s | %s | %s | %zu | %.3f", what, dtype, shape, bytes,
-              100.0 * (double)bytes / (double)file->file_bytes);
+/* A part of the file; lowest and highest: of its elements, NAN where it has none. */
+static void add_part(struct table *t, const struct st_file *file, const char *what, const char *dtype,
+                     const char *shape, size_t bytes, int digits, double lowest, double highest) {
+    table_row(t, "%s | %s | %s | %zu | %.3f | %.*f | %.*f", what, dtype, shape, bytes,
+              100.0 * (double)bytes / (double)file->file_bytes, digits, lowest, digits, highest);
 }
 
 static void add_tensor(struct table *t, const struct st_file *file, const struct st_tensor *tensor) {
@@ -29,22 +30,18 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
         highest = fmax(highest, tensor_element(tensor, i));
     }
     int digits = tensor->dtype == ST_F32 || tensor->dtype == ST_F16 || tensor->dtype == ST_BF16 ? 8 : 0;
-    add_bytes(t, tensor->name, st_types[tensor->dtype].name, shape, tensor->bytes, file);
-    table_row(t, "%.*f | %.*f", digits, lowest, digits, highest);
+    add_part(t, file, tensor->name, st_types[tensor->dtype].name, shape, tensor->bytes, digits, lowest, highest);
 }
 
 static void fill_list(struct table *t, const struct st_file *file) {
     size_t total = 8 + file->header_bytes;
-    add_bytes(t, "length of the header", "U64", "", 8, file);
-    table_row(t, " | ");
-    add_bytes(t, "header", "JSON", "", file->header_bytes, file);
-    table_row(t, " | ");
+    add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
+    add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
         total += file->tensors[i].bytes;
     }
-    add_bytes(t, "whole file", "", "", total, file);
-    table_row(t, " | ");
+    add_part(t, file, "whole file", "", "", total, 0, NAN, NAN);
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }

@@ -198,8 +198,8 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
     table_note(table,
                "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 "
                "equal steps from the lowest to the highest. at lowest, at highest: the share of elements on the "
-               "first and the last code. saturated: the share whose real value lies beyond the codes and "
-               "was clipped to one of these (weights: needs --fp32). With the scale set by the largest value "
+               "first and the last code; saturated: that was clipped to these (weights: needs --fp32). With the scale "
+               "set by the largest value "
                "(absmax) there is none, and each row or tensor has at least one element on an end.");
     if (skipped) table_note(table, "%zu tensors of one element are left out.", skipped);
     return true;

@@ -10,8 +10,7 @@
 #include "cli/commands.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
-#include "studies/audit_tables.h"
-#include "studies/claims.h"
+#include "studies/audit.h"
 
 enum { MAX_TABLES = 32, MAX_OPTIONS = 32, PATH = 4200 };
 

@@ -1,4 +1,4 @@
-#include "studies/audit_tables.h"
+#include "studies/audit.h"
 
 #include <float.h>
 #include <math.h>
@@ -326,14 +326,10 @@ static void add_weights(struct table *t, const struct mlp *mlp) {
 
 static bool add_drift(struct table *t, const char *name, const struct model *a, const struct model *b,
                       const struct split *split, struct error *err) {
-    size_t count = split->count * (size_t)a->shape.widths[a->shape.layers];
-    float *x = model_logits(a, split, err), *y = x ? model_logits(b, split, err) : NULL;
-    double drift = 0;
-    for (size_t i = 0; y && i < count; i++) drift = fmax(drift, fabs((double)x[i] - (double)y[i]));
-    add(t, name, drift);
-    free(x);
-    free(y);
-    return y != NULL;
+    struct similarity outputs[MLP_MAX_LAYERS + 1] = {{0}};
+    bool ok = compare_outputs(a, b, split->images, split->count, outputs, NULL, NULL, err);
+    add(t, name, outputs[a->shape.layers].highest);
+    return ok;
 }
 
 /* The largest difference of logits on up to 1000 images between int8 and the network that was converted, and between

@@ -1,4 +1,4 @@
-#include "studies/claims.h"
+#include "studies/audit.h"
 
 #include <math.h>
 #include <stdio.h>

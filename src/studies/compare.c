@@ -27,10 +27,10 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
         table_row(t, "%.2f | %.5f | %.5f", i ? similarity_sqnr_db(logits) : NAN,
                   i ? similarity_mean_error(logits) : NAN, i ? logits->highest : NAN);
     }
-    table_note(t,
-               "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. "
-               "change to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's: "
-               "10 log10(sum a^2 / sum (a - b)^2), mean and highest |a - b|. An empty SQNR: no difference at all.");
+    table_note(
+        t,
+        "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. "
+        "change to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's.");
     for (int i = 0; i < 2; i++)
         if (p->evaluations[i].ties)
             table_note(t,
@@ -53,13 +53,11 @@ static bool fill_layers(struct table *t, const struct pair *p, struct error *err
         add_similarity(t, i ? &p->weights[i - 1] : NULL);
         add_similarity(t, &p->outputs[i]);
     }
-    table_note(
-        t,
-        "What to see: how far each layer's output is from a's; it holds the error of all layers up to there. "
-        "weights: b's, codes read back, against a's. output: the activations on the test images, codes read "
-        "back, after ReLU (the last layer: logits). max error: the highest |a - b|. An empty cell: no difference "
-        "at all, or nothing to compare. Codes that are the bytes themselves give back byte / 255 but for the last "
-        "bit of a float: pixels then stand at about 145 dB.");
+    table_note(t,
+               "What to see: how far each layer's output is from a's; it holds the error of all layers up to there. "
+               "max error: the highest |a - b|, weights and outputs read back from their codes. Codes that are the "
+               "bytes themselves give back byte / 255 but for the last "
+               "bit of a float: pixels then stand at about 145 dB.");
     table_note(t,
                "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the "
                "layers, are comparable by their logits only.");

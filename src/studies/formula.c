@@ -1,4 +1,4 @@
-#include "studies/formula.h"
+#include "studies/audit.h"
 
 #include <ctype.h>
 #include <math.h>
