@@ -1,7 +1,7 @@
 /* The engine with faults: bit for bit the reference while nothing is broken; and every fault shows, in its own way. */
 #include "base/rng.h"
 #include "quant/convert.h"
-#include "model/measure.h"
+#include "model/evaluation.h"
 
 #include "support.h"
 

@@ -7,7 +7,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "base/file.h"
-#include "model/measure.h"
+#include "model/evaluation.h"
 
 static bool write_predictions(const char *path, const struct evaluation *e, const uint8_t *labels, struct error *err) {
     struct out_file out;

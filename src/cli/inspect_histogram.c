@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/stats.h"
-#include "cli/inspect_views.h"
+#include "cli/inspect_histogram.h"
 #include "lowbit/half.h"
 #include "model/contents.h"
-#include "model/measure.h"
+#include "model/evaluation.h"
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 

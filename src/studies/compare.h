@@ -32,13 +32,6 @@ static inline size_t pair_classes(const struct pair *p) {
     return (size_t)p->models[0].shape.widths[p->models[0].shape.layers];
 }
 
-/* Reads both files, the layers' weights compared. Errors: what model_read refuses; two shapes. */
-bool pair_read(const char *const *paths, struct pair *p, struct error *err);
-
-/* Runs both on all images of test, which fits them and is kept by reference. Error: out of memory. */
-bool pair_measure(struct pair *p, const struct split *test, struct error *err);
-void pair_free(struct pair *p);
-
 /* ---- the way from fp32 to the integer engine -------------------------------------------------------------------- */
 
 /* Each step is a network that can be run: it takes over one more thing from the quantized network and leaves the rest

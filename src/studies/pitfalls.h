@@ -6,7 +6,7 @@
 #include "base/progress.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
-#include "model/measure.h"
+#include "model/evaluation.h"
 
 /* An fp32 network, and what is measured of it. */
 struct network {

@@ -1,6 +1,6 @@
-/* What `mnistq inspect` shows of a model file beside the list of its tensors. */
-#ifndef CLI_INSPECT_VIEWS_H
-#define CLI_INSPECT_VIEWS_H
+/* How a model's tensors use their codes: `mnistq inspect --histogram`. */
+#ifndef CLI_INSPECT_HISTOGRAM_H
+#define CLI_INSPECT_HISTOGRAM_H
 
 #include "base/table.h"
 #include "data/dataset.h"
@@ -20,11 +20,5 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
 /* The same for the activations of an integer model on a split. Error: out of memory. */
 bool fill_activation_histogram(struct table *table, const struct model *model, const struct split *split,
                                struct error *err);
-
-/* Layer 1's rows as pictures [rows][cols]: fp32's, the model's and its residual, int4's and int2's (round to nearest,
- * one scale a row) and theirs. An fp32 model, whose own residual would be 0, is shown in int8. Errors: out of memory, a
- * file that cannot be written. */
-bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols, const char *path,
-                           struct error *err);
 
 #endif
