@@ -26,10 +26,10 @@ static void note_exercise(struct table *t, const struct exercise *e, const struc
 }
 
 void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds) {
-    struct table *t = study_table(s, "exercise", "The exercise: fp32 against int8",
-                                  "format granularity arithmetic- file_bytes:bytes ratio correct- n- "
-                                  "accuracy_percent:accuracy_% standard_error- change changed- fixed- broken- "
-                                  "images_per_second:images/s speed spread_percent:±_%");
+    struct table *t = study_table(
+        s, "exercise", "The exercise: fp32 against int8",
+        "format granularity arithmetic- file_bytes:bytes ratio correct- n- accuracy_percent:accuracy_% standard_error- "
+        "change changed- fixed- broken- images_per_second:images/s speed spread_percent:±_%");
     const struct evaluation *fp32 = &e->evaluations[0];
     for (int i = 0; i < e->count; i++) {
         const struct evaluation *ours = &e->evaluations[i];
@@ -72,10 +72,10 @@ static void add_layer_row(struct table *t, const struct model *fp32, const struc
 }
 
 bool layers_table(struct study *s, const struct exercise *e, int calibration) {
-    struct table *t = study_table(s, "layers", "What each layer became",
-                                  "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max "
-                                  "weight_sqnr_db input_scale input_zero_point output_scale output_zero_point "
-                                  "output_sqnr_db");
+    struct table *t = study_table(
+        s, "layers", "What each layer became",
+        "granularity layer weight weight_min weight_max weight_scale_min weight_scale_max weight_sqnr_db input_scale "
+        "input_zero_point output_scale output_zero_point output_sqnr_db");
     const struct model *fp32 = &e->models[0];
     size_t most = 0; /* weights of a layer */
     for (int l = 0; l < fp32->shape.layers; l++) {
@@ -92,11 +92,10 @@ bool layers_table(struct study *s, const struct exercise *e, int calibration) {
             add_layer_row(t, fp32, &e->models[i], l, similarity_sqnr_db(&similar[l + 1]), real);
     }
     table_note(t, "What to see: scale and zero point of every layer, and what rounding cost it.");
-    table_note(
-        t,
-        "SQNR of the weights: codes read back against fp32. Of the output: the integer engine's codes against the "
-        "fp32 network's values on the %d calibration images, with the error of all layers up to there.",
-        calibration);
+    table_note(t,
+               "SQNR of the weights: codes read back against fp32. Of the output: the integer engine's codes against "
+               "the fp32 network's values on the %d calibration images, with the error of all layers up to there.",
+               calibration);
     free(images);
     free(real);
     return ok;

@@ -118,10 +118,9 @@ static double take_rows(struct weights_page *p, const float *weights, const floa
 
 static void draw_labels(struct weights_page *p) {
     char text[64];
-    canvas_text(
-        &p->canvas, CANVAS_MARGIN, CANVAS_MARGIN,
-        "fc1: 0 is gray, a row's largest weight white or black. Residual: less fp32, enlarged; shapes in it are "
-        "what got lost");
+    canvas_text(&p->canvas, CANVAS_MARGIN, CANVAS_MARGIN,
+                "fc1: 0 is gray, a row's largest weight white or black. Residual: less fp32, enlarged; shapes in it "
+                "are what got lost");
     for (int i = 0; i < p->count; i++) {
         const float *row = p->fp32 + (size_t)neuron_at(p, i) * (size_t)p->in;
         p->absmax[i] = (double)absolute_maximum(row, (size_t)p->in);
@@ -217,10 +216,9 @@ static bool draw(struct study *s, const struct inspected *x) {
     if (x->model.kind != MODEL_FP32 && !x->fp32_path)
         return study_wrong_use(s, "--weights-png: expected --fp32 MODEL to compare %s with", s->options.files[0]);
     if (rows * cols != inputs || inputs > 4096)
-        return study_wrong_use(s,
-                               "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data "
-                               "to tell its rows",
-                               inputs);
+        return study_wrong_use(
+            s, "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to tell its rows",
+            inputs);
     return write_weights_picture(x->fp32_path ? &x->fp32 : &x->model, &x->model, rows, cols, x->picture, &s->err);
 }
 
@@ -253,9 +251,9 @@ static const char *wrong_options(const struct study *s, const struct inspected *
 int command_inspect(int argc, char **argv) {
     struct study s;
     struct inspected x = {0};
-    study_init(&s, argv[0], "FILE",
-               "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their "
-               "codes.");
+    study_init(
+        &s, argv[0], "FILE",
+        "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their codes.");
     s.options.examples = "mnistq inspect results/mnist/models/int8-per-channel.safetensors\n"
                          "mnistq inspect results/mnist/models/int8-per-channel.safetensors --histogram --fp32 "
                          "results/mnist/models/fp32.safetensors\n"

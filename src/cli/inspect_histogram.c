@@ -12,9 +12,9 @@
 
 enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
-const char histogram_columns[] = "tensor dtype- holds- elements- codes- used used_percent- never_used- "
-                                 "at_lowest_percent- at_highest_percent- saturated_percent:saturated_% "
-                                 "entropy_bits:bits histogram";
+const char histogram_columns[] =
+    "tensor dtype- holds- elements- codes- used used_percent- never_used- at_lowest_percent- at_highest_percent- "
+    "saturated_percent:saturated_% entropy_bits:bits histogram";
 
 /* One character for each run of levels: . for none, then steps of 2 in frequency, so that tails show beside a peak. */
 static void draw(const struct histogram *h, char line[LINE + 1]) {
@@ -188,19 +188,17 @@ bool fill_histogram(struct table *table, const struct st_file *file, const struc
         if (file->tensors[i].elements < 2) skipped++;
         else if (!add_tensor(table, file, &file->tensors[i], model, fp32, err)) return false;
     }
-    table_note(
-        table,
-        "What to see: codes that never come and the bits that a code carries (entropy, -sum p log2 p: a lossless "
-        "packer could not do with fewer) tell what a scale for all, or a wide range, wastes. histogram: %d "
-        "characters (or one a code) from the lowest to the highest, . for none, then : - = + o x %% # @ up to the "
-        "most frequent, each twice as many as the one before.",
-        LINE);
     table_note(table,
-               "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 "
-               "equal steps from the lowest to the highest. at lowest, at highest: the share of elements on the "
-               "first and the last code; saturated: that was clipped to these (weights: needs --fp32). With the scale "
-               "set by the largest value "
-               "(absmax) there is none, and each row or tensor has at least one element on an end.");
+               "What to see: codes that never come and the bits that a code carries (entropy, -sum p log2 p: a "
+               "lossless packer could not do with fewer) tell what a scale for all, or a wide range, wastes. "
+               "histogram: %d characters (or one a code) from the lowest to the highest, . for none, then : - = + o x "
+               "%% # @ up to the most frequent, each twice as many as the one before.",
+               LINE);
+    table_note(table,
+               "codes: those that the format has (of int8, -127 to 127: eq. 4 leaves -128 out); of values, 256 equal "
+               "steps from the lowest to the highest. at lowest, at highest: the share of elements on the first and "
+               "the last code; saturated: that was clipped to these (weights: needs --fp32). With the scale set by the "
+               "largest value (absmax) there is none, and each row or tensor has at least one element on an end.");
     if (skipped) table_note(table, "%zu tensors of one element are left out.", skipped);
     return true;
 }

@@ -105,9 +105,9 @@ static bool run_fill(struct audit *a, const struct source *s, const char *name) 
     struct table t;
     fprintf(stderr, "computed by the audit itself\n");
     table_init(&t, "Numbers of the audit's own", "name value");
-    table_note(&t,
-               "What the claims of the audit are computed from where no study has the number: see "
-               "src/studies/claims.tsv.");
+    table_note(
+        &t,
+        "What the claims of the audit are computed from where no study has the number: see src/studies/claims.tsv.");
     if (s->flags & NEEDS_EXERCISE) provenance_dataset(&p, &a->study.data);
     provenance_machine(&p);
     bool ok = s->fill(&t, a->study.results, &a->study.data, &a->study.err) &&
@@ -237,11 +237,9 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
             t,
             "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
             "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
-        table_note(t,
-                   "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not "
-                   "measured.",
-                   last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED],
-                   counts[NOT_MEASURED]);
+        table_note(
+            t, "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not measured.",
+            last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_MEASURED]);
     }
     free(found);
     free(commands);

@@ -120,8 +120,8 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
     }
     table_note(
         t,
-        "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. "
-        "change to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's.");
+        "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. change "
+        "to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's.");
     for (int i = 0; i < 2; i++)
         if (p->evaluations[i].ties)
             table_note(t,
@@ -144,11 +144,11 @@ static bool fill_layers(struct table *t, const struct pair *p, struct error *err
         add_similarity(t, i ? &p->weights[i - 1] : NULL);
         add_similarity(t, &p->outputs[i]);
     }
-    table_note(t,
-               "What to see: how far each layer's output is from a's; it holds the error of all layers up to there. "
-               "max error: the highest |a - b|, weights and outputs read back from their codes. Codes that are the "
-               "bytes themselves give back byte / 255 but for the last "
-               "bit of a float: pixels then stand at about 145 dB.");
+    table_note(
+        t,
+        "What to see: how far each layer's output is from a's; it holds the error of all layers up to there. max "
+        "error: the highest |a - b|, weights and outputs read back from their codes. Codes that are the bytes "
+        "themselves give back byte / 255 but for the last bit of a float: pixels then stand at about 145 dB.");
     table_note(t,
                "Two models that were not made from the same weights, or AWQ's, whose scales are folded into the "
                "layers, are comparable by their logits only.");
@@ -175,17 +175,15 @@ static bool fill_changes(struct table *t, const struct pair *p, struct error *er
     else
         table_note(t,
                    "What to see: how close to the border the images that change were. %zu of %zu changed, at a median "
-                   "margin of "
-                   "%.3f; the median image is %.3f from its second class.",
+                   "margin of %.3f; the median image is %.3f from its second class.",
                    n, p->test->count, (c[(n - 1) / 2].margin_a + c[n / 2].margin_a) / 2, p->median_margin);
     table_note(t,
                "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; "
                "margin b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
     if (b->kind == MODEL_INT8)
-        table_note(t,
-                   "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to one "
-                   "code.",
-                   step);
+        table_note(
+            t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to one code.",
+            step);
     return true;
 }
 
@@ -245,11 +243,10 @@ static bool fill_sensitivity(struct table *t, const struct pair *p, struct error
     }
     progress_end(&bar);
     model_free(&copy);
-    table_note(
-        t,
-        "What to see: the layer whose logit sqnr is lowest at equal bits is the one that wants more of them. Only "
-        "the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, in "
-        "fp32 arithmetic. change to p: against a.");
+    table_note(t,
+               "What to see: the layer whose logit sqnr is lowest at equal bits is the one that wants more of them. "
+               "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, "
+               "in fp32 arithmetic. change to p: against a.");
     return ok;
 }
 
@@ -262,8 +259,8 @@ static const struct {
     bool (*fill)(struct table *t, const struct pair *p, struct error *err);
 } tables[TABLES] = {
     {"compare", "Two models on the same images",
-     "model file- arithmetic bits_per_weight- n- correct- accuracy_percent:accuracy_% standard_error- "
-     "change changed fixed broken p logit_sqnr_db:logit_sqnr_dB logit_mean_drift- logit_max_drift-",
+     "model file- arithmetic bits_per_weight- n- correct- accuracy_percent:accuracy_% standard_error- change changed "
+     "fixed broken p logit_sqnr_db:logit_sqnr_dB logit_mean_drift- logit_max_drift-",
      fill_summary},
     {"compare-layers", "Where they part, layer by layer",
      "layer weight- weight_sqnr_db:weight_sqnr_dB weight_max_error weight_cosine- output_sqnr_db:output_sqnr_dB "
@@ -276,8 +273,8 @@ static const struct {
      "sqnr_change_db:sqnr_change step_changed step_sqnr_db- step_max_drift- step_codes-",
      fill_waterfall},
     {"sensitivity", "One layer at a time in fewer bits",
-     "layer format bits_per_weight- weight_sqnr_db:weight_sqnr_dB correct- accuracy_percent:accuracy_% "
-     "change changed fixed broken p logit_sqnr_db:logit_sqnr_dB",
+     "layer format bits_per_weight- weight_sqnr_db:weight_sqnr_dB correct- accuracy_percent:accuracy_% change changed "
+     "fixed broken p logit_sqnr_db:logit_sqnr_dB",
      fill_sensitivity},
 };
 
@@ -343,10 +340,10 @@ int command_compare(int argc, char **argv) {
     struct study s;
     struct pair *p = calloc(1, sizeof *p);
     bool wanted[TABLES] = {false};
-    study_init(&s, argv[0], "A B",
-               "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
-               "predictions that changed. For an fp32 A and an integer B made from it, also what each step between "
-               "cost.");
+    study_init(
+        &s, argv[0], "A B",
+        "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
+        "predictions that changed. For an fp32 A and an integer B made from it, also what each step between cost.");
     s.options.examples =
         "mnistq compare results/mnist/models/fp32.safetensors results/mnist/models/int8-per-channel.safetensors";
     study_shows(&s, "also write the tables compare*, waterfall, sensitivity and compare.png there");

@@ -206,26 +206,25 @@ static bool parse_factor(struct parser *p, struct value *out) {
     return take(p, '(') ? parse_call(p, name, out) : parse_cells(p, name, out);
 }
 
-static bool parse_product(struct parser *p, struct value *out) {
+/* Operands with any of the operators between them, from left to right. */
+static bool parse_chain(struct parser *p, const char *operators, bool (*operand)(struct parser *, struct value *),
+                        struct value *out) {
     struct value right;
-    if (!parse_factor(p, out)) return false;
-    for (skip_spaces(p); *p->at == '*' || *p->at == '/'; skip_spaces(p)) {
+    if (!operand(p, out)) return false;
+    for (skip_spaces(p); *p->at && strchr(operators, *p->at); skip_spaces(p)) {
         char operation = *p->at++;
-        if (!parse_factor(p, &right) || !combine(p, out, operation, &right)) return false;
+        if (!operand(p, &right) || !combine(p, out, operation, &right)) return false;
     }
     return true;
 }
 
+static bool parse_product(struct parser *p, struct value *out) { return parse_chain(p, "*/", parse_factor, out); }
+
 static bool parse_sum(struct parser *p, struct value *out) {
-    struct value right;
     if (++p->depth > FORMULA_MAX_DEPTH) return fail_here(p, "fewer brackets");
-    if (!parse_product(p, out)) return false;
-    for (skip_spaces(p); *p->at == '+' || *p->at == '-'; skip_spaces(p)) {
-        char operation = *p->at++;
-        if (!parse_product(p, &right) || !combine(p, out, operation, &right)) return false;
-    }
+    bool ok = parse_chain(p, "+-", parse_product, out);
     p->depth--;
-    return true;
+    return ok;
 }
 
 bool formula_evaluate(const char **at, struct tables *tables, struct value *out, struct error *err) {

@@ -105,8 +105,7 @@ const struct part pitfall_accumulator = {
      "bits; int16 holds more of them (first_overflow_products), and int32 all, with bits to spare. A wrapped sum lands "
      "anywhere, a saturated one stops at the end it ran into: compare the two in int16. A sum in int8 is next to "
      "nothing beside the bias, which stays in int32: where classes_answered is 1, a layer gave its bias to every "
-     "image, "
-     "and all got the same answer.",
+     "image, and all got the same answer.",
      "fcN: only this layer has the narrow accumulator; all: every layer. largest_sum: the largest |partial sum| of "
      "(x_q - z_x) * w_q on the test images, k = 0 on; bits_needed: to hold it with its sign. overflowing_percent: of "
      "all sums. first_overflow_k: index of the input at which the sum first leaves the accumulator, and "
@@ -167,8 +166,8 @@ static bool run_quiet(struct variants *v, struct table *t, const struct model *n
     }
     table_note(t,
                "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison "
-               "of codes with a reference shows them; and many faults need the right network to show at all: where "
-               "z_x = 0 nobody misses the zero point.",
+               "of codes with a reference shows them; and many faults need the right network to show at all: where z_x "
+               "= 0 nobody misses the zero point.",
                kept, rows);
     return true;
 }

@@ -338,10 +338,9 @@ static bool fill_seeds(struct variants *v, struct table *t) {
         for (int i = 0; i < QUANTITIES; i++, s++)
             table_row(t, i == CHANGE ? "%+.2f | %.2f" : "%.2f | %.2f", sums_mean(s), sums_deviation(s));
     }
-    table_note(
-        t,
-        "See: whatever the seed, one weight ruins per-tensor int8 and costs per-channel int8 next to nothing; the "
-        "column apart repairs both.");
+    table_note(t,
+               "See: whatever the seed, one weight ruins per-tensor int8 and costs per-channel int8 next to nothing; "
+               "the column apart repairs both.");
     table_note(t, "Mean and standard deviation (sd) over %d network%s, k = %.0f; change: against fp32_percent.",
                v->seeds, v->seeds == 1 ? "" : "s", factors[LAST]);
     return ok;
@@ -350,8 +349,8 @@ static bool fill_seeds(struct variants *v, struct table *t) {
 const struct part pitfall_outlier_seeds = {
     "pitfalls-outlier-seeds",
     "An outlier weight, over several networks",
-    "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- "
-    "accuracy_percent- accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
+    "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- accuracy_percent- "
+    "accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
     fill_seeds,
     {0},
     true};

@@ -217,8 +217,7 @@ const struct part pitfall_symmetric = {
      "rounding noise: the fewer bits there are, the more that one counts. Symmetric codes of n bits give the very "
      "network of asymmetric codes of n - 1.",
      "Only the outputs of hidden layers change. never_used: codes that no test image gives. effective_bits: log2 of "
-     "the "
-     "codes that are used. entropy_bits: information in a code; ReLU's zeros keep it low, so it falls by less than the "
-     "bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: the integer "
+     "the codes that are used. entropy_bits: information in a code; ReLU's zeros keep it low, so it falls by less than "
+     "the bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: the integer "
      "engine's codes, with the error of all layers up to there. change to p: against fp32."},
     false};

@@ -32,14 +32,13 @@ static void fill_table(struct table *table, const struct trace *t) {
         else table_row(table, "%lld | ", s->integer);
         table_row(table, "%.*f | %.*f", digits, s->real, digits, s->fp32);
     }
-    table_note(
-        table,
-        "What to see: from byte to logit nothing but integers; every row follows from those above it. Image %zu, a "
-        "%d, predicted %d. term: the inputs whose product is not 0; integer: (x_q - z_x) w_q, its running sum is "
-        "int32 (eq. 5). M = s_x s_w / s_y = m / 2^right, shift = 31 - right; rounded = (acc m + half) >> right in "
-        "64 bits; y_q = clamp(z_y + rounded) to [y_min, y_max] (eq. 6). real: the integer times its scale (of acc "
-        "m: before rounding). fp32: the same quantity in the fp32 network.",
-        t->image, t->label, t->predicted);
+    table_note(table,
+               "What to see: from byte to logit nothing but integers; every row follows from those above it. Image "
+               "%zu, a %d, predicted %d. term: the inputs whose product is not 0; integer: (x_q - z_x) w_q, its "
+               "running sum is int32 (eq. 5). M = s_x s_w / s_y = m / 2^right, shift = 31 - right; rounded = (acc m + "
+               "half) >> right in 64 bits; y_q = clamp(z_y + rounded) to [y_min, y_max] (eq. 6). real: the integer "
+               "times its scale (of acc m: before rounding). fp32: the same quantity in the fp32 network.",
+               t->image, t->label, t->predicted);
 }
 
 /* ---- the page, on the terminal and in files --------------------------------------------------------------------- */

@@ -130,25 +130,22 @@ static void add_notes(struct table *t, const struct steps *s) {
     for (int i = 1; i < WATERFALL_STEPS; i++)
         snprintf(takes + strlen(takes), sizeof takes - strlen(takes), "%s%s: %s", i > 1 ? "; " : "", rows[i].name,
                  rows[i].takes);
-    table_note(
-        t,
-        "What to see: which step costs the SQNR and the answers; integer biases and multipliers hardly do. Each step "
-        "takes over one more thing from b. %s. The last step is b itself: its codes are those of the integer engine on "
-        "all %zu images, checked.",
-        takes, s->pair->test->count);
-    table_note(
-        t,
-        "change to p and logit sqnr: against fp32. sqnr change, step changed, step sqnr, step max drift: against "
-        "the row above. step codes: of %zu codes of all layers, how many the step changed.",
-        s->code_count - s->pair->test->count * (size_t)shape->widths[0]);
+    table_note(t,
+               "What to see: which step costs the SQNR and the answers; integer biases and multipliers hardly do. Each "
+               "step takes over one more thing from b. %s. The last step is b itself: its codes are those of the "
+               "integer engine on all %zu images, checked.",
+               takes, s->pair->test->count);
+    table_note(t,
+               "change to p and logit sqnr: against fp32. sqnr change, step changed, step sqnr, step max drift: "
+               "against the row above. step codes: of %zu codes of all layers, how many the step changed.",
+               s->code_count - s->pair->test->count * (size_t)shape->widths[0]);
     double moved = moved_percent(s->pair);
     if (moved > 0)
-        table_note(
-            t,
-            "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by another "
-            "rule (GPTQ, least squares) or trained on (QAT); + weights, and where biases were trained on + "
-            "bias, hold that as well.",
-            moved);
+        table_note(t,
+                   "%.1f%% of b's weights are not a's rounded to the nearest code: they were clipped, chosen by "
+                   "another rule (GPTQ, least squares) or trained on (QAT); + weights, and where biases were trained "
+                   "on + bias, hold that as well.",
+                   moved);
 }
 
 /* The last step must be the integer engine. How many of its logit codes stand at an end of their range, and the largest
