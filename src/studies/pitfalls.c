@@ -38,13 +38,11 @@ const struct measurement *run_variant(struct variants *v, const struct model *mo
     return &k->m;
 }
 
-void summarise(struct variants *v, const char *pitfall, const char *provoked_by, const char *repaired_by,
-               const struct measurement *before, const struct measurement *provoked,
+void summarise(struct variants *v, const struct measurement *before, const struct measurement *provoked,
                const struct measurement *repaired) {
-    table_row(v->summary, "%s | %s | %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f", pitfall, provoked_by, repaired_by,
-              accuracy_percent(&before->evaluation), accuracy_percent(&provoked->evaluation),
-              accuracy_percent(&repaired->evaluation), before->logit_sqnr_db, provoked->logit_sqnr_db,
-              repaired->logit_sqnr_db);
+    table_row(v->summary, "%.2f | %.2f | %.2f | %.2f | %.2f | %.2f", accuracy_percent(&before->evaluation),
+              accuracy_percent(&provoked->evaluation), accuracy_percent(&repaired->evaluation), before->logit_sqnr_db,
+              provoked->logit_sqnr_db, repaired->logit_sqnr_db);
 }
 
 void add_network_cells(const struct variants *v, struct table *t, const struct measurement *m,

@@ -55,9 +55,9 @@ void network_free(struct network *n);
 const struct measurement *run_variant(struct variants *v, const struct model *model, const struct fault *fault,
                                       int layer, const float *fp32_logits);
 
-/* A row of the summary: what provokes a pitfall, what repairs it, and the network before, between and after. */
-void summarise(struct variants *v, const char *pitfall, const char *provoked_by, const char *repaired_by,
-               const struct measurement *before, const struct measurement *provoked,
+/* A row of the summary, after its cells "pitfall | provoked by | repaired by": the network before, between and after.
+ */
+void summarise(struct variants *v, const struct measurement *before, const struct measurement *provoked,
                const struct measurement *repaired);
 
 /* The columns that end a row of every table: how the network fares; changes are against the answers of base. */

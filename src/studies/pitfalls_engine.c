@@ -90,7 +90,9 @@ static bool fill_accumulator(struct variants *v, struct table *t) {
             const struct measurement *m = run_variant(v, &v->int8, f, layer, v->base.logits);
             if (!m) return false;
             add_accumulator_row(v, t, f, layer, layers, m);
-            if (i == count) summarise(v, "accumulator", f->what, "sums in int32", v->healthy, m, v->healthy);
+            if (i < count) continue;
+            table_row(v->summary, "accumulator | %s | sums in int32", f->what);
+            summarise(v, v->healthy, m, v->healthy);
         }
     return true;
 }
@@ -159,10 +161,9 @@ static bool run_quiet(struct variants *v, struct table *t, const struct model *n
             kept += f->kind == FAULT_QUIET &&
                 fabs(accuracy_percent(&m[i]->evaluation) - accuracy_percent(&healthy[i]->evaluation)) < 0.1;
         }
-        char name[64];
-        snprintf(name, sizeof name, "%s, %s network", f->name, network_names[where]);
-        if (f->kind == FAULT_QUIET)
-            summarise(v, "quiet", name, "the same without it", healthy[where], m[where], healthy[where]);
+        if (f->kind == FAULT_NONE) continue;
+        table_row(v->summary, "quiet | %s, %s network | the same without it", f->name, network_names[where]);
+        summarise(v, healthy[where], m[where], healthy[where]);
     }
     table_note(t,
                "See: %d of these %d broken runs keep the accuracy to less than 0.1 points, so that only a comparison "

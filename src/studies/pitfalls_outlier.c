@@ -239,23 +239,23 @@ static const struct measurement *run_way(struct variants *v, struct table *t, co
 static bool run_network(struct variants *v, struct table *t, int sign) {
     struct outlier *o = aligned_array(FACTORS, sizeof *o, &v->study->err); /* one for each k */
     const struct measurement *m[WAYS][FACTORS];
-    char provoked_by[64], repaired_by[96];
+    const char *name = sign < 0 ? "negative" : "positive";
     double ignored;
     bool ok = o != NULL;
     for (int i = 0; ok && i < FACTORS; i++) ok = outlier_create(v, &v->base.fp32, sign, factors[i], &o[i]);
     for (int way = 0; ok && way < WAYS; way++)
         for (int i = 0; ok && i < FACTORS; i++) ok = (m[way][i] = run_way(v, t, &o[i], way, &ignored));
-    snprintf(provoked_by, sizeof provoked_by, "most %s weight x 100, per-tensor", sign < 0 ? "negative" : "positive");
     for (int r = 0; ok && r < REPAIRS; r++) { /* per channel alone, then the repairs per tensor */
         int way = r ? 2 * r : 1;
-        snprintf(repaired_by, sizeof repaired_by, r ? "%s, %s" : "%s", granularity(way), repair_names[r]);
-        summarise(v, "outlier", provoked_by, repaired_by, m[0][0], m[0][LAST], m[way][LAST]);
+        table_row(v->summary, "outlier | most %s weight x 100, per-tensor | %s%s%s", name, granularity(way),
+                  r ? ", " : "", r ? repair_names[r] : "");
+        summarise(v, m[0][0], m[0][LAST], m[way][LAST]);
     }
     if (ok)
         table_note(v->summary,
                    "outlier: with its most %s weight x 100 the fp32 network itself has %.2f%%, which is what int8 is "
                    "repaired for.",
-                   sign < 0 ? "negative" : "positive", accuracy_percent(&o[LAST].n.evaluation));
+                   name, accuracy_percent(&o[LAST].n.evaluation));
     for (int i = 0; o && i < FACTORS; i++) network_free(&o[i].n);
     free(o);
     return ok;

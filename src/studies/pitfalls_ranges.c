@@ -96,8 +96,7 @@ static const struct measurement *run_calibration(struct variants *v, struct tabl
 static bool fill_calibration(struct variants *v, struct table *t) {
     const struct split *train = &v->study->data.train;
     int classes = v->study->data.classes < SHOWN_CLASSES ? v->study->data.classes : SHOWN_CLASSES;
-    char repaired_by[64], name[64];
-    snprintf(repaired_by, sizeof repaired_by, "%d images of all kinds", v->calibration);
+    char name[64];
     table_add_columns(t, "input_highest input_saturated_percent");
     for (int l = 1; l <= v->base.fp32.shape.layers; l++)
         table_add_columns(t, "fc%d_highest fc%d_saturated_percent", l, l);
@@ -115,7 +114,9 @@ static bool fill_calibration(struct variants *v, struct table *t) {
             worst = m;
             if (c->images != 1) snprintf(worst_name, sizeof worst_name, "%s", name);
         }
-        if (worst && !c->harmless) summarise(v, "calibration", worst_name, repaired_by, v->healthy, worst, v->healthy);
+        if (!worst || c->harmless) continue;
+        table_row(v->summary, "calibration | %s | %d images of all kinds", worst_name, v->calibration);
+        summarise(v, v->healthy, worst, v->healthy);
     }
     return true;
 }
@@ -198,11 +199,10 @@ static bool fill_symmetric(struct variants *v, struct table *t) {
     for (int i = 0; i < BIT_WIDTHS; i++) {
         const struct measurement *asymmetric = run_hidden(v, t, bit_widths[i], false);
         const struct measurement *symmetric = asymmetric ? run_hidden(v, t, bit_widths[i], true) : NULL;
-        char provoked_by[64], repaired_by[64];
         if (!symmetric) return false;
-        snprintf(provoked_by, sizeof provoked_by, "symmetric %d-bit activations after ReLU", bit_widths[i]);
-        snprintf(repaired_by, sizeof repaired_by, "asymmetric %d-bit activations", bit_widths[i]);
-        summarise(v, "symmetric", provoked_by, repaired_by, v->healthy, symmetric, asymmetric);
+        table_row(v->summary, "symmetric | symmetric %d-bit activations after ReLU | asymmetric %d-bit activations",
+                  bit_widths[i], bit_widths[i]);
+        summarise(v, v->healthy, symmetric, asymmetric);
     }
     return true;
 }
