@@ -35,10 +35,16 @@ int report_table(struct table *t, const struct provenance *p, bool json, bool ok
     return ok ? EXIT_DONE : report_error(err);
 }
 
+void add_changes(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels) {
+    struct paired paired = compare(base, ours, labels);
+    table_row(t, "%+.2f | %zu | %zu | %zu", accuracy_percent(ours) - accuracy_percent(base), paired.changed,
+              paired.fixed, paired.broken);
+}
+
 void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels) {
     struct paired paired = compare(base, ours, labels);
-    table_row(t, "%+.2f | %zu | %zu | %zu | %.4f", accuracy_percent(ours) - accuracy_percent(base), paired.changed,
-              paired.fixed, paired.broken, base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken));
+    add_changes(t, base, ours, labels);
+    table_row(t, "%.4f", base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken));
 }
 
 bool same_training(const struct model_notes *a, const struct model_notes *b) {

@@ -18,9 +18,9 @@ int report_error(const struct error *err);
  * false. p may be NULL: the command alone. Returns the exit status. */
 int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err);
 
-/* ours against base on the same images: change (in points) changed fixed broken p (McNemar's, empty where base is
- * ours).
- */
+/* Cells of ours against base on the same images: change (in points) changed fixed broken; add_paired adds p (McNemar's,
+ * empty where base is ours). */
+void add_changes(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels);
 void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels);
 
 /* Whether two files tell the same training and seed: both networks then began with the same weights. */

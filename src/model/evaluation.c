@@ -114,7 +114,7 @@ bool compare_outputs(const struct model *a, const struct model *b, const uint8_t
 struct meter {
     struct model_run run, right; /* right: without the fault, by the fast engine */
     struct similarity logits;
-    size_t codes[MLP_MAX_LAYERS + 1], cut[MLP_MAX_LAYERS + 1], different;
+    size_t cut[MLP_MAX_LAYERS + 1], different;
     bool pixel_cut[256]; /* bytes whose code the clamp cut */
 };
 
@@ -138,9 +138,8 @@ static void count_codes(const uint8_t *images, size_t n, struct meter *m, struct
     const struct mlp_shape *shape = &m->run.model->shape;
     for (size_t i = 0; i < n * (size_t)shape->widths[0]; i++) m->cut[0] += m->pixel_cut[images[i]];
     for (int l = 0; l <= shape->layers; l++) {
-        size_t count = n * (size_t)shape->widths[l];
-        for (size_t i = 0; i < count; i++) histogram_add(&out->histogram[l], m->run.codes[l][i], 1);
-        m->codes[l] += count;
+        for (size_t i = 0; i < n * (size_t)shape->widths[l]; i++)
+            histogram_add(&out->histogram[l], m->run.codes[l][i], 1);
         m->cut[l] += m->run.cut[l];
     }
 }
@@ -184,10 +183,10 @@ bool measure(const struct trial *trial, const struct split *split, struct measur
     if (ok) count_correct(split, e);
     for (int l = 0; l <= shape->layers; l++) {
         out->histogram[l].levels = 256;
-        out->saturated_percent[l] = 100.0 * (double)m.cut[l] / (double)m.codes[l];
+        out->saturated_percent[l] = 100.0 * (double)m.cut[l] / (double)out->histogram[l].count;
     }
     out->logit_sqnr_db = trial->fp32_logits ? similarity_sqnr_db(&m.logits) : NAN;
-    out->different_percent = 100.0 * (double)m.different / (double)m.codes[shape->layers];
+    out->different_percent = 100.0 * (double)m.different / (double)out->histogram[shape->layers].count;
     model_run_free(&m.run);
     model_run_free(&m.right);
     if (!ok) measurement_free(out);

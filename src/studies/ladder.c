@@ -110,13 +110,12 @@ static void free_result(struct rung_result *r) {
 
 static void add_row(struct table *t, const struct rung *rung, const struct rung_result *r,
                     const struct rung_result *fp32, const uint8_t *labels, double speed) {
-    struct paired paired = compare(&fp32->evaluation, &r->evaluation, labels);
-    table_row(t, "%s | %s | %s | %.3f | %zu | %.2f | %.1f | %.3f | %.2f | %.2f | %+.2f | %zu | %zu | %zu | %.2f | %.2f",
-              r->format, rung->method, arithmetic_name(&r->model), r->model.bits_per_weight, (size_t)r->bytes,
+    table_row(t, "%s | %s | %s | %.3f | %zu | %.2f | %.1f | %.3f | %.2f | %.2f", r->format, rung->method,
+              arithmetic_name(&r->model), r->model.bits_per_weight, (size_t)r->bytes,
               (double)fp32->bytes / (double)r->bytes, r->sqnr_db, r->error_percent, accuracy_percent(&r->evaluation),
-              standard_error_percent(&r->evaluation),
-              accuracy_percent(&r->evaluation) - accuracy_percent(&fp32->evaluation), paired.changed, paired.fixed,
-              paired.broken, r->seconds, speed);
+              standard_error_percent(&r->evaluation));
+    add_changes(t, &fp32->evaluation, &r->evaluation, labels);
+    table_row(t, "%.2f | %.2f", r->seconds, speed);
 }
 
 static void add_notes(const struct ladder *l, const struct rung_source *source) {
