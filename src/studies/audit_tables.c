@@ -75,45 +75,37 @@ static void add_storage(struct table *t) {
     }
 }
 
-/* Told by the values that the codes have: the powers of two among the numbers above 0 that keep the full mantissa (two
- * exponents are taken by subnormals and by infinity), and the step above 1. */
-static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(uint16_t), uint16_t one) {
-    double step = (double)decode((uint16_t)(one + 1)) - 1;
+/* Told by the values that the codes have: the bits of the exponent by the powers of two among the numbers above 0 that
+ * keep the full mantissa (two exponents are taken by subnormals and by infinity), those of the mantissa by the step
+ * above 1; the decades between the smallest and the largest normal number; the worst relative error near 1. */
+static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(uint16_t), uint16_t (*encode)(float),
+                             uint16_t smallest, uint16_t largest) {
+    struct rng rng = rng_seeded(1);
+    double step = (double)decode((uint16_t)(encode(1) + 1)) - 1, error = 0;
     int binades = 0;
     for (unsigned bits = 1; bits < 0x7fff; bits++) {
         double x = (double)decode((uint16_t)bits), next = (double)decode((uint16_t)(bits + 1));
         binades += isfinite(x) && x == exp2(ilogb(x)) && next - x == x * step;
     }
-    add(t, name, log2(binades + 2));
-    add(t, name, -log2(step));
-}
-
-/* Decades between the smallest and the largest normal number, and the worst relative error near 1. */
-static void add_range_and_precision(struct table *t) {
-    struct rng rng = rng_seeded(1);
-    double half = 0, bfloat = 0;
     for (int i = 0; i < VALUES; i++) {
         float x = (float)(1 + rng_uniform(&rng));
-        half = fmax(half, fabs((double)float_from_half(half_from_float(x)) / (double)x - 1));
-        bfloat = fmax(bfloat, fabs((double)float_from_bfloat(bfloat_from_float(x)) / (double)x - 1));
+        error = fmax(error, fabs((double)decode(encode(x)) / (double)x - 1));
     }
-    add(t, "fp32 decades", log10((double)FLT_MAX / FLT_MIN));
-    add(t, "bf16 decades", log10((double)float_from_bfloat(0x7f7f) / float_from_bfloat(0x0080)));
-    add(t, "fp16 decades", log10((double)float_from_half(0x7bff) / float_from_half(0x0400)));
-    add(t, "fp16 error", half);
-    add(t, "bf16 error", bfloat);
+    table_row(t, "%s bits | %.9g | %s bits | %.9g", name, log2(binades + 2), name, -log2(step));
+    table_row(t, "%s decades | %.9g", name, log10((double)decode(largest) / (double)decode(smallest)));
+    table_row(t, "%s error | %.9g", name, error);
 }
 
 static void add_formats(struct table *t) {
     float overflow = float_from_half(0x7bff); /* the first fp32 number that rounds to infinity */
     while (isfinite(float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
     add(t, "fp32 step above 1", FLT_EPSILON);
+    add(t, "fp32 decades", log10((double)FLT_MAX / FLT_MIN));
     add_storage(t);
-    add_sixteen_bits(t, "fp16 bits", float_from_half, half_from_float(1));
-    add_sixteen_bits(t, "bf16 bits", float_from_bfloat, bfloat_from_float(1));
+    add_sixteen_bits(t, "fp16", float_from_half, half_from_float, 0x0400, 0x7bff);
+    add_sixteen_bits(t, "bf16", float_from_bfloat, bfloat_from_float, 0x0080, 0x7f7f);
     add(t, "fp16 largest", (double)float_from_half(0x7bff));
     add(t, "fp16 infinity", (double)overflow);
-    add_range_and_precision(t);
     double fp32_peak = peak_measure(PEAK_FP32, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, 1, 0.2);
     add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
     add(t, "int8 peak", int8_peak > 0 ? int8_peak : NAN);
