@@ -131,7 +131,7 @@ const struct part pitfall_calibration = {
      "like production. Accuracy alone hardly tells, since the highest logit often stays the highest: read it beside "
      "logit_sqnr_db. pitfalls-calibration-brief has the essential columns.",
      "highest: the largest real value that the codes of a tensor hold; input: the pixels, fcN: the output of that "
-     "layer. saturated_percent: share of its codes over the test images that the clamp cut. change to p: against fp32.",
+     "layer.",
      "representative: evenly spaced training images. only class N: the first images of that class. dimmed: it is then "
      "production's pixels that saturate, which keeps all that follows in its range. hidden ranges x 6/20: what an "
      "observer that saw [0, 6] knows of activations in [0, 20]."},
