@@ -51,6 +51,10 @@ static int by_margin(const void *a, const void *b) {
     return x->image < y->image ? -1 : 1;
 }
 
+static const char *verdict(int label, int a, int b) {
+    return a == label ? "broken" : b == label ? "fixed" : "wrong both times";
+}
+
 static bool find_changes(struct pair *p, struct error *err) {
     const uint8_t *a = p->evaluations[0].predicted, *b = p->evaluations[1].predicted;
     size_t n = p->test->count;
@@ -63,8 +67,14 @@ static bool find_changes(struct pair *p, struct error *err) {
         margins[i] = INFINITY;
         for (int j = 0; j < (int)pair_classes(p); j++)
             if (j != a[i]) margins[i] = fmin(margins[i], gap(p, 0, i, a[i], j));
-        if (a[i] != b[i])
-            p->changes[p->change_count++] = (struct change){i, gap(p, 0, i, a[i], b[i]), gap(p, 1, i, b[i], a[i])};
+        if (a[i] == b[i]) continue;
+        p->changes[p->change_count++] = (struct change){.image = i,
+                                                        .label = p->test->labels[i],
+                                                        .a = a[i],
+                                                        .b = b[i],
+                                                        .verdict = verdict(p->test->labels[i], a[i], b[i]),
+                                                        .margin_a = gap(p, 0, i, a[i], b[i]),
+                                                        .margin_b = gap(p, 1, i, b[i], a[i])};
     }
     qsort(p->changes, p->change_count, sizeof *p->changes, by_margin);
     percentile_of(margins, n, 0.5); /* sorts them */
@@ -155,28 +165,21 @@ static bool fill_layers(struct table *t, const struct pair *p, struct error *err
     return true;
 }
 
-static const char *verdict(int label, int a, int b) {
-    return a == label ? "broken" : b == label ? "fixed" : "wrong both times";
-}
-
 static bool fill_changes(struct table *t, const struct pair *p, struct error *err) {
     (void)err;
     const struct model *b = &p->models[1];
     double step = b->kind == MODEL_INT8 ? (double)b->qmlp.activation[b->shape.layers].scale : NAN;
-    const struct change *c = p->changes;
+    const struct change *changes = p->changes;
     size_t n = p->change_count;
-    for (size_t i = 0; i < n; i++) {
-        int label = p->test->labels[c[i].image], before = p->evaluations[0].predicted[c[i].image],
-            after = p->evaluations[1].predicted[c[i].image];
-        table_row(t, "%zu | %d | %d | %d | %s | %.4f | %.4f | %.2f", c[i].image, label, before, after,
-                  verdict(label, before, after), c[i].margin_a, c[i].margin_b, c[i].margin_a / step);
-    }
+    for (const struct change *c = changes; c < changes + n; c++)
+        table_row(t, "%zu | %d | %d | %d | %s | %.4f | %.4f | %.2f", c->image, c->label, c->a, c->b, c->verdict,
+                  c->margin_a, c->margin_b, c->margin_a / step);
     if (n == 0) table_note(t, "No prediction changed.");
     else
         table_note(t,
                    "What to see: how close to the border the images that change were. %zu of %zu changed, at a median "
                    "margin of %.3f; the median image is %.3f from its second class.",
-                   n, p->test->count, (c[(n - 1) / 2].margin_a + c[n / 2].margin_a) / 2, p->median_margin);
+                   n, p->test->count, (changes[(n - 1) / 2].margin_a + changes[n / 2].margin_a) / 2, p->median_margin);
     table_note(t,
                "margin a: a's logit of its own class less that of b's class, what the difference had to overcome; "
                "margin b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
@@ -283,11 +286,9 @@ static const struct {
 static void tile_text(const void *context, size_t at, int line, char *text, size_t size) {
     const struct pair *p = context;
     const struct change *c = &p->changes[at];
-    int label = p->test->labels[c->image], a = p->evaluations[0].predicted[c->image],
-        b = p->evaluations[1].predicted[c->image];
-    if (line == 0) snprintf(text, size, "#%zu is a %d", c->image, label);
-    if (line == 1) snprintf(text, size, "a: %d  b: %d", a, b);
-    if (line == 2) snprintf(text, size, "%s", verdict(label, a, b));
+    if (line == 0) snprintf(text, size, "#%zu is a %d", c->image, c->label);
+    if (line == 1) snprintf(text, size, "a: %d  b: %d", c->a, c->b);
+    if (line == 2) snprintf(text, size, "%s", c->verdict);
     if (line == 3) snprintf(text, size, "margin %.3f", c->margin_a);
 }
 

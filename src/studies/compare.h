@@ -9,8 +9,10 @@
 /* An image that b answers differently. */
 struct change {
     size_t image;
-    double margin_a; /* a's logit gap between its class and b's: what the difference had to overcome */
-    double margin_b; /* b's gap between its class and a's; 0 is a tie, decided for the lowest class */
+    int label, a, b;     /* the image's, and the two answers */
+    const char *verdict; /* "broken", "fixed", "wrong both times" */
+    double margin_a;     /* a's logit gap between its class and b's: what the difference had to overcome */
+    double margin_b;     /* b's gap between its class and a's; 0 is a tie, decided for the lowest class */
 };
 
 /* Begin with a zeroed struct. Index 0 is a, 1 is b. */
