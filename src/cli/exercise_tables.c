@@ -54,19 +54,13 @@ static void add_layer_row(struct table *t, const struct model *fp32, const struc
     const struct qmlp *q = &int8->qmlp;
     const struct dense *d = &fp32->mlp.layer[l];
     size_t n = (size_t)d->in * (size_t)d->out;
-    double lowest = INFINITY, highest = -INFINITY, scale_lo = INFINITY, scale_hi = 0;
+    struct sums weights = {0}, scales = {0};
     model_weights(int8, l, real);
-    for (size_t i = 0; i < n; i++) {
-        lowest = fmin(lowest, (double)d->weight[i]);
-        highest = fmax(highest, (double)d->weight[i]);
-    }
-    for (int c = 0; c < d->out; c++) {
-        scale_lo = fmin(scale_lo, (double)qmlp_weight_scale(q, l, c));
-        scale_hi = fmax(scale_hi, (double)qmlp_weight_scale(q, l, c));
-    }
+    for (size_t i = 0; i < n; i++) sums_add(&weights, (double)d->weight[i]);
+    for (int c = 0; c < d->out; c++) sums_add(&scales, (double)qmlp_weight_scale(q, l, c));
     table_row(t, "%s | fc%d | %d x %d | %.4f | %.4f | %.6f | %.6f | %.1f | %.6f | %d | %.6f | %d | %.1f",
-              granularity_name(int8), l + 1, d->out, d->in, lowest, highest, scale_lo, scale_hi,
-              sqnr_db(d->weight, real, n), (double)q->activation[l].scale, q->activation[l].zero_point,
+              granularity_name(int8), l + 1, d->out, d->in, weights.lowest, weights.highest, scales.lowest,
+              scales.highest, sqnr_db(d->weight, real, n), (double)q->activation[l].scale, q->activation[l].zero_point,
               (double)q->activation[l + 1].scale, q->activation[l + 1].zero_point, output_sqnr);
 }
 

@@ -28,23 +28,20 @@ static bool band_holds(const char *band, double x) {
     return (*band == ':' || x >= strtod(band, NULL)) && (!*hi || x <= strtod(hi, NULL)) && !isnan(x);
 }
 
-static void print_band(FILE *stream, const char *band) {
+static void print_band(const char *band, char *text, size_t size) {
     int lo = (int)strcspn(band, ":");
     const char *hi = band + lo + 1;
-    if (lo == 0) fprintf(stream, "<= %s", hi);
-    else if (!*hi) fprintf(stream, ">= %.*s", lo, band);
-    else if (strncmp(band, hi, (size_t)lo) == 0 && !hi[lo]) fprintf(stream, "= %s", hi);
-    else fprintf(stream, "%.*s to %s", lo, band, hi);
+    if (lo == 0) snprintf(text, size, "<= %s", hi);
+    else if (!*hi) snprintf(text, size, ">= %.*s", lo, band);
+    else if (strncmp(band, hi, (size_t)lo) == 0 && !hi[lo]) snprintf(text, size, "= %s", hi);
+    else snprintf(text, size, "%.*s to %s", lo, band, hi);
 }
 
 void claim_tolerance(const struct csv *claims, size_t row, char *text, size_t size) {
-    FILE *stream = fmemopen(text, size, "w");
-    *text = 0;
-    if (!stream) return;
-    print_band(stream, csv_cell(claims, row, CLAIM_EXACT));
-    fputs("; near: ", stream);
-    print_band(stream, csv_cell(claims, row, CLAIM_NEAR));
-    fclose(stream);
+    char exact[64], near[64];
+    print_band(csv_cell(claims, row, CLAIM_EXACT), exact, sizeof exact);
+    print_band(csv_cell(claims, row, CLAIM_NEAR), near, sizeof near);
+    snprintf(text, size, "%s; near: %s", exact, near);
 }
 
 /* ---- findings -------------------------------------------------------------------------------------------------- */
