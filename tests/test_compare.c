@@ -173,10 +173,36 @@ static void test_steps(void **state) {
     setting_free(&s);
 }
 
+/* Outputs are added up over all images, each layer's beside the rounding that it would take alone. */
+static void test_outputs(void **state) {
+    (void)state;
+    struct setting s;
+    struct error err;
+    struct similarity outputs[MLP_MAX_LAYERS + 1] = {{0}}, rounding[MLP_MAX_LAYERS + 1] = {{0}}, last = {0};
+    static float a_logits[IMAGES * CLASSES], b_logits[IMAGES * CLASSES];
+    float *const logits[2] = {a_logits, b_logits};
+    setting_create(&s, true, false);
+    struct split split = {.count = IMAGES, .rows = 1, .cols = INPUTS, .images = s.images};
+    struct model a = {.kind = MODEL_FP32, .shape = s.mlp.shape, .mlp = s.mlp};
+    struct model b = {.kind = MODEL_INT8, .shape = s.mlp.shape, .qmlp = s.q};
+    assert_true(compare_outputs(&a, &b, s.images, IMAGES, outputs, rounding, logits, &err));
+    for (int i = 0; i < 2; i++) {
+        float *alone = model_logits(i ? &b : &a, &split, &err);
+        assert_memory_equal(alone, logits[i], sizeof a_logits);
+        free(alone);
+    }
+    similarity_add(&last, a_logits, b_logits, IMAGES * CLASSES);
+    near(last.noise, outputs[3].noise, 1e-9);
+    assert_int_equal(outputs[1].count, IMAGES * 17);
+    near(outputs[0].noise, rounding[0].noise, 0); /* pixels have no layer before them */
+    for (int l = 1; l <= 3; l++) assert_true(rounding[l].noise > 0 && rounding[l].noise < outputs[l].noise);
+    setting_free(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mcnemar_by_hand), cmocka_unit_test(test_mcnemar_large), cmocka_unit_test(test_similarity),
-        cmocka_unit_test(test_last_step),       cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_last_step),       cmocka_unit_test(test_steps),         cmocka_unit_test(test_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
