@@ -4,7 +4,6 @@
 #include "golden/golden.h"
 #include "nn/gemm.h"
 #include "nn/mlp.h"
-#include "nn/optimizer.h"
 #include "nn/train.h"
 
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/stats.h"
 #include "cli/commands.h"
-#include "cli/report.h"
+#include "cli/study.h"
 #include "cli/rung_recipe.h"
 
 /* What was asked for. */

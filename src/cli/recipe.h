@@ -5,7 +5,7 @@
 #include "cli/options.h"
 #include "data/dataset.h"
 #include "base/table.h"
-#include "model/evaluation.h"
+#include "model/model_run.h"
 #include "model/model_file.h"
 #include "nn/train.h"
 
