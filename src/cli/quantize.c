@@ -7,7 +7,7 @@
 #include "base/stats.h"
 #include "cli/commands.h"
 #include "cli/study.h"
-#include "cli/rung_recipe.h"
+#include "cli/recipe.h"
 
 /* What was asked for. */
 struct request {
