@@ -5,6 +5,7 @@
 #include "nn/gemm.h"
 #include "nn/mlp.h"
 #include "nn/train.h"
+#include "mlp_predict.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -86,14 +86,11 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err) {
-    size_t count = (size_t)capacity, widest = 0;
+    size_t count = (size_t)capacity, widest = (size_t)mlp_widest(shape);
     *ws = (struct dynamic_mlp_workspace){.capacity = capacity};
     do {
-        for (int i = 0; i <= shape->layers; i++) {
-            size_t width = (size_t)shape->widths[i];
-            ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
-            widest = width > widest ? width : widest;
-        }
+        for (int i = 0; i <= shape->layers; i++)
+            ws->activation[i] = block_take(&ws->block, count * (size_t)shape->widths[i], sizeof(float));
         ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
         ws->scale = block_take(&ws->block, count, sizeof(float));
     } while (block_again(&ws->block, err));
