@@ -80,11 +80,8 @@ static void fake_quantize_weights(struct qat *q) {
 }
 
 static void follow_range(const float *x, size_t n, struct range *range) {
-    float lo = 0, hi = 0;
-    for (size_t i = 0; i < n; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
-    }
+    float lo, hi;
+    range_with_zero(x, n, &lo, &hi);
     range->lo += average_weight * (lo - range->lo);
     range->hi += average_weight * (hi - range->hi);
 }

@@ -1,7 +1,6 @@
 #include "nn/train.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/vectorise.h"
@@ -98,22 +97,18 @@ struct batches {
     uint32_t *order; /* [count] */
     uint8_t *images; /* [batch][inputs] */
     uint8_t *labels; /* [batch] */
+    struct block block;
 };
 
 static bool batches_create(const struct train_data *data, int batch, struct batches *b, struct error *err) {
     *b = (struct batches){0};
-    if (!(b->order = aligned_array(data->count, sizeof *b->order, err)) ||
-        !(b->images = aligned_array((size_t)batch * data->inputs, 1, err)) ||
-        !(b->labels = aligned_array((size_t)batch, 1, err)))
-        return false;
-    for (size_t i = 0; i < data->count; i++) b->order[i] = (uint32_t)i;
-    return true;
-}
-
-static void batches_free(struct batches *b) {
-    free(b->order);
-    free(b->images);
-    free(b->labels);
+    do {
+        b->order = block_take(&b->block, data->count, sizeof *b->order);
+        b->images = block_take(&b->block, (size_t)batch, data->inputs);
+        b->labels = block_take(&b->block, (size_t)batch, 1);
+    } while (block_again(&b->block, err));
+    for (size_t i = 0; b->order && i < data->count; i++) b->order[i] = (uint32_t)i;
+    return b->block.memory != NULL;
 }
 
 /* Copies the images that order [n] names to the front of the batch. */
@@ -151,7 +146,7 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
         }
     }
     *report = (struct train_report){epoch_loss / (double)count, seconds_now() - started, steps};
-    batches_free(&b);
+    block_free(&b.block);
     return ok;
 }
 
