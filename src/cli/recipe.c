@@ -112,9 +112,10 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
                                   (float)r->rate, r->warmup, (float)r->smoothing,
                                   rng_next(&rng)};
     struct progress bar;
+    struct train_data learn = {train->images,           train->labels,   train->count - (size_t)r->validation,
+                               (size_t)shape.widths[0], progress_update, &bar};
     progress_begin(&bar, "training", "images");
-    bool ok = mlp_train(out, train->images, train->labels, train->count - (size_t)r->validation, &config,
-                        progress_update, &bar, report, err);
+    bool ok = mlp_train(out, &learn, &config, report, err);
     progress_end(&bar);
     if (ok && r->validation) ok = keep_validation(data, r, out, err);
     if (!ok) mlp_free(out);

@@ -177,16 +177,14 @@ bool train_check_finite(const struct mlp *mlp, float rate, struct error *err) {
              (double)rate);
 }
 
-bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
-               const struct train_config *config, progress_fn progress, void *progress_context,
+bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct train_config *config,
                struct train_report *report, struct error *err) {
     struct trainer t = {.mlp = mlp, .smoothing = config->smoothing};
-    struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = mlp_create(&mlp->shape, &t.gradient, err) &&
         mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
         optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
     if (ok) optimizer_follow(&t.optimizer, mlp);
-    ok = ok && train_epochs(&data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
+    ok = ok && train_epochs(data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
     mlp_free(&t.gradient);
     mlp_workspace_free(&t.ws);
     optimizer_free(&t.optimizer);

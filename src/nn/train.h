@@ -63,19 +63,17 @@ struct train_report {
     long steps;
 };
 
-/* Trains in place on images [count][inputs] and labels [count]. Errors: out of memory; the loss is no longer a
- * number (the learning rate is too high). progress may be NULL; it counts images. */
-bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
-               const struct train_config *config, progress_fn progress, void *progress_context,
-               struct train_report *report, struct error *err);
-
 /* The images to learn from, and who wants to know how far it is. */
 struct train_data {
     const uint8_t *images, *labels; /* [count][inputs], [count] */
     size_t count, inputs;
-    progress_fn progress; /* may be NULL */
+    progress_fn progress; /* may be NULL; counts images */
     void *progress_context;
 };
+
+/* Trains in place. Errors: out of memory; the loss is no longer a number (the learning rate is too high). */
+bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct train_config *config,
+               struct train_report *report, struct error *err);
 
 /* One step of any kind of training on n images; returns the mean loss before it. */
 typedef double (*train_step_fn)(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate);
