@@ -152,6 +152,10 @@ bool contents_read(const struct contents *c, const struct st_file *file, struct 
     return fail(err, "%zu tensors: expected %zu for %d layers", file->tensor_count, expected, c->shape->layers);
 }
 
+static bool is_for_weights(const char *part) {
+    return strcmp(part, "bias") != 0 && strcmp(part, "input_scale") != 0 && strcmp(part, "input_zero_point") != 0;
+}
+
 double contents_bits_per_weight(const struct contents *c) {
     struct part parts[MAX_PARTS];
     double bytes = 0, weights = 0;
@@ -159,7 +163,7 @@ double contents_bits_per_weight(const struct contents *c) {
         int count = list_parts(c, l, parts);
         weights += (double)c->shape->widths[l] * c->shape->widths[l + 1];
         for (const struct part *p = parts; p < parts + count; p++)
-            if (strcmp(p->name, "bias") && strcmp(p->name, "input_scale") && strcmp(p->name, "input_zero_point"))
+            if (is_for_weights(p->name))
                 bytes += (double)(p->rows * (p->cols ? p->cols : 1) * st_types[p->dtype].bytes);
     }
     return 8 * bytes / weights;
