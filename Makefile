@@ -105,7 +105,7 @@ bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
 	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
-audit: all ## the lesson's claims beside what comes out here | 1 min
+audit: all ## the lesson's claims; first runs the studies it reads | 6 min
 	$(RUN) audit $(LESSON)
 pitfalls: all ## the lesson's failures: provoked, then repaired | 40 s
 	$(RUN) pitfalls $(LESSON)
@@ -113,7 +113,7 @@ compare: models ## fp32 against int8: layers, steps, changed digits | 5 s
 	$(RUN) compare $(FP32) $(INT8) --sensitivity
 trace: models ## test image IMAGE through int8, every number | 1 s
 	$(RUN) trace $(INT8) --fp32 $(FP32) --image $(or $(IMAGE),0)
-	$(RUN) trace $(INT8) --image $(or $(IMAGE),0) --worksheet >/dev/null
+	$(RUN) trace $(INT8) --image $(or $(IMAGE),0) --worksheet >/dev/null && echo "And for a class: worksheet.txt, its answers in worksheet-key.txt"
 histogram: models ## how int8 uses its codes; weights as pictures | 2 s
 	$(RUN) inspect $(INT8) --histogram --fp32 $(FP32) --weights-png RESULTS/weights.png
 results: all ## every committed table anew, in results/reference | 45 min

@@ -335,7 +335,7 @@ static void nothing_is_wrong_with_the_parts(void **state) {
 static void formats_that_are_none(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "",          "int5/7",           "int4",     "int4/",      "int4/0",
+        "",          "none/7",           "int4",     "int4/",      "int4/0",
         "int4/-3",   "int4/99999999999", "int4/+7",  "int4/ 7",    "int4/7x",
         "int4/7/7",  "int4/07",          "int4/ROW", "int4/row ",  "int4/99999999999999999999999",
         "q4_0/32",   "f16/row",          "nf4/64",   "INT4/7",     "/7",

@@ -466,7 +466,7 @@ for format in int4 bf16; do
 done
 check_status 2 'int4 per tensor' quantize formats.safetensors wrong.safetensors --format int4 --scheme per-tensor
 check_grep '^mnistq: quantize: --scheme per-tensor goes with --format int8' "$TMP/err" '... says so'
-check_status 2 'a format that is none' quantize formats.safetensors wrong.safetensors --format int5
+check_status 2 'a format that is none' quantize formats.safetensors wrong.safetensors --format no-such-format
 check '... and nothing is written' [ ! -e wrong.safetensors ]
 
 check 'quantize: the method and the seed of its model are told' sh -c "'$mnistq' inspect int4.safetensors | grep -q 'method: W4A8, GPTQ'"
