@@ -38,9 +38,9 @@ enum { MNISTQ_ERROR_SIZE = 1024 }; /* bytes that hold every error text, its NUL 
 /* The version of the library that was linked: MNISTQ_VERSION as it was compiled. */
 const char *mnistq_version(void);
 
-/* Reads a model file of any kind and makes it ready to run; nothing in the file is trusted. NULL on an error: then error
- * [error_size] holds one line that says what is wrong with which tensor, what was expected and found. error may be NULL
- * where error_size is 0. Release with mnistq_close. */
+/* Reads a model file of any kind and makes it ready to run; nothing in the file is trusted. NULL on an error: then
+ * error [error_size] holds one line that says what is wrong with which tensor, what was expected and found. error may
+ * be NULL where error_size is 0. Release with mnistq_close. */
 mnistq_model *mnistq_open(const char *path, char *error, size_t error_size);
 
 /* The same from the bytes [size] of such a file, which may go as soon as this returns. */

@@ -196,8 +196,7 @@ bool folder_create(const char *path, struct error *err) {
 bool folder_check(const char *path, struct error *err) {
     char made[4096 + sizeof "/.probe"];
     struct stat info;
-    if (snprintf(made, sizeof made, "%s", path) >= 4096)
-        return fail(err, "%.60s...: the name is too long", path);
+    if (snprintf(made, sizeof made, "%s", path) >= 4096) return fail(err, "%.60s...: the name is too long", path);
     size_t there = strlen(made), end = there; /* of path, what is there already */
     while (there && (made[there] = 0, stat(made, &info) != 0))
         while (there && path[--there] != '/') continue;

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/stats.h"
+#include "cli/report.h"
 #include "cli/canvas.h"
 #include "cli/exercise.h"
 

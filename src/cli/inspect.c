@@ -7,6 +7,7 @@
 #include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/inspect_histogram.h"
+#include "cli/report.h"
 #include "cli/study.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */

@@ -1,5 +1,7 @@
 #include "model/model_run.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lowbit/half.h"
@@ -158,4 +160,18 @@ bool model_as_mlp(const struct model *model, struct mlp *out, struct error *err)
         for (int c = 0; c < out->layer[l].out; c++) out->layer[l].bias[c] = bias_of(model, l, c);
     }
     return true;
+}
+
+const char *arithmetic_name(const struct model *model) {
+    switch (model->kind) {
+    case MODEL_FP32: return "fp32";
+    case MODEL_INT8: return "integer";
+    case MODEL_WEIGHT_ONLY: return runs_bf16(model) ? "bf16 products, fp32 sums" : "fp32 after decode";
+    case MODEL_DYNAMIC: return "int8 products, fp32 between";
+    }
+    return "";
+}
+
+const char *granularity_name(const struct model *model) {
+    return model->kind != MODEL_INT8 ? "-" : model->qmlp.per_channel ? "per-channel" : "per-tensor";
 }

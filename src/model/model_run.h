@@ -1,5 +1,5 @@
 /* The ONE way to run a model, of any kind, on images: classes by the fast engines, or every layer's values, or an
- * integer engine with a fault in it. */
+ * integer engine with a fault in it. And what comes out: answers on labelled images, of two models side by side. */
 #ifndef MODEL_MODEL_RUN_H
 #define MODEL_MODEL_RUN_H
 
@@ -60,5 +60,11 @@ void model_weights(const struct model *model, int layer, float *weights);
 /* Any model as an fp32 network: its weights as above, its biases read back (eq. 5). Error: out of memory. Release with
  * mlp_free. */
 bool model_as_mlp(const struct model *model, struct mlp *out, struct error *err);
+
+/* "fp32", "integer", "fp32 after decode", "bf16 products, fp32 sums", ...: never mix these in a table without saying
+ * so. */
+const char *arithmetic_name(const struct model *model);
+/* "per-channel", "per-tensor", or "-" for all but integer models. */
+const char *granularity_name(const struct model *model);
 
 #endif

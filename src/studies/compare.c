@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/report.h"
 #include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/study.h"

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "cli/report.h"
 #include "cli/commands.h"
 #include "quant/convert.h"
 

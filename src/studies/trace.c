@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/report.h"
 #include "cli/commands.h"
 #include "cli/study.h"
 #include "studies/trace.h"
