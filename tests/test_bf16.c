@@ -8,6 +8,7 @@
 #include "model/model_file.h"
 #include "lowbit/half.h"
 
+#include "mlp_predict.h"
 #include "support.h"
 
 #include <math.h>

@@ -2,10 +2,11 @@
  * to them reads outside the file, takes memory that the file does not account for, or loads what cannot be
  * run. */
 #include "base/rng.h"
-#include "model/model_file.h"
+#include "model/contents.h"
 #include "model/model_file.h"
 #include "nn/gemm.h"
 #include "lowbit/half.h"
+#include "mlp_predict.h"
 #include "support.h"
 
 #include <math.h>
@@ -178,7 +179,8 @@ static void coded_files_come_back(void **state) {
         assert_memory_equal(&model.shape, &shape, sizeof(int) * 5);
         assert_memory_equal(mlp_parameters(&model.mlp), mlp_parameters(&decoded),
                             mlp_padded_count(&decoded) * sizeof(float));
-        assert_true(model.bits_per_weight == weight_only_bits_per_weight(&c));
+        assert_true(model.bits_per_weight ==
+                    contents_bits_per_weight(&(struct contents){.shape = &shape, .coded = &c}));
         run_model(&model);
         model_free(&model);
         weight_only_free(&c);
@@ -274,10 +276,10 @@ static void parts_of(const struct file_kind *kind, struct parts *p) {
     st_add_metadata(p->file, "architecture", "mlp 21-14-17-10");
     if (is_coded(kind)) {
         encode(&p->mlp, kind, &p->coded);
-        st_add_coded(p->file, &p->coded);
+        contents_add(&(struct contents){.shape = &shape, .coded = &p->coded}, p->file);
     } else {
         convert_dynamic(&p->mlp, kind->format[0] == 'v', &p->dynamic);
-        st_add_dynamic(p->file, &p->dynamic);
+        contents_add(&(struct contents){.shape = &shape, .dynamic = &p->dynamic}, p->file);
     }
 }
 

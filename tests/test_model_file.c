@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "model/model_file.h"
 
+#include "mlp_predict.h"
 #include "support.h"
 
 #include <math.h>

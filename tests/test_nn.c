@@ -4,8 +4,8 @@
 #include "golden/golden.h"
 #include "nn/gemm.h"
 #include "nn/mlp.h"
-#include "nn/optimizer.h"
 #include "nn/train.h"
+#include "mlp_predict.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -432,7 +432,9 @@ static bool train(const struct train_config *config, uint64_t seed, struct mlp *
     CHECK(mlp_create(&small, out, &err));
     mlp_initialise(out, &rng);
     separable(train_images, train_labels, IMAGES, INPUTS, CLASSES);
-    return mlp_train(out, train_images, train_labels, IMAGES, config, NULL, NULL, report, &err);
+    return mlp_train(out,
+                     &(struct train_data){train_images, train_labels, IMAGES, (size_t)out->shape.widths[0], NULL, NULL},
+                     config, report, &err);
 }
 
 static bool same_bytes(const struct mlp *a, const struct mlp *b) {
@@ -602,7 +604,10 @@ static void progress_counts_images(void **state) {
     CHECK(mlp_create(&small, &mlp, &err));
     mlp_initialise(&mlp, &rng);
     separable(train_images, train_labels, IMAGES, INPUTS, CLASSES);
-    CHECK(mlp_train(&mlp, train_images, train_labels, IMAGES, &plain, see_progress, &seen, &report, &err));
+    CHECK(mlp_train(
+        &mlp,
+        &(struct train_data){train_images, train_labels, IMAGES, (size_t)mlp.shape.widths[0], see_progress, &seen},
+        &plain, &report, &err));
     assert_true(seen.calls > 0 && seen.done == 3 * IMAGES && seen.total == 3 * IMAGES);
     mlp_free(&mlp);
 }

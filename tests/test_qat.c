@@ -47,7 +47,8 @@ static int train_the_network(void **state) {
     digits_draw(1, 0, TRAIN + TEST, images, labels);
     if (!mlp_create(&shape, &fp32, &err)) return -1;
     mlp_initialise(&fp32, &rng);
-    bool ok = mlp_train(&fp32, images, labels, TRAIN, &config, NULL, NULL, &report, &err) &&
+    bool ok = mlp_train(&fp32, &(struct train_data){images, labels, TRAIN, (size_t)fp32.shape.widths[0], NULL, NULL},
+                        &config, &report, &err) &&
         mlp_workspace_create(&shape, CALIBRATION_BATCH, false, &ws, &err) &&
         calibrate(&fp32, images, 512, &minmax, &ws, calibrated, &err);
     mlp_workspace_free(&ws);
@@ -71,7 +72,8 @@ static void trained(int bits, uint64_t seed, struct mlp *mlp, struct range *rang
     struct qat_config config = {bits, training(0.002f, seed)};
     struct train_report report;
     copy_of_fp32(mlp, ranges);
-    CHECK(qat_train(mlp, images, labels, TRAIN, &config, ranges, NULL, NULL, &report, &err));
+    CHECK(qat_train(mlp, &(struct train_data){images, labels, TRAIN, (size_t)mlp->shape.widths[0], NULL, NULL}, &config,
+                    ranges, &report, &err));
     assert_int_equal(report.steps, TRAIN / BATCH);
     assert_true(isfinite(report.loss) && report.loss > 0);
 }
@@ -291,7 +293,8 @@ static void an_absurd_rate_is_an_error(void **state) {
         struct train_report report;
         config.train.optimizer = OPTIMIZER_SGD;
         copy_of_fp32(&mlp, ranges);
-        bool ok = qat_train(&mlp, images, labels, TRAIN, &config, ranges, NULL, NULL, &report, &err) &&
+        bool ok = qat_train(&mlp, &(struct train_data){images, labels, TRAIN, (size_t)mlp.shape.widths[0], NULL, NULL},
+                            &config, ranges, &report, &err) &&
             qat_convert(&mlp, bit_widths[t], ranges, &q, &saturated, &err);
         if (ok) fail_msg("%d bits: trained at a rate of 1e38", bit_widths[t]);
         assert_true(strstr(err.text, "diverged") || strstr(err.text, "not a finite number"));

@@ -144,7 +144,7 @@ def infer(task, variant, model, test, o):
 
 
 def learning_rate(step, steps):
-    """As learning_rate of src/nn/optimizer.c: linear up to the peak, then linear down."""
+    """As learning_rate of src/nn/train.c: linear up to the peak, then linear down."""
     rising, at = WARMUP * steps, step + 1
     return PEAK_RATE * (at / rising if at < rising else (steps + 1 - at) / (steps + 1 - rising))
 

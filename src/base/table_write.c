@@ -1,4 +1,4 @@
-/* Tables for files and programs: Markdown, CSV, JSON. */
+/* Tables for people, within the width of a terminal; for files, as Markdown and CSV; for programs, as JSON. */
 #include "base/table.h"
 
 #include <stdlib.h>
@@ -8,6 +8,159 @@
 
 static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
     return &t->cells[row * t->column_count + column];
+}
+
+bool table_column_is_numeric(const struct table *t, size_t column) {
+    bool any = false;
+    for (size_t row = 0; row < table_row_count(t); row++) {
+        const struct cell *cell = cell_at(t, row, column);
+        if (cell->text[0] && !cell->is_number) return false;
+        any |= cell->is_number;
+    }
+    return any;
+}
+
+/* ---- the terminal ------------------------------------------------------------------------------------------------ */
+
+enum { NARROWEST = 40, NARROWEST_TEXT = 14, NARROWEST_WORDS = 10, INDENT = 2, GAP = 2 };
+
+/* A column that is shown. */
+struct shown {
+    size_t column, width;
+    bool right;       /* flush right */
+    const char *text; /* what print_row has still to print of its cell */
+};
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t longest_word(const char *text) {
+    size_t longest = 0;
+    for (size_t end; *text; text += end + strspn(text + end, " ")) {
+        end = strcspn(text, " ");
+        longest = larger(longest, text_width(text) - text_width(text + end));
+    }
+    return longest;
+}
+
+/* The most that measure (text_width, longest_word) finds in a column. */
+static size_t widest_cell(const struct table *t, size_t column, size_t (*measure)(const char *)) {
+    size_t widest = 0;
+    for (size_t row = 0; row < table_row_count(t); row++)
+        widest = larger(widest, measure(t->cells[row * t->column_count + column].text));
+    return widest;
+}
+
+static size_t total_width(const struct shown *s, size_t count) {
+    size_t total = INDENT;
+    for (size_t i = 0; i < count; i++) total += s[i].width + (i ? GAP : 0);
+    return total;
+}
+
+/* The widest column of texts that may lose a letter: no word's, with whole_words. NULL when there is none. */
+static struct shown *widest_text(const struct table *t, struct shown *s, size_t count, bool whole_words) {
+    struct shown *widest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t words = whole_words ? widest_cell(t, s[i].column, longest_word) : NARROWEST_TEXT;
+        if (!s[i].right && s[i].width > larger(words, NARROWEST_WORDS) && (!widest || s[i].width > widest->width))
+            widest = &s[i];
+    }
+    return widest;
+}
+
+/* Where it is too wide, headings are broken into words; then the widest texts give way, between words as long as that
+ * helps; then the last columns. Returns how many are shown. */
+static size_t fit(const struct table *t, struct shown *s, size_t room) {
+    size_t count = 0;
+    for (size_t c = 0; c < t->column_count; c++) {
+        size_t heading = text_width(t->columns[c].heading), cells = widest_cell(t, c, text_width);
+        if (heading) s[count++] = (struct shown){c, larger(cells, heading), table_column_is_numeric(t, c), NULL};
+    }
+    bool too_wide = total_width(s, count) > room;
+    for (size_t i = 0; too_wide && i < count; i++)
+        s[i].width = larger(widest_cell(t, s[i].column, text_width), longest_word(t->columns[s[i].column].heading));
+    for (int whole_words = 1; whole_words >= 0; whole_words--)
+        for (struct shown *w; total_width(s, count) > room && (w = widest_text(t, s, count, whole_words));) w->width--;
+    while (count > 1 && total_width(s, count) > room) count--;
+    return count;
+}
+
+/* ---- printing --------------------------------------------------------------------------------------------------- */
+
+static const char *next_line(const char *text, size_t width) {
+    text += line_length(text, width);
+    return text + strspn(text, " ");
+}
+
+static size_t lines_of(const struct shown *s) {
+    size_t lines = 0;
+    for (const char *rest = s->text; *rest; lines++) rest = next_line(rest, s->width);
+    return lines;
+}
+
+/* One row of texts, as many lines as the longest needs; at the bottom of them for headings. */
+static void print_row(struct shown *s, size_t count, bool at_bottom, FILE *stream) {
+    size_t lines = 1;
+    for (size_t i = 0; i < count; i++) lines = larger(lines, lines_of(&s[i]));
+    for (; lines; lines--) {
+        size_t owed = INDENT; /* spaces, not printed at the end of a line */
+        for (size_t i = 0; i < count; i++, owed += GAP) {
+            bool waits = at_bottom && lines_of(&s[i]) < lines;
+            const char *text = waits ? "" : s[i].text;
+            size_t length = *text ? line_length(text, s[i].width) : 0, pad = s[i].width;
+            for (size_t at = 0; at < length; at++) pad -= (text[at] & 0xc0) != 0x80;
+            if (length) {
+                fprintf(stream, "%*s%.*s", (int)(owed + (s[i].right ? pad : 0)), "", (int)length, text);
+                owed = s[i].right ? 0 : pad;
+                s[i].text = next_line(text, s[i].width);
+            } else owed += pad;
+        }
+        fputc('\n', stream);
+    }
+}
+
+static void print_rule(const struct shown *s, size_t count, FILE *stream) {
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stream, "%*s", i ? GAP : INDENT, "");
+        for (size_t k = 0; k < s[i].width; k++) fputc('-', stream);
+    }
+    fputc('\n', stream);
+}
+
+static void print_columns_left_out(const struct table *t, const struct shown *s, size_t count, FILE *stream,
+                                   int width) {
+    char names[4096] = "Also in the files and with --json:";
+    size_t all = strlen(names), used = all;
+    for (size_t c = 0, i = 0; c < t->column_count && used < sizeof names; c++) {
+        if (i < count && s[i].column == c) i++;
+        else
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s %s", used > all ? "," : "",
+                                     t->columns[c].name);
+    }
+    if (used > all) print_wrapped(stream, names, INDENT, width);
+}
+
+void table_print(const struct table *t, FILE *stream, int width) {
+    struct shown *s = calloc(t->column_count + 1, sizeof *s);
+    if (!s || t->out_of_memory) {
+        free(s);
+        fprintf(stream, "(out of memory: a table is missing)\n");
+        return;
+    }
+    if (width < NARROWEST) width = NARROWEST;
+    size_t count = fit(t, s, (size_t)width);
+    print_wrapped(stream, t->title, 0, width);
+    fputc('\n', stream);
+    for (size_t i = 0; i < count; i++) s[i].text = t->columns[s[i].column].heading;
+    print_row(s, count, true, stream);
+    print_rule(s, count, stream);
+    for (size_t row = 0; row < table_row_count(t); row++) {
+        for (size_t i = 0; i < count; i++) s[i].text = t->cells[row * t->column_count + s[i].column].text;
+        print_row(s, count, false, stream);
+    }
+    fputc('\n', stream);
+    for (size_t i = 0; i < t->note_count; i++) print_wrapped(stream, t->notes[i], INDENT, width);
+    print_columns_left_out(t, s, count, stream, width);
+    free(s);
 }
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */

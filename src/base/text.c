@@ -1,9 +1,12 @@
 #include "base/text.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+
+#include "base/error.h"
 
 /* How many bytes the character at c takes, of size > 0 that are left; 0: it is none. (RFC 3629, its table of lead
  * bytes.) */
@@ -44,6 +47,22 @@ void mask_control_characters(char *text) {
         else to = (char *)memmove(to, text, bytes) + bytes;
     }
     *to = 0;
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+bool fail(struct error *err, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    mask_control_characters(err->text);
+    return false;
+}
+
+bool fail_in(struct error *err, const char *prefix) {
+    struct error inner = *err;
+    return fail(err, "%s: %s", prefix, inner.text);
 }
 
 /* ---- lines ------------------------------------------------------------------------------------------------------ */

@@ -5,7 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/report.h"
+#include "cli/study.h"
 #include "base/file.h"
 #include "model/measure.h"
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "cli/report.h"
+#include "cli/study.h"
 
 bool same_training(const struct model_notes *a, const struct model_notes *b) {
     return strcmp(a->training, b->training) == 0 && strcmp(a->seed, b->seed) == 0;

@@ -5,7 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/report.h"
+#include "cli/study.h"
 #include "base/text.h"
 #include "model/model_run.h"
 #include "data/picture.h"

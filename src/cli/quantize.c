@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/stats.h"
 #include "cli/commands.h"
-#include "cli/report.h"
-#include "cli/rung_recipe.h"
+#include "cli/study.h"
+#include "cli/recipe.h"
 
 /* What was asked for. */
 struct request {

@@ -161,3 +161,20 @@ int study_end(struct study *s, bool ok) {
     if (ok) return EXIT_DONE;
     return s->wrong_use ? usage_error(&s->options, "%s", s->err.text) : report_error(&s->err);
 }
+
+/* ---- commands of one table -------------------------------------------------------------------------------------- */
+
+int report_error(const struct error *err) {
+    fprintf(stderr, "mnistq: %s\n", err->text);
+    return EXIT_FAILED;
+}
+
+int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err) {
+    struct provenance own = {0};
+    provenance_command(&own);
+    if (!p) p = &own;
+    if (ok && json) ok = table_print_json(t, p, stdout, err);
+    else if (ok) table_print(t, stdout, terminal_width(stdout));
+    table_free(t);
+    return ok ? EXIT_DONE : report_error(err);
+}

@@ -16,7 +16,8 @@
 
 #include "cli/fileset.h"
 #include "cli/options.h"
-#include "cli/report.h"
+#include "cli/provenance.h"
+#include "model/model_run.h"
 
 enum { STUDY_MAX_TABLES = 16 };
 
@@ -71,5 +72,12 @@ bool study_wrong_use(struct study *s, const char *format, ...) PRINTF_LIKE(2, 3)
 /* ok: saves the tables, prints those shown and what was written; as JSON the first table, the others shown under
  * "tables" in it. Else prints s->err. Frees everything; returns the exit status. */
 int study_end(struct study *s, bool ok);
+
+/* The end of a command without the frame, which has one table: prints it, as JSON where asked, and frees it; or reports
+ * the error when ok is false. p may be NULL: the command alone. Returns the exit status. */
+int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err);
+
+/* "mnistq: TEXT" on standard error; returns EXIT_FAILED. */
+int report_error(const struct error *err);
 
 #endif

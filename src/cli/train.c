@@ -3,7 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/recipe.h"
-#include "cli/report.h"
+#include "cli/study.h"
 #include "base/file.h"
 
 static void add_row(struct table *t, const char *name, const struct evaluation *e) {

@@ -67,9 +67,7 @@ void bf16_mlp_free(struct bf16_mlp *b) {
 static size_t padded(int width) { return ((size_t)width + BF16_STRIDE - 1) / BF16_STRIDE * BF16_STRIDE; }
 
 bool bf16_workspace_create(const struct mlp_shape *shape, int threads, struct bf16_workspace *out, struct error *err) {
-    *out = (struct bf16_workspace){.threads = threads};
-    for (int i = 0; i < shape->layers; i++)
-        if (padded(shape->widths[i]) > out->stride) out->stride = padded(shape->widths[i]);
+    *out = (struct bf16_workspace){.threads = threads, .stride = padded(mlp_widest(shape))};
     do {
         out->rows = block_take(&out->block, (size_t)threads * 2 * BF16_BLOCK, out->stride * sizeof *out->rows);
     } while (block_again(&out->block, err));

@@ -86,14 +86,11 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err) {
-    size_t count = (size_t)capacity, widest = 0;
+    size_t count = (size_t)capacity, widest = (size_t)mlp_widest(shape);
     *ws = (struct dynamic_mlp_workspace){.capacity = capacity};
     do {
-        for (int i = 0; i <= shape->layers; i++) {
-            size_t width = (size_t)shape->widths[i];
-            ws->activation[i] = block_take(&ws->block, count * width, sizeof(float));
-            widest = width > widest ? width : widest;
-        }
+        for (int i = 0; i <= shape->layers; i++)
+            ws->activation[i] = block_take(&ws->block, count * (size_t)shape->widths[i], sizeof(float));
         ws->codes = block_take(&ws->block, count * widest, sizeof(int16_t));
         ws->scale = block_take(&ws->block, count, sizeof(float));
     } while (block_again(&ws->block, err));
@@ -105,11 +102,8 @@ void dynamic_workspace_free(struct dynamic_mlp_workspace *ws) { block_free(&ws->
 /* x [count][in] -> codes less their zero point, and the scale of each image (all the same here). */
 static void encode_batch(const float *x, int count, int in, int16_t *codes, float *scale) {
     size_t n = (size_t)count * (size_t)in;
-    float lo = 0, hi = 0;
-    for (size_t i = 0; i < n; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
-    }
+    float lo, hi;
+    range_with_zero(x, n, &lo, &hi);
     struct qparams p = qparams_asymmetric(lo, hi, 0, 255);
     for (size_t i = 0; i < n; i++) codes[i] = (int16_t)(quantize(x[i], p) - p.zero_point);
     for (int i = 0; i < count; i++) scale[i] = p.scale;

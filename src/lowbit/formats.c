@@ -44,12 +44,9 @@ float scale_in_half(float scale) {
 }
 
 struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {
-    float lo = 0, hi = 0;
+    float lo, hi;
     int top = (1 << (bits - 1)) - 1; /* 127, 7, 3, 1 */
-    for (int i = 0; i < n; i++) {
-        lo = fminf(lo, w[i]);
-        hi = fmaxf(hi, w[i]);
-    }
+    range_with_zero(w, (size_t)n, &lo, &hi);
     struct qparams p = symmetric ? qparams_symmetric(fmaxf(-lo, hi), top) : qparams_asymmetric(lo, hi, 0, 2 * top + 1);
     p.scale = scale_in_half(p.scale);
     return p;

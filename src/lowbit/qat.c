@@ -80,11 +80,8 @@ static void fake_quantize_weights(struct qat *q) {
 }
 
 static void follow_range(const float *x, size_t n, struct range *range) {
-    float lo = 0, hi = 0;
-    for (size_t i = 0; i < n; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
-    }
+    float lo, hi;
+    range_with_zero(x, n, &lo, &hi);
     range->lo += average_weight * (lo - range->lo);
     range->hi += average_weight * (hi - range->hi);
 }
@@ -119,17 +116,15 @@ static double qat_step(void *context, const uint8_t *images, const uint8_t *labe
     return loss;
 }
 
-bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
-               const struct qat_config *config, struct range *ranges, progress_fn progress, void *progress_context,
+bool qat_train(struct mlp *mlp, const struct train_data *data, const struct qat_config *config, struct range *ranges,
                struct train_report *report, struct error *err) {
     struct qat q;
-    struct train_data data = {images, labels, count, (size_t)mlp->shape.widths[0], progress, progress_context};
     bool ok = qat_create(mlp, config->weight_bits, config->train.batch, &q, err) &&
         optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
     if (ok) optimizer_follow(&q.optimizer, mlp);
     q.ranges = ranges;
     q.smoothing = config->train.smoothing;
-    ok = ok && train_epochs(&data, &config->train, qat_step, &q, report, err) &&
+    ok = ok && train_epochs(data, &config->train, qat_step, &q, report, err) &&
         train_check_finite(mlp, config->train.rate, err);
     qat_free(&q);
     return ok;

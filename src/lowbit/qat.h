@@ -5,7 +5,6 @@
 #ifndef LOWBIT_QAT_H
 #define LOWBIT_QAT_H
 
-#include "base/progress.h"
 #include "nn/train.h"
 #include "quant/convert.h"
 
@@ -17,8 +16,7 @@ struct qat_config {
 /* Trains mlp, the fp32 network that keeps the latent weights, in place. ranges [layers + 1] holds the calibrated
  * ranges of the activations on entry and the averaged ones on return; qat_convert makes the integer network.
  * Errors: out of memory; the loss is no longer a number. */
-bool qat_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
-               const struct qat_config *config, struct range *ranges, progress_fn progress, void *progress_context,
+bool qat_train(struct mlp *mlp, const struct train_data *data, const struct qat_config *config, struct range *ranges,
                struct train_report *report, struct error *err);
 
 /* The codes of the latent weights as the last forward pass would see them, and the integer network made of them

@@ -72,9 +72,7 @@ static bool looks_at_images(enum method method) {
 
 static bool encoder_create(const struct mlp *mlp, const uint8_t *images, size_t count,
                            const struct coding_config *config, struct encoder *e, struct error *err) {
-    size_t widest = 0, layers = (size_t)mlp->shape.layers;
-    for (size_t i = 0; i < layers; i++)
-        if ((size_t)mlp->shape.widths[i] > widest) widest = (size_t)mlp->shape.widths[i];
+    size_t widest = (size_t)mlp_widest(&mlp->shape), layers = (size_t)mlp->shape.layers;
     *e = (struct encoder){.config = config, .images = images, .count = (int)count, .widest = widest};
     if (!mlp_create(&mlp->shape, &e->now, err) || !(e->scale = aligned_array(layers * widest, sizeof *e->scale, err)))
         return false;
@@ -255,14 +253,4 @@ bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct err
             }
     }
     return true;
-}
-
-double weight_only_bits_per_weight(const struct weight_only *c) {
-    double bits = 0, weights = 0;
-    for (int l = 0; l < c->shape.layers; l++) {
-        double in = c->shape.widths[l], out = c->shape.widths[l + 1];
-        bits += 8.0 * (double)c->layer[l].size + (c->layer[l].divisor ? 16 * in : 0);
-        weights += in * out;
-    }
-    return bits / weights;
 }

@@ -57,9 +57,6 @@ bool weight_only_codes(const struct mlp *mlp, const uint8_t *images, size_t coun
 /* The network as it will run: weights decoded. Error: out of memory; a weight that is not finite. */
 bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct error *err);
 
-/* Bits a weight takes with scales, zero points, padding and divisors; biases and the file's header aside. */
-double weight_only_bits_per_weight(const struct weight_only *c);
-
 /* X^T X [in][in] of x [count][in], in double from fp32 products. Error: out of memory. */
 bool gram_matrix(const float *x, size_t count, int in, double *gram, struct error *err);
 

@@ -88,6 +88,7 @@ static const char *part_name(char name[ST_NAME], const struct contents *c, int l
 void contents_add(const struct contents *c, struct st_file *file) {
     struct part parts[MAX_PARTS];
     char name[ST_NAME], format[64];
+    if (c->dynamic) st_add_metadata(file, "activations", c->dynamic->vector_wise ? "vector-wise" : "dynamic");
     for (int l = 0; l <= c->shape->layers; l++) {
         if (c->coded && l < c->shape->layers) {
             codec_print(c->coded->layer[l].codec, format, sizeof format);
@@ -149,6 +150,19 @@ bool contents_read(const struct contents *c, const struct st_file *file, struct 
     }
     if (file->tensor_count == expected) return true;
     return fail(err, "%zu tensors: expected %zu for %d layers", file->tensor_count, expected, c->shape->layers);
+}
+
+double contents_bits_per_weight(const struct contents *c) {
+    struct part parts[MAX_PARTS];
+    double bytes = 0, weights = 0;
+    for (int l = 0; l < c->shape->layers; l++) {
+        int count = list_parts(c, l, parts);
+        weights += (double)c->shape->widths[l] * c->shape->widths[l + 1];
+        for (const struct part *p = parts; p < parts + count; p++)
+            if (strcmp(p->name, "bias") && strcmp(p->name, "input_scale") && strcmp(p->name, "input_zero_point"))
+                bytes += (double)(p->rows * (p->cols ? p->cols : 1) * st_types[p->dtype].bytes);
+    }
+    return 8 * bytes / weights;
 }
 
 uint8_t *contents_reserve_packed(struct contents *c, struct error *err) {

@@ -23,7 +23,7 @@ struct contents {
     struct block block;
 };
 
-/* Adds the tensors to a file to be written, and the metadata fcN.format of coded ones. */
+/* Adds the tensors to a file to be written, and the metadata fcN.format of coded ones, activations of dynamic ones. */
 void contents_add(const struct contents *c, struct st_file *file);
 
 /* Weights must be there, of the size that shape and format ask for, before memory is taken for them. */
@@ -32,6 +32,10 @@ bool contents_check_weights(const struct contents *c, const struct st_file *file
 /* Reads every tensor into its place. Errors: one is missing, or of another dtype or shape; a number that is not finite,
  * or not > 0 where it has to be; more tensors than that. */
 bool contents_read(const struct contents *c, const struct st_file *file, struct error *err);
+
+/* Bits that a weight takes with its scales, zero points, padding, divisors and outliers; biases, the activations'
+ * scales and the file's header aside. */
+double contents_bits_per_weight(const struct contents *c);
 
 /* Memory for the packed codes of an integer model of fewer than 8 bits, and for one row of them unpacked, which is
  * returned; NULL when there is none. Release c->block with block_free. */

@@ -3,7 +3,7 @@
 #define MODEL_MEASURE_H
 
 #include "base/stats.h"
-#include "model/evaluation.h"
+#include "model/model_run.h"
 
 struct trial {
     const struct model *model;

@@ -27,15 +27,6 @@ static void add_notes(struct st_file *file, const struct model_notes *notes, boo
     }
 }
 
-void st_add_coded(struct st_file *file, const struct weight_only *c) {
-    contents_add(&(struct contents){.shape = &c->shape, .coded = c}, file);
-}
-
-void st_add_dynamic(struct st_file *file, const struct dynamic_mlp *q) {
-    st_add_metadata(file, "activations", q->vector_wise ? "vector-wise" : "dynamic");
-    contents_add(&(struct contents){.shape = &q->shape, .dynamic = q}, file);
-}
-
 static bool write_contents(const char *path, const struct contents *c, const struct model_notes *notes,
                            struct error *err) {
     struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
@@ -50,8 +41,7 @@ static bool write_contents(const char *path, const struct contents *c, const str
         add_notes(file, notes, true);
         if (c->bits < 8) st_add_metadata(file, "weight_bits", "%d", c->bits);
     }
-    if (c->dynamic) st_add_dynamic(file, c->dynamic);
-    else contents_add(c, file);
+    contents_add(c, file);
     bool ok = st_write(path, file, err);
     free(file);
     return ok;
@@ -108,21 +98,10 @@ static bool metadata_is(const struct st_file *file, const char *key, const char 
     return text && strcmp(text, expected) == 0;
 }
 
-/* Bits a weight of rows [out][in] of packed codes takes with its scales. */
-static double weight_bits_of(const struct mlp_shape *shape, int bits, bool per_channel) {
-    double total = 0, weights = 0;
-    for (int i = 0; i < shape->layers; i++) {
-        double out = shape->widths[i + 1];
-        total += out * 8.0 * (double)packed_bytes((size_t)shape->widths[i], bits) + 32.0 * (per_channel ? out : 1);
-        weights += out * shape->widths[i];
-    }
-    return total / weights;
-}
-
 static bool read_fp32(const struct st_file *file, struct model *out, struct error *err) {
     struct contents c = {.shape = &out->shape, .mlp = &out->mlp};
     out->kind = MODEL_FP32;
-    out->bits_per_weight = 32;
+    out->bits_per_weight = contents_bits_per_weight(&c);
     return contents_check_weights(&c, file, err) && mlp_create(&out->shape, &out->mlp, err) &&
         contents_read(&c, file, err);
 }
@@ -152,7 +131,7 @@ static bool read_integer(const struct st_file *file, int bits, struct model *out
         (row = contents_reserve_packed(&c, err)) && contents_read(&c, file, err);
     if (ok && bits < 8) contents_unpack(&c, &out->qmlp, row);
     for (int i = 0; i < out->shape.layers; i++) out->qmlp.layer[i].four_bit = bits <= 4;
-    out->bits_per_weight = weight_bits_of(&out->shape, bits, per_channel);
+    if (ok) out->bits_per_weight = contents_bits_per_weight(&c);
     block_free(&c.block);
     return ok && set_zero_points(&out->qmlp, c.zero_point, err) && qmlp_finish(&out->qmlp, err);
 }
@@ -189,7 +168,7 @@ static bool read_coded(const struct st_file *file, struct model *out, struct err
     bool ok = weight_only_create(&out->shape, codecs, st_find(file, "fc1.input_divisor") != NULL, &coded, err) &&
         contents_read(&c, file, err) && weight_only_decode(&coded, &out->mlp, err) &&
         (!kernel || !is_plain_bf16(&coded) || bf16_mlp_create(&out->mlp, kernel, &out->bf16, err));
-    if (ok) out->bits_per_weight = weight_only_bits_per_weight(&coded);
+    if (ok) out->bits_per_weight = contents_bits_per_weight(&c);
     weight_only_free(&coded);
     return ok;
 }
@@ -230,12 +209,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
         !check_outlier_columns(q, err))
         return false;
-    double apart = 0, weights = 0;
-    for (int i = 0; i < q->shape.layers; i++) {
-        weights += (double)q->layer[i].in * q->layer[i].out;
-        apart += q->layer[i].outliers * (32.0 + 16.0 * q->layer[i].out);
-    }
-    out->bits_per_weight = weight_bits_of(&q->shape, 8, true) + apart / weights;
+    out->bits_per_weight = contents_bits_per_weight(&c);
     return true;
 }
 

@@ -64,8 +64,4 @@ bool model_read(const char *path, struct model *out, struct model_notes *notes, 
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err);
 void model_free(struct model *model);
 
-/* Add the tensors and formats of a model to a file to be written; what they point to must live until st_write. */
-void st_add_coded(struct st_file *file, const struct weight_only *c);
-void st_add_dynamic(struct st_file *file, const struct dynamic_mlp *q);
-
 #endif

@@ -1,8 +1,9 @@
 /* The ONE way to run a model, of any kind, on images: classes by the fast engines, or every layer's values, or an
- * integer engine with a fault in it. */
+ * integer engine with a fault in it. And what comes out: answers on labelled images, of two models side by side. */
 #ifndef MODEL_MODEL_RUN_H
 #define MODEL_MODEL_RUN_H
 
+#include "data/dataset.h"
 #include "model/faults.h"
 #include "model/model_file.h"
 
@@ -60,5 +61,44 @@ void model_weights(const struct model *model, int layer, float *weights);
 /* Any model as an fp32 network: its weights as above, its biases read back (eq. 5). Error: out of memory. Release with
  * mlp_free. */
 bool model_as_mlp(const struct model *model, struct mlp *out, struct error *err);
+
+/* "fp32", "integer", "fp32 after decode", "bf16 products, fp32 sums", ...: never mix these in a table without saying
+ * so.
+ */
+const char *arithmetic_name(const struct model *model);
+/* "per-channel", "per-tensor", or "-" for all but integer models. */
+const char *granularity_name(const struct model *model);
+
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
+
+struct evaluation {
+    size_t count, correct, ties; /* ties: images whose highest logit two classes share */
+    uint8_t *predicted;          /* [count] */
+};
+
+/* Two models on the same images: b's answers against a's. */
+struct paired {
+    size_t changed; /* other answers, right or wrong */
+    size_t fixed;   /* a wrong, b right */
+    size_t broken;  /* a right, b wrong */
+};
+
+/* Runs a model over a split, on all threads, by the fast engines or, with reference, by the plain ones (RUN_REFERENCE).
+ * Release with evaluation_free. Error: out of memory. */
+bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
+              struct error *err);
+
+/* The same answers out of logits [count][classes] that are there already. Error: out of memory. */
+bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,
+                     struct error *err);
+void evaluation_free(struct evaluation *e);
+
+double accuracy_percent(const struct evaluation *e);
+double standard_error_percent(const struct evaluation *e); /* sqrt(p (1 - p) / n) */
+struct paired compare(const struct evaluation *a, const struct evaluation *b, const uint8_t *labels);
+
+/* The logits of a whole split, [count][classes], every layer in the order of RUN_LAYERS; release with free(). NULL when
+ * out of memory. */
+float *model_logits(const struct model *model, const struct split *split, struct error *err);
 
 #endif

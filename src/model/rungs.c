@@ -53,9 +53,7 @@ MAKER(longer) {
     struct mlp mlp;
     struct train_report report;
     if (!mlp_copy(s->fp32, &mlp, err)) return false;
-    bool ok = mlp_train(&mlp, s->learn.images, s->learn.labels, s->learn.count, &s->training, s->learn.progress,
-                        s->learn.progress_context, &report, err) &&
-        model_write_mlp(path, &mlp, notes, err);
+    bool ok = mlp_train(&mlp, &s->learn, &s->training, &report, err) && model_write_mlp(path, &mlp, notes, err);
     mlp_free(&mlp);
     return ok;
 }
@@ -121,8 +119,7 @@ MAKER(qat) {
     struct qmlp q;
     memcpy(ranges, s->ranges, sizeof ranges);
     if (!mlp_copy(s->fp32, &mlp, err)) return false;
-    bool ok = qat_train(&mlp, s->learn.images, s->learn.labels, s->learn.count, &config, ranges, s->learn.progress,
-                        s->learn.progress_context, &report, err) &&
+    bool ok = qat_train(&mlp, &s->learn, &config, ranges, &report, err) &&
         qat_convert(&mlp, rung->bits, ranges, &q, &made->saturated, err);
     mlp_free(&mlp);
     return ok && write_integer(&q, false, notes, path, made, err);

@@ -39,6 +39,12 @@ size_t mlp_parameter_count(const struct mlp_shape *shape) {
     return count;
 }
 
+int mlp_widest(const struct mlp_shape *shape) {
+    int widest = 0;
+    for (int i = 0; i <= shape->layers; i++) widest = shape->widths[i] > widest ? shape->widths[i] : widest;
+    return widest;
+}
+
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err) {
     *out = (struct mlp){.shape = *shape};
     do
@@ -262,16 +268,4 @@ void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct m
         size_t first = block * each < all ? block * each : all, n = all - first < each ? all - first : each;
         if (n) infer_block(mlp, images, first, n, ws, (size_t)omp_get_thread_num() * each);
     }
-}
-
-size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
-                   uint8_t *predicted) {
-    int last = mlp->shape.layers;
-    size_t ties = 0, most = (size_t)ws->capacity;
-    for (size_t first = 0, n; first < count; first += n) {
-        n = count - first < most ? count - first : most;
-        mlp_infer(mlp, images + first * (size_t)mlp->shape.widths[0], (int)n, ws);
-        ties += highest_classes(ws->activation[last], n, mlp->shape.widths[last], predicted + first);
-    }
-    return ties;
 }

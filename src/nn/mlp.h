@@ -43,6 +43,7 @@ bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struc
 /* "784-256-256-10" */
 void mlp_shape_print(const struct mlp_shape *shape, char *text, size_t size);
 size_t mlp_parameter_count(const struct mlp_shape *shape);
+int mlp_widest(const struct mlp_shape *shape); /* of its widths, inputs and classes among them */
 
 /* Parameters set to zero. Error: out of memory. Release with mlp_free. */
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err);
@@ -100,10 +101,5 @@ size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *
 /* Whether no image, bytes of 0 to 255, can drive a sum beyond fp32: bounds grow by sum |w| + |b| from layer to layer.
  */
 bool mlp_is_bounded(const struct mlp *mlp);
-
-/* The class of each image [count][inputs], any count, ws->capacity at a time: the highest logit, the lowest
- * class on a tie. Returns how many images had such a tie. */
-size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, size_t count, struct mlp_workspace *ws,
-                   uint8_t *predicted);
 
 #endif

@@ -1,10 +1,52 @@
-/* Training: epochs of shuffled mini-batches through forward, backward and an optimizer. */
+/* Training: epochs of shuffled mini-batches through forward, backward and an optimizer, a first-order one over one
+ * flat array of parameters. */
 #ifndef NN_TRAIN_H
 #define NN_TRAIN_H
 
 #include "base/progress.h"
 #include "nn/mlp.h"
-#include "nn/optimizer.h"
+
+enum optimizer_kind { OPTIMIZER_ADAM, OPTIMIZER_SGD };
+
+enum { OPTIMIZER_MAX_SLICES = 16 * MLP_MAX_LAYERS };
+
+/* A run of parameters that one thread updates. */
+struct slice {
+    size_t first, count;
+};
+
+struct optimizer {
+    enum optimizer_kind kind;
+    float beta1, beta2, epsilon; /* Adam: 0.9, 0.999, 1e-8 */
+    float momentum;              /* SGD: 0.9 */
+    size_t count;                /* parameters */
+    float *first;                /* [count] Adam: mean of gradients; SGD: velocity */
+    float *second;               /* [count] Adam: mean of squared gradients */
+    long step;
+    int slice_count;
+    struct slice slices[OPTIMIZER_MAX_SLICES]; /* together all parameters; neighbours go to one thread */
+    struct block block;
+};
+
+bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *out, struct error *err);
+/* Lets each thread update those rows of a network whose products gemm gives it: they are in its cache. Without it, or
+ * with other slices, the parameters come out the same: each is updated on its own. */
+void optimizer_follow(struct optimizer *optimizer, const struct mlp *mlp);
+void optimizer_free(struct optimizer *optimizer);
+
+/* One step down the gradient [count], in place.
+ * Adam (Kingma and Ba 2015, algorithm 1, in the efficient order at the end of section 2):
+ *   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+ *   w -= rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+ * SGD with momentum (Polyak 1964, as PyTorch writes it): u = momentum u + g;  w -= rate * u. */
+void optimizer_step(struct optimizer *optimizer, float rate, float *parameters, const float *gradient);
+
+/* The learning rate of step 0..steps-1: linear warm-up over the first warmup share of the steps towards peak, then
+ * linear decay that would reach zero one step after the last. Without warm-up the first step is a step down already:
+ * peak * steps / (steps + 1). */
+float learning_rate(float peak, double warmup, long step, long steps);
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
 
 struct train_config {
     int epochs, batch;
@@ -21,19 +63,17 @@ struct train_report {
     long steps;
 };
 
-/* Trains in place on images [count][inputs] and labels [count]. Errors: out of memory; the loss is no longer a
- * number (the learning rate is too high). progress may be NULL; it counts images. */
-bool mlp_train(struct mlp *mlp, const uint8_t *images, const uint8_t *labels, size_t count,
-               const struct train_config *config, progress_fn progress, void *progress_context,
-               struct train_report *report, struct error *err);
-
 /* The images to learn from, and who wants to know how far it is. */
 struct train_data {
     const uint8_t *images, *labels; /* [count][inputs], [count] */
     size_t count, inputs;
-    progress_fn progress; /* may be NULL */
+    progress_fn progress; /* may be NULL; counts images */
     void *progress_context;
 };
+
+/* Trains in place. Errors: out of memory; the loss is no longer a number (the learning rate is too high). */
+bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct train_config *config,
+               struct train_report *report, struct error *err);
 
 /* One step of any kind of training on n images; returns the mean loss before it. */
 typedef double (*train_step_fn)(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate);

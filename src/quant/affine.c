@@ -34,6 +34,15 @@ float dequantize(int32_t q, struct qparams p) { return p.scale * (float)(q - p.z
 
 float fake_quantize(float x, struct qparams p) { return dequantize(quantize(x, p), p); }
 
+void range_with_zero(const float *x, size_t count, float *lo, float *hi) {
+    float lowest = 0, highest = 0;
+    for (size_t i = 0; i < count; i++) {
+        lowest = x[i] < lowest ? x[i] : lowest;
+        highest = x[i] > highest ? x[i] : highest;
+    }
+    *lo = lowest, *hi = highest;
+}
+
 float absolute_maximum(const float *x, size_t count) {
     float highest = 0;
     for (size_t i = 0; i < count; i++) highest = fabsf(x[i]) > highest ? fabsf(x[i]) : highest;

@@ -31,6 +31,9 @@ float dequantize(int32_t q, struct qparams p);
 /* What x becomes when it is quantized and read back ("fake quantization"). */
 float fake_quantize(float x, struct qparams p);
 
+/* The lowest and the highest of count values and 0; NaNs are passed over. */
+void range_with_zero(const float *x, size_t count, float *lo, float *hi);
+
 /* The largest |x| of count values; NaNs are passed over. */
 float absolute_maximum(const float *x, size_t count);
 

@@ -45,9 +45,7 @@ bool qmlp_use_kernel(struct qmlp *q, const struct qkernel *kernel, struct error 
 }
 
 bool qmlp_workspace_create(const struct mlp_shape *shape, int threads, struct qmlp_workspace *out, struct error *err) {
-    *out = (struct qmlp_workspace){.threads = threads};
-    for (int i = 0; i <= shape->layers; i++)
-        if (qlinear_stride(shape->widths[i]) > out->stride) out->stride = qlinear_stride(shape->widths[i]);
+    *out = (struct qmlp_workspace){.threads = threads, .stride = qlinear_stride(mlp_widest(shape))};
     out->rows = aligned_array((size_t)threads * QMLP_ROWS, out->stride, err);
     return out->rows != NULL;
 }
@@ -62,9 +60,8 @@ static void encode_pixels(const struct qmlp *q, const uint8_t *pixels, uint8_t *
 }
 
 void qmlp_forward_ref(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *codes) {
-    int last = q->shape.layers, classes = q->shape.widths[last], widest = 0;
-    for (int l = 0; l <= last; l++) widest = q->shape.widths[l] > widest ? q->shape.widths[l] : widest;
-    uint8_t row[2][widest]; /* the input and the output of a layer, in turn */
+    int last = q->shape.layers, classes = q->shape.widths[last];
+    uint8_t row[2][mlp_widest(&q->shape)]; /* the input and the output of a layer, in turn */
     for (size_t i = 0; i < count; i++) {
         encode_pixels(q, images + i * (size_t)q->shape.widths[0], row[0]);
         for (int l = 0; l < last; l++) qlinear_ref(&q->layer[l], row[l % 2], 1, row[(l + 1) % 2]);

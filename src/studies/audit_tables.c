@@ -8,8 +8,8 @@
 #include "base/file.h"
 #include "lowbit/formats.h"
 #include "lowbit/half.h"
-#include "model/evaluation.h"
-#include "cli/peak.h"
+#include "model/model_run.h"
+#include "cli/speed.h"
 
 /* The next row: a name and a number; rows of one name are a list. */
 static void add(struct table *t, const char *name, double value) { table_row(t, "%s | %.9g", name, value); }

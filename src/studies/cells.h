@@ -3,7 +3,7 @@
 #define STUDIES_CELLS_H
 
 #include "base/table.h"
-#include "model/evaluation.h"
+#include "model/model_run.h"
 
 /* ours against base on the same images: change (in points) changed fixed broken p (McNemar's, empty where base is
  * ours).

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/stats.h"
 #include "cli/commands.h"
-#include "cli/rung_recipe.h"
+#include "cli/recipe.h"
 #include "cli/speed.h"
 #include "cli/study.h"
 #include "studies/chart.h"

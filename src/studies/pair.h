@@ -3,7 +3,7 @@
 #define STUDIES_PAIR_H
 
 #include "base/stats.h"
-#include "model/evaluation.h"
+#include "model/model_run.h"
 
 /* An image that b answers differently. */
 struct change {
