@@ -34,7 +34,7 @@ ROOMS := base data nn quant quant/kernels lowbit model
 LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
-TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx
+TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx $(BUILD)/tests/fail_alloc.so
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
 COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
@@ -72,6 +72,10 @@ $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
+
+$(BUILD)/tests/fail_alloc.so: tests/fail_alloc.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@
 
 include embed.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------

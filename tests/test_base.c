@@ -407,7 +407,7 @@ static char *printed(const struct table *t, const struct provenance *p, bool jso
     FILE *stream = open_memstream(&text, &size);
     assert_non_null(stream);
     if (json) assert_true(table_print_json(t, p, stream, &err));
-    else table_print(t, stream, 80);
+    else assert_true(table_print(t, stream, 80, &err));
     fclose(stream);
     return text;
 }
@@ -549,7 +549,8 @@ static char *printed_within(const struct table *t, int width) {
     char *text = NULL;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
-    table_print(t, stream, width);
+    struct error err;
+    assert_true(table_print(t, stream, width, &err));
     fclose(stream);
     for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
         *end = 0;

@@ -58,8 +58,8 @@ void table_note(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 size_t table_row_count(const struct table *t);
 
 /* Shows the table within so many columns (40 at least): headings and long texts wrap; columns that still do not fit are
- * left out, the last first, and named below. */
-void table_print(const struct table *t, FILE *stream, int width);
+ * left out, the last first, and named below. Error: out of memory. */
+bool table_print(const struct table *t, FILE *stream, int width, struct error *err);
 
 /* Writes FOLDER/NAME.md and FOLDER/NAME.csv, each whole or not at all, ending with the provenance. */
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,
@@ -68,5 +68,7 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
 /* Prints {"title": ..., "rows": [{column: value, ...}, ...], "notes": [...], "provenance": {...}}: numbers as numbers,
  * the texts true and false as booleans, empty cells as null. p may be NULL: no facts. Error: out of memory. */
 bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err);
+/* The same without the last brace and the line ends around it: others may follow. */
+bool table_print_json_members(const struct table *t, const struct provenance *p, FILE *stream, struct error *err);
 
 #endif

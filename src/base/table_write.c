@@ -139,13 +139,9 @@ static void print_columns_left_out(const struct table *t, const struct shown *s,
     if (used > all) print_wrapped(stream, names, INDENT, width);
 }
 
-void table_print(const struct table *t, FILE *stream, int width) {
-    struct shown *s = calloc(t->column_count + 1, sizeof *s);
-    if (!s || t->out_of_memory) {
-        free(s);
-        fprintf(stream, "(out of memory: a table is missing)\n");
-        return;
-    }
+bool table_print(const struct table *t, FILE *stream, int width, struct error *err) {
+    struct shown *s = t->out_of_memory ? NULL : calloc(t->column_count + 1, sizeof *s);
+    if (!s) return fail(err, "out of memory for the table");
     if (width < NARROWEST) width = NARROWEST;
     size_t count = fit(t, s, (size_t)width);
     print_wrapped(stream, t->title, 0, width);
@@ -161,6 +157,7 @@ void table_print(const struct table *t, FILE *stream, int width) {
     for (size_t i = 0; i < t->note_count; i++) print_wrapped(stream, t->notes[i], INDENT, width);
     print_columns_left_out(t, s, count, stream, width);
     free(s);
+    return true;
 }
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */
@@ -294,7 +291,7 @@ static void write_json_cell(const struct cell *cell, FILE *stream) {
     else write_json_text(cell->text, stream);
 }
 
-bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
+bool table_print_json_members(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
     if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
     fputs("{\n\t\"title\": ", stream);
     write_json_text(t->title, stream);
@@ -314,6 +311,10 @@ bool table_print_json(const struct table *t, const struct provenance *p, FILE *s
         fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
         write_json_text(p->facts[i].value, stream);
     }
-    fputs("}\n}\n", stream);
+    fputc('}', stream);
     return true;
+}
+
+bool table_print_json(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
+    return table_print_json_members(t, p, stream, err) && (fputs("\n}\n", stream), true);
 }

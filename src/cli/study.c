@@ -83,17 +83,18 @@ static bool save(struct study *s) {
     return true;
 }
 
-static void show_table(const struct study_table *t, int width) {
+static bool show_table(const struct study_table *t, int width, struct error *err) {
     struct table first = t->table; /* rows of it */
     size_t rows = table_row_count(&first);
     if (t->most_rows && rows > t->most_rows) first.cell_count = t->most_rows * first.column_count;
-    table_print(&first, stdout, width);
+    if (!table_print(&first, stdout, width, err)) return false;
     if (rows > table_row_count(&first))
         printf("  %zu more rows in the files and with --json.\n", rows - table_row_count(&first));
     fputc('\n', stdout);
+    return true;
 }
 
-static void show(const struct study *s) {
+static bool show(struct study *s) {
     int width = terminal_width(stdout), saved = 0;
     char text[4096];
     size_t used = (size_t)snprintf(text, sizeof text, "Written to %.1500s:", s->results ? s->results : "");
@@ -102,13 +103,14 @@ static void show(const struct study *s) {
         if (is_empty(t)) continue;
         if (used < sizeof text)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", saved++ ? "," : "", t->name);
-        if (t->shown) show_table(t, width);
+        if (t->shown && !show_table(t, width, &s->err)) return false;
     }
-    if (!s->results || used >= sizeof text) return;
+    if (!s->results || used >= sizeof text) return true;
     snprintf(text + used, sizeof text - used, "%s%s%s", saved ? " (.md and .csv)" : "",
              *s->written ? saved ? ", " : " " : "", s->written);
     mask_control_characters(text);
     print_wrapped(stdout, text, 0, width);
+    return true;
 }
 
 bool study_as_set(struct study *s, const struct file_set *set) {
@@ -120,20 +122,14 @@ bool study_as_set(struct study *s, const struct file_set *set) {
 
 /* The first table, which the others that are shown join before its last brace. */
 static bool print_json(struct study *s) {
-    char *text = NULL;
-    size_t size = 0, others = 0;
-    FILE *stream = open_memstream(&text, &size);
-    bool ok = (stream || fail(&s->err, "out of memory")) &&
-        table_print_json(&s->tables[0].table, &s->provenance, stream, &s->err);
-    if (stream) ok = (fclose(stream) == 0 && text) && ok;
-    if (ok) printf("%.*s", (int)(strlen(text) - strlen("\n}\n")), text);
+    size_t others = 0;
+    bool ok = table_print_json_members(&s->tables[0].table, &s->provenance, stdout, &s->err);
     for (int i = 1; ok && i < s->table_count; i++) {
         if (!s->tables[i].shown || is_empty(&s->tables[i])) continue;
         printf("%s\"%s\":\t", others++ ? "," : ",\n\t\"tables\":\t{", s->tables[i].name);
         ok = table_print_json(&s->tables[i].table, NULL, stdout, &s->err);
     }
     if (ok) printf("%s\n}\n", others ? "}" : "");
-    free(text);
     return ok;
 }
 
@@ -149,13 +145,14 @@ bool study_wrong_use(struct study *s, const char *format, ...) {
 
 int study_end(struct study *s, bool ok) {
     if (ok && s->table_count) note_validation(&s->tables[0].table);
+    for (int i = 0; ok && i < s->table_count; i++)
+        if (s->tables[i].table.out_of_memory) ok = fail(&s->err, "out of memory for the table %s", s->tables[i].name);
     ok = ok && save(s);
     if (s->moved_to) {
         ok = file_set_end(&s->provenance, ok, &s->err);
         s->results = s->moved_to;
     }
-    if (ok && s->json) ok = print_json(s);
-    else if (ok) show(s);
+    ok = ok && (s->json ? print_json(s) : show(s));
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);
     dataset_free(&s->data);
     if (ok) return EXIT_DONE;
@@ -174,7 +171,7 @@ int report_table(struct table *t, const struct provenance *p, bool json, bool ok
     provenance_command(&own);
     if (!p) p = &own;
     if (ok && json) ok = table_print_json(t, p, stdout, err);
-    else if (ok) table_print(t, stdout, terminal_width(stdout));
+    else if (ok) ok = table_print(t, stdout, terminal_width(stdout), err);
     table_free(t);
     return ok ? EXIT_DONE : report_error(err);
 }

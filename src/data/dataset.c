@@ -90,7 +90,7 @@ static bool hash_dataset(struct dataset *dataset, struct error *err) {
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
     if (!hash || !EVP_DigestInit_ex(hash, EVP_sha256(), NULL)) {
         EVP_MD_CTX_free(hash);
-        return fail(err, "SHA-256 is not available from libcrypto");
+        return fail(err, hash ? "SHA-256 is not available from libcrypto" : "out of memory for a SHA-256");
     }
     if (dataset->train.count) hash_split(hash, &dataset->train);
     hash_split(hash, &dataset->test);
