@@ -33,7 +33,7 @@ bool is_utf8(const char *text, size_t size) {
 /* Whether the character c [length] does something to a terminal other than to appear on it. */
 static bool is_control(const unsigned char *c, size_t length) {
     if (length == 1) return *c < 0x20 || *c == 0x7f;
-    if (length == 2) return *c == 0xc2 && c[1] < 0xa0;
+    if (length == 2) return (*c == 0xc2 && c[1] < 0xa0) || (*c == 0xd8 && c[1] == 0x9c); /* C1; U+061C */
     return length == 3 && *c == 0xe2 &&
         ((c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae) || (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
 }

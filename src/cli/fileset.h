@@ -11,12 +11,13 @@ enum { FILE_SET_MAX = 16 };
 
 struct file_set {
     const char *stamp; /* ".exercise" */
-    const char
-        *names[FILE_SET_MAX]; /* all that the command can write, NULL behind them; at most one folder: "models/a" */
-    const char *derived[4];   /* made from them by other commands, NULL behind them: removed when a new set comes */
+    /* All that the command can write, NULL behind them; at most one folder: "models/a". */
+    const char *names[FILE_SET_MAX];
+    const char *derived[4]; /* made from them by other commands, NULL behind them: removed when a new set comes */
 };
 
-/* Makes the folder to write to and returns its path; NULL on an error. folder and set are kept by reference. */
+/* Makes the folder to write to and returns its path; removes those of killed runs. NULL on an error: it cannot be made,
+ * or what is in a file's place is no file. folder and set are kept by reference. */
 const char *file_set_begin(const struct file_set *set, const char *folder, struct error *err);
 
 /* ok: moves the files to their places. Those of the set that were not written this time are removed there: they were
@@ -26,7 +27,9 @@ bool file_set_end(const struct provenance *p, bool ok, struct error *err);
 /* Whether the folder holds what this very program wrote for the same provenance, every file as it was. */
 bool file_set_is_current(const struct file_set *set, const char *folder, const struct provenance *p);
 
-/* Removes what was written so far; async-signal-safe, for a handler of SIGINT. */
-void file_set_discard(void);
+/* Removes what was written so far; async-signal-safe, for a handler of SIGINT. False while files move to their places:
+ * the handler then leaves its signal to file_set_signal and returns, and file_set_end raises it again at the end. */
+bool file_set_discard(void);
+void file_set_signal(int number);
 
 #endif

@@ -96,6 +96,7 @@ void note_validation(struct table *t) {
                    "Validation: %zu networks got %.2f%% to %.2f%% (mean %.3f%%) of the last %d training images right, "
                    "kept out of training.",
                    validated.n, validated.lowest, validated.highest, sums_mean(&validated), validation_images);
+    validated = (struct sums){0}; /* the next study of this process has its own */
 }
 
 bool train_model(const struct dataset *data, const struct training_recipe *r, struct mlp *out,

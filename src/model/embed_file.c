@@ -2,6 +2,7 @@
 #include "mnistq.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 
@@ -10,6 +11,7 @@ mnistq_model *mnistq_open(const char *path, char *error, size_t error_size) {
     unsigned char *bytes;
     size_t size;
     mnistq_model *model = NULL;
+    if (strcmp(path, "-") == 0) path = "./-"; /* a file: standard input belongs to the program */
     if (file_read_all(path, (size_t)1 << 32, &bytes, &size, &err)) {
         model = mnistq_open_memory(bytes, size, err.text, sizeof err.text);
         free(bytes);

@@ -43,6 +43,32 @@ check '... leaves no model of the other network, and what is not its own' \
     [ "$(cd r/models && echo *)" = 'fp32.safetensors int8-per-tensor.safetensors mine.safetensors' ]
 rm r/models/mine.safetensors
 
+# ---- what stands in the way -------------------------------------------------------------------------------------
+
+# A killed run leaves its folder, without a lock: the next run removes it and takes nothing from it.
+mkdir -p r/.unfinished-1234/models
+cp r/models/fp32.safetensors r/.unfinished-1234/models/int8-per-channel.safetensors
+check 'a run beside what a killed one left' "$mnistq" exercise --data idx --hidden 8 --calibration 100 --scheme per-tensor --results r
+check '... removes it' clean r
+check '... and takes nothing from it' [ ! -e r/models/int8-per-channel.safetensors ]
+
+mkdir -p blocked/layers.md/x
+check_status 1 'a folder where a table goes' exercise --results blocked
+check_grep 'layers.md: is no file' "$TMP/err" '... is named'
+check '... before anything is written' [ "$(ls blocked)" = layers.md ]
+
+mkdir -p linked elsewhere
+echo mine >elsewhere/table.csv
+ln -s ../elsewhere/table.csv linked/exercise.csv
+check 'a table that is a link' exercise --results linked
+check '... stays one' [ -L linked/exercise.csv ]
+check '... and is written where it leads' grep -q '^format,' elsewhere/table.csv
+
+limited() { (ulimit -f 3 && exercise --results limited); }
+check_status 1 'files that may not grow' limited
+check_grep 'limited/models/fp32.safetensors: could not be written' "$TMP/err" '... are named as the user knows them'
+check '... and nothing unfinished is left' clean limited
+
 # ---- reuse ------------------------------------------------------------------------------------------------------
 
 exercise --results r >/dev/null
