@@ -39,12 +39,6 @@ size_t mlp_parameter_count(const struct mlp_shape *shape) {
     return count;
 }
 
-int mlp_widest(const struct mlp_shape *shape) {
-    int widest = 0;
-    for (int i = 0; i <= shape->layers; i++) widest = shape->widths[i] > widest ? shape->widths[i] : widest;
-    return widest;
-}
-
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err) {
     *out = (struct mlp){.shape = *shape};
     do

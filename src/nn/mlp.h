@@ -43,7 +43,13 @@ bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struc
 /* "784-256-256-10" */
 void mlp_shape_print(const struct mlp_shape *shape, char *text, size_t size);
 size_t mlp_parameter_count(const struct mlp_shape *shape);
-int mlp_widest(const struct mlp_shape *shape); /* of its widths, inputs and classes among them */
+
+/* The largest of its widths, inputs and classes among them. Here, so that the integer engine links without mlp.c. */
+static inline int mlp_widest(const struct mlp_shape *shape) {
+    int widest = 0;
+    for (int i = 0; i <= shape->layers; i++) widest = shape->widths[i] > widest ? shape->widths[i] : widest;
+    return widest;
+}
 
 /* Parameters set to zero. Error: out of memory. Release with mlp_free. */
 bool mlp_create(const struct mlp_shape *shape, struct mlp *out, struct error *err);

@@ -234,12 +234,13 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
     else {
         table_note(
+            t, "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not measured.",
+            last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_MEASURED]);
+        table_note(
             t,
             "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
             "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
-        table_note(
-            t, "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not measured.",
-            last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_MEASURED]);
+        a->study.tables[0].most_rows = counts[NOT_REPRODUCED] ? counts[NOT_REPRODUCED] : 10; /* on the terminal */
     }
     free(found);
     free(commands);

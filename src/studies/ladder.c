@@ -126,13 +126,15 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
     table_note(
         t,
         "What to see: how few bits %s can do with, and which method holds its accuracy at the same bits. The "
-        "column arithmetic says what ran: \"integer\" rungs compute with codes from pixels to logits; \"fp32 "
+        "column arithmetic, in the files, says what ran: \"integer\" rungs compute with codes from pixels to logits; "
+        "\"fp32 "
         "after decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
         "stored bf16 (AVX512-BF16). Never compare speeds without it.",
         shape);
     table_note(t,
                "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read "
-               "back against fp32; empty where the weights were trained on (QAT, one more epoch) or split (dynamic, "
+               "back against fp32, in the files; empty where the weights were trained on (QAT, one more epoch) or "
+               "split (dynamic, "
                "LLM.int8()). seconds: to quantize and write. Dynamic int8 and LLM.int8() run on plain loops: their "
                "speeds say nothing of the schemes.");
     table_note(t,

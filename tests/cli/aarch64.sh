@@ -6,7 +6,7 @@
 CROSS_CC=${CROSS_CC:-aarch64-linux-gnu-gcc}
 QEMU=${QEMU:-qemu-aarch64}
 
-sources='tests/test_kernels.c src/quant/qlinear.c src/quant/qmlp.c src/base/rng.c src/base/block.c src/base/error.c src/base/text.c'
+sources='tests/test_kernels.c src/quant/qlinear.c src/quant/qmlp.c src/base/rng.c src/base/block.c src/base/text.c'
 
 build() {
     # shellcheck disable=SC2086 # many words

@@ -69,13 +69,13 @@ check_grep 'Nothing to be done' "$TMP/out" 'make: again builds nothing'
 check 'make -q: nothing is to be done' mk -q
 
 # Other flags build anew, each of them; the same ones do not.
-one=$built/obj/src/base/error.o
+one=$built/obj/src/base/text.o
 for flags in CFLAGS=-O0 CPPFLAGS=-DWORD=1 LDFLAGS=-Wl,--as-needed "CPPFLAGS=-DTEXT='\"a b\"'"; do
     check_status 1 "make -q with $flags: all is to be done" mk -q "$flags" "$one"
     check "make V=1 with $flags" mk V=1 "$flags" "$one"
     word=${flags#*=}
     case $flags in LDFLAGS=*) word=-O1 ;; esac
-    check_grep " $word .*-c src/base/error.c" "$TMP/out" '... compiles with it'
+    check_grep " $word .*-c src/base/text.c" "$TMP/out" '... compiles with it'
     check "make -q with $flags: done" mk -q "$flags" "$one"
 done
 check 'make V=1 LDFLAGS: links with them' mk V=1 LDFLAGS=-Wl,--as-needed
