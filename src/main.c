@@ -30,7 +30,7 @@ static const struct command {
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
-    {"ladder", "every precision from fp32 to 2 bits, and the codecs of the lower ones", command_ladder},
+    {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
 };
@@ -46,9 +46,9 @@ static void print_help(FILE *stream) {
             "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
             "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
             "                    OpenMP\n\n"
-            "A file called - is standard input where one is read, standard output where one is\n"
-            "written (tables then go to standard error). `mnistq help COMMAND` lists a command's\n"
-            "options, their defaults, and examples; `mnistq --version` tells the version.\n");
+            "A file called - is standard input where one is read, standard output where\n"
+            "one is written (tables then go to standard error). `mnistq help COMMAND` lists\n"
+            "options, defaults and examples; `mnistq --version` tells the version.\n");
 }
 
 /* Interrupted: no half-written file may stay behind. */

@@ -151,8 +151,8 @@ int command_eval(int argc, char **argv) {
               .arguments = "MODEL",
               .what = "Runs a model, fp32 or int8, over the test images.",
               .examples =
-                  "mnistq eval results/mnist/models/int8-per-channel.safetensors\n"
-                  "mnistq eval results/mnist/models/int8-per-channel.safetensors --predictions - >predictions.csv"},
+                  "mnistq eval int8-per-channel.safetensors\n"
+                  "mnistq eval int8-per-channel.safetensors --predictions - >predictions.csv"},
         .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_out(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");

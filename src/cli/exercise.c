@@ -111,7 +111,7 @@ int command_exercise(int argc, char **argv) {
                "Trains, calibrates, converts to int8, runs all in their own arithmetic, and writes the tables\n"
                "exercise, layers, confusion and the picture changed.png to --results, the models to its models/.");
     s.options.examples = "mnistq exercise\n"
-                         "mnistq exercise --data digits --hidden 128 --scheme per-tensor --results /tmp/try";
+                         "mnistq exercise --data digits --scheme per-tensor --results /tmp/try";
     option_choice(&s.options, "scheme", &quantization.scheme, schemes, SCHEMES + 1,
                   "weight scales: one per output row, or per layer");
     training_options(&s.options, &training);

@@ -255,9 +255,9 @@ int command_inspect(int argc, char **argv) {
     study_init(
         &s, argv[0], "FILE",
         "Lists the tensors of a safetensors file and where every byte of it goes; or how its tensors use their codes.");
-    s.options.examples = "mnistq inspect results/mnist/models/int8-per-channel.safetensors\n"
-                         "mnistq inspect results/mnist/models/int8-per-channel.safetensors --histogram --fp32 "
-                         "results/mnist/models/fp32.safetensors\n"
+    s.options.examples = "mnistq inspect int8.safetensors\n"
+                         "mnistq inspect int8.safetensors --histogram --fp32 "
+                         "fp32.safetensors\n"
                          "mnistq inspect --cpu";
     study_shows(&s, "with --histogram: also write the table histogram there");
     s.source = NULL;

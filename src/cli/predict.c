@@ -83,7 +83,7 @@ int command_predict(int argc, char **argv) {
         .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a "
                 "28x28 digit the way MNIST was made. A 28x28 picture with light ink on black is used "
                 "as it is.",
-        .examples = "mnistq predict results/mnist/models/int8-per-channel.safetensors digit.png --show\n"
+        .examples = "mnistq predict int8-per-channel.safetensors digit.png --show\n"
                     "mnistq predict MODEL - < digit.jpg"};
     bool show = false, json = false;
     option_flag(&o, "show", &show, "print the 28x28 digit that the model sees");

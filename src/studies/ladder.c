@@ -338,7 +338,7 @@ int command_ladder(int argc, char **argv) {
     study_init(&s, argv[0], "[MODEL]",
                "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all.");
-    s.options.examples = "mnistq ladder --seeds 1\nmnistq ladder results/mnist/models/fp32.safetensors --group 28";
+    s.options.examples = "mnistq ladder --seeds 1\nmnistq ladder fp32.safetensors --group 28";
     option_text(&s.options, "name", "NAME", &l.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
     option_int(&s.options, "seeds", &l.seeds, 1, 1000, "networks to train when no MODEL is given");
     option_int(&s.options, "group", &l.recipe.group, 1, MLP_MAX_WIDTH,

@@ -308,8 +308,8 @@ int command_trace(int argc, char **argv) {
                "Follows one test image through the integer engine, along one neuron of each layer: byte, code,\n"
                "product, sum, bias, multiplier, rounding, code, down to the logit. Without\n"
                "--neuron, the path of the winning logit.");
-    s.options.examples = "mnistq trace results/mnist/models/int8-per-channel.safetensors --image 7\n"
-                         "mnistq trace results/mnist/models/int8-per-channel.safetensors --image 7 --worksheet";
+    s.options.examples = "mnistq trace int8-per-channel.safetensors --image 7\n"
+                         "mnistq trace int8-per-channel.safetensors --image 7 --worksheet";
     study_shows(&s, "also write trace.txt, .md and .csv there, or worksheet.txt and worksheet-key.txt");
     option_int(&s.options, "image", &given.image, 0, 10000000, "which test image, from 0");
     option_text(&s.options, "neuron", "L:J", &given.neuron,
