@@ -1,7 +1,7 @@
 /* Preloaded by tests/cli/memory.sh: lets one allocation of a program fail, as when memory is short. Needs glibc.
  *   FAIL_ALLOC=N        the Nth call after main began returns NULL
- *   FAIL_ALLOC_LOG=FILE writes which N are worth it: the first and the last call of each place, a line each
- * A place is the whole chain of callers. Not counted is what libraries ask for that do not stand a failure: OpenBLAS
+ *   FAIL_ALLOC_LOG=FILE writes the first N of each place that allocates, and the place's number
+ * A place is a chain of callers. Not counted is what libraries ask for that do not stand a failure: OpenBLAS
  * and OpenMP try again without end, or stop the program; OpenSSL 3.0 takes a lock that it could not make. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,11 +18,11 @@
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
     *__libc_memalign(size_t, size_t);
 
-enum { MAX_RANGES = 64, MAX_PLACES = 1 << 14, DEEPEST = 24 };
+enum { MAX_RANGES = 64, MAX_PLACES = 1 << 14, DEEPEST = 7 };
 static struct { uintptr_t from, to; } spared[MAX_RANGES];
 static struct {
     uint64_t chain;
-    long first, last;
+    long first;
 } places[MAX_PLACES];
 static int spared_count, place_count;
 static long calls, wanted;
@@ -47,11 +47,14 @@ static void note_place(void) {
     void *caller[DEEPEST];
     uint64_t chain = 1469598103934665603u; /* FNV-1a, a word at a time */
     int depth = backtrace(caller, DEEPEST), i = 0;
-    for (int k = 0; k < depth; k++) chain = (chain ^ (uintptr_t)caller[k]) * 1099511628211u;
+    for (int k = 0; k < depth; k++) {
+        Dl_info from = {0}; /* libraries lie elsewhere in each run */
+        dladdr(caller[k], &from);
+        chain = (chain ^ ((uintptr_t)caller[k] - (uintptr_t)from.dli_fbase)) * 1099511628211u;
+    }
     while (i < place_count && places[i].chain != chain) i++;
     if (i == MAX_PLACES) return;
     if (i == place_count) places[place_count++].chain = chain, places[i].first = calls;
-    places[i].last = calls;
 }
 
 static bool fails(void *caller) {
@@ -89,10 +92,8 @@ EXPORT int posix_memalign(void **block, size_t align, size_t size) {
 
 static void write_log(void) {
     FILE *log = fopen(getenv("FAIL_ALLOC_LOG"), "w");
-    for (int i = 0; log && i < place_count; i++) {
-        fprintf(log, "%ld\n", places[i].first);
-        if (places[i].last != places[i].first) fprintf(log, "%ld\n", places[i].last);
-    }
+    for (int i = 0; log && i < place_count; i++)
+        fprintf(log, "%ld %llx\n", places[i].first, (unsigned long long)places[i].chain);
     if (log) fclose(log);
 }
 

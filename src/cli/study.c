@@ -1,5 +1,6 @@
 #include "cli/study.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,9 @@ int study_parse(struct study *s, int argc, char **argv, int min_files, int max_f
 /* Files tell the SHA-256 of all images, where all are there. */
 static bool load_data(struct study *s) {
     if (!s->test_only) return dataset_load(s->source, &s->data, &s->err);
-    return ((s->results || s->json) && dataset_load(s->source, &s->data, &s->err)) ||
-        dataset_load_test_only(s->source, &s->data, &s->err);
+    errno = 0;
+    if ((s->results || s->json) && dataset_load(s->source, &s->data, &s->err)) return true;
+    return errno != ENOMEM && dataset_load_test_only(s->source, &s->data, &s->err);
 }
 
 bool study_begin(struct study *s) {

@@ -1,4 +1,5 @@
 /* Picture files: what stb_image is not told of a hostile file, and what it leaves undone of a good one. */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +201,9 @@ bool picture_read_digit(const char *path, uint8_t digit[28 * 28], struct error *
     unsigned char *data;
     size_t size;
     if (!file_read_all(path, MAX_FILE, &data, &size, err)) return false;
-    bool ok = digit_from_file(data, size, digit, err);
+    errno = 0; /* stb_image takes a picture that it has no memory for to be damaged, or to be none */
+    bool ok = digit_from_file(data, size, digit, err), short_of_memory = !ok && errno == ENOMEM;
     free(data);
+    if (short_of_memory) return fail(err, "%s: out of memory to decode the picture", path);
     return ok ? true : fail_in(err, path);
 }

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 /* A deflate stream can claim a thousand times its size, so a small file could ask for all memory. No picture
  * within the limits of picture.h needs a block this large. Zeroed, because stb_image hands out the block as
@@ -15,6 +16,20 @@ static void *bounded_realloc(void *block, size_t size) {
     return size <= LARGEST_BLOCK ? realloc(block, size ? size : 1) : NULL;
 }
 
+/* data[size] as zlib packs it, *packed bytes, to be freed; NULL when out of memory, where stb_image_write's own packer
+ * aborts. */
+static unsigned char *pack(unsigned char *data, int size, int *packed, int level) {
+    uLongf room = compressBound((uLong)size);
+    unsigned char *to = malloc(room);
+    if (to && compress2(to, &room, data, (uLong)size, level) == Z_OK) {
+        *packed = (int)room;
+        return to;
+    }
+    free(to);
+    return NULL;
+}
+
+#define STBIW_ZLIB_COMPRESS pack
 #define STBI_MALLOC(size) bounded_calloc(size)
 #define STBI_REALLOC(block, size) bounded_realloc(block, size)
 #define STBI_FREE(block) free(block)

@@ -1,5 +1,6 @@
 #include "model/safetensors.h"
 
+#include <errno.h>
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -164,8 +165,11 @@ static bool parse_header(struct st_file *file, struct error *err) {
     if (!is_utf8(text, file->header_bytes)) return fail(err, "its header is not UTF-8");
     if (nesting(text, file->header_bytes) > MAX_NESTING)
         return fail(err, "its header nests deeper than %d: not one of safetensors", MAX_NESTING);
+    errno = 0; /* cJSON does not tell why it stops */
     cJSON *root = cJSON_ParseWithLengthOpts(text, file->header_bytes, &end, 0);
-    bool ok = cJSON_IsObject(root) || fail(err, "its header is not a JSON object");
+    bool short_of_memory = !root && errno == ENOMEM;
+    bool ok = cJSON_IsObject(root) ||
+        fail(err, short_of_memory ? "out of memory for its header" : "its header is not a JSON object");
     for (; ok && end < text + file->header_bytes; end++)
         if (*end != ' ') ok = fail(err, "its JSON header is followed by something else");
     for (const cJSON *item = ok ? root->child : NULL; ok && item; item = item->next)
