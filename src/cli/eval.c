@@ -146,14 +146,12 @@ static int evaluate_model(const struct request *r) {
 }
 
 int command_eval(int argc, char **argv) {
-    struct request r = {
-        .o = {.command = argv[0],
-              .arguments = "MODEL",
-              .what = "Runs a model, fp32 or int8, over the test images.",
-              .examples =
-                  "mnistq eval int8-per-channel.safetensors\n"
-                  "mnistq eval int8-per-channel.safetensors --predictions - >predictions.csv"},
-        .source = "data/mnist"};
+    struct request r = {.o = {.command = argv[0],
+                              .arguments = "MODEL",
+                              .what = "Runs a model, fp32 or int8, over the test images.",
+                              .examples = "mnistq eval int8-per-channel.safetensors\n"
+                                          "mnistq eval int8-per-channel.safetensors --predictions - >predictions.csv"},
+                        .source = "data/mnist"};
     option_data(&r.o, &r.source, "folder with the four IDX files, or the built-in digits");
     option_out(&r.o, "predictions", "FILE", &r.predictions, "write index,label,predicted of every image as CSV");
     option_flag(&r.o, "reference", &r.reference, "int8, bf16: run the plain reference instead of the fast kernel");

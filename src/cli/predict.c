@@ -77,14 +77,13 @@ static int run(struct model_run *r, const struct options *o, bool show, bool jso
 }
 
 int command_predict(int argc, char **argv) {
-    struct options o = {
-        .command = argv[0],
-        .arguments = "MODEL IMAGE...",
-        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a "
-                "28x28 digit the way MNIST was made. A 28x28 picture with light ink on black is used "
-                "as it is.",
-        .examples = "mnistq predict int8-per-channel.safetensors digit.png --show\n"
-                    "mnistq predict MODEL - < digit.jpg"};
+    struct options o = {.command = argv[0],
+                        .arguments = "MODEL IMAGE...",
+                        .what = "Reads PNG, JPEG, BMP, PGM, ... of any size, ink either way round, and makes each a "
+                                "28x28 digit the way MNIST was made. A 28x28 picture with light ink on black is used "
+                                "as it is.",
+                        .examples = "mnistq predict int8-per-channel.safetensors digit.png --show\n"
+                                    "mnistq predict MODEL - < digit.jpg"};
     bool show = false, json = false;
     option_flag(&o, "show", &show, "print the 28x28 digit that the model sees");
     option_flag(&o, "json", &json, "print the predictions as JSON");

@@ -153,7 +153,7 @@ int command_quantize(int argc, char **argv) {
         .what = "Calibrates an fp32 MODEL on training images and converts it to integers, or to another rung of the "
                 "ladder.",
         .examples = "mnistq quantize fp32.safetensors --out int8.safetensors\n"
-                    "mnistq quantize a.safetensors --format int4/56 --method gptq --out q.safetensors\n"
+                    "mnistq quantize fp32.safetensors --format int4/56 --method gptq --out q.st\n"
                     "mnistq quantize --format list"};
     struct request r = {
         .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};

@@ -53,8 +53,8 @@ int command_train(int argc, char **argv) {
     struct options o = {.command = argv[0],
                         .arguments = "",
                         .what = "Trains the fp32 network and writes it to --out.",
-                        .examples = "mnistq train --out fp32.safetensors\nmnistq train --data digits --hidden 64 "
-                                    "--epochs 3 --validation 5000 --out small.safetensors"};
+                        .examples = "mnistq train --out fp32.safetensors\nmnistq train --data digits --epochs 3 "
+                                    "--validation 5000 --out small.safetensors"};
     struct training_recipe recipe = training_defaults();
     const char *source = "data/mnist", *out = NULL;
     bool json = false;

@@ -181,9 +181,8 @@ int command_bench(int argc, char **argv) {
     study_init(&s, argv[0], "MODEL...",
                "Times models on the test images at several batch sizes, on one thread and on all, and training, as\n"
                "fractions of the machine's peak in the same run. Writes the table bench to --results.");
-    s.options.examples =
-        "mnistq bench fp32.safetensors int8-per-channel.safetensors\n"
-        "mnistq bench int8-per-channel.safetensors --json --quiet";
+    s.options.examples = "mnistq bench fp32.safetensors int8-per-channel.safetensors\n"
+                         "mnistq bench int8-per-channel.safetensors --json --quiet";
     option_ints(&s.options, "batch", &o.batches, 1, 100000, "batch sizes");
     option_ints(&s.options, "threads", &o.threads, 1, 256, "numbers of threads");
     option_int(&s.options, "runs", &o.runs, SPEED_TURNS, 10000,

@@ -346,8 +346,7 @@ int command_compare(int argc, char **argv) {
         &s, argv[0], "A B",
         "Two models of one shape on the same test images: error of every layer, drift of the logits, and the\n"
         "predictions that changed. For an fp32 A and an integer B made from it, also what each step between cost.");
-    s.options.examples =
-        "mnistq compare fp32.safetensors int8-per-channel.safetensors";
+    s.options.examples = "mnistq compare fp32.safetensors int8-per-channel.safetensors";
     study_shows(&s, "also write the tables compare*, waterfall, sensitivity and compare.png there");
     option_flag(&s.options, "waterfall", &wanted[WATERFALL],
                 "the steps from A to B also where B's file does not say that it was made from A");
