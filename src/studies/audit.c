@@ -1,5 +1,6 @@
 /* mnistq audit: every checkable claim of the lesson (claims.tsv) beside what stands in the tables of the other studies.
  * It runs the studies whose tables are not there, reads them, computes and judges. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,7 +223,9 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
     bool ok = (found && commands) || fail(&a->study.err, "audit: out of memory");
     for (size_t i = first; ok && i <= last; i++) {
         memset(a->used, 0, sizeof a->used);
+        errno = 0; /* short memory is no finding */
         claim_judge(claims, i, &a->tables, &found[i]);
+        if (errno == ENOMEM && !a->stopped) a->stopped = !fail(&a->study.err, "audit: out of memory");
         command_text(a, csv_cell(claims, i, CLAIM_ID), commands[i], COMMAND);
         counts[found[i].verdict]++;
         ok = !a->stopped;
