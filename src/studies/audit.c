@@ -231,10 +231,12 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
         ok = !a->stopped;
     }
     /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
+    errno = 0;
     for (int turn = NOT_REPRODUCED; ok && turn <= REPRODUCED; turn++)
         for (size_t i = first; i <= last; i++)
             if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
                 add_row(t, claims, i, &found[i], commands[i]);
+    if (ok && errno == ENOMEM) ok = fail(&a->study.err, "audit: out of memory");
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
     else {
         table_note(
