@@ -3,7 +3,7 @@
 # says that memory is out and exits with 1. From the root of the repository:
 #   BUILD=build sh tests/cli/memory.sh
 #   MOST=1000 BUILD=build sh tests/cli/memory.sh     tries every place that no command before had: 3 minutes
-# shellcheck disable=SC2317 # functions are called through check
+# shellcheck disable=SC2317,SC2015,SC2013 # functions are called through check; echo does not fail; positions are words
 
 . tests/cli/tap.sh
 
@@ -35,7 +35,7 @@ done
 
 # Speeds differ from run to run, and the processor's name is left out where there is no memory to ask for it.
 plain() { sed -e '/CPU/d' -e 's/[0-9.]* s\>/T s/g' "$1"; }
-shape() { sed -e '/CPU/d' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
+shape() { sed -e '/CPU/d' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \t\n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
 same() { # HOW FILE FILE
     cmp -s "$2" "$3" || { [ "$1" != bytes ] && "$1" "$2" >"$TMP/a" && "$1" "$3" >"$TMP/b" && cmp -s "$TMP/a" "$TMP/b"; }
 }
@@ -80,12 +80,12 @@ every_place() { # HOW ARGUMENT...
     bad=0
     awk 'FNR == NR { seen[$2]; next } !($2 in seen) { print $1 }' "$TMP/seen" "$TMP/places" >"$TMP/new"
     step=$(($(wc -l <"$TMP/new") / most + 1))
-    for position in $(awk -v step=$step 'NR % step == 0' "$TMP/new"); do
+    for position in $(awk -v step="$step" 'NR % step == 0' "$TMP/new"); do
         outcome "$kind" "$position" "$@" >"$TMP/why" || { bad=$((bad + 1)) && echo "allocation $position: $(cat "$TMP/why")"; }
     done
     cat "$TMP/places" >>"$TMP/seen" # what commands share is tried once
     echo "$bad of $(($(wc -l <"$TMP/new") / step))"
-    [ -s "$TMP/places" ] && [ $bad -eq 0 ]
+    [ -s "$TMP/places" ] && [ "$bad" -eq 0 ]
 }
 memory() { check "$*" every_place "$@"; }
 
