@@ -1,5 +1,6 @@
 /* mnistq audit: every checkable claim of the lesson (claims.tsv) beside what stands in the tables of the other studies.
  * It runs the studies whose tables are not there, reads them, computes and judges. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,16 +222,20 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
     bool ok = (found && commands) || fail(&a->study.err, "audit: out of memory");
     for (size_t i = first; ok && i <= last; i++) {
         memset(a->used, 0, sizeof a->used);
+        errno = 0; /* short memory is no finding */
         claim_judge(claims, i, &a->tables, &found[i]);
+        if (errno == ENOMEM && !a->stopped) a->stopped = !fail(&a->study.err, "audit: out of memory");
         command_text(a, csv_cell(claims, i, CLAIM_ID), commands[i], COMMAND);
         counts[found[i].verdict]++;
         ok = !a->stopped;
     }
     /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
+    errno = 0;
     for (int turn = NOT_REPRODUCED; ok && turn <= REPRODUCED; turn++)
         for (size_t i = first; i <= last; i++)
             if (turn == (found[i].verdict < REPRODUCED ? (int)found[i].verdict : REPRODUCED))
                 add_row(t, claims, i, &found[i], commands[i]);
+    if (ok && errno == ENOMEM) ok = fail(&a->study.err, "audit: out of memory");
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
     else {
         table_note(

@@ -64,6 +64,10 @@ bad 2 'takes no value' train --data idx --json=yes --out new
 bad 2 'standard output' eval int8 --data idx --predictions - --codes -
 bad 1 '-: is 0 bytes' inspect -
 bad 2 '"--json"' --json
+bad 2 'no kernel of that name; this CPU runs' eval int8 --data idx --kernel nosuch
+bad 2 'no kernel of that name' --kernel=nosuch eval int8 --data idx
+bad 2 'no kernel of that name' eval int8 --data idx --kernel
+bad 2 'there is no command' --keep-blas-core --quiet frobnicate
 bad 2 '"TRAIN"' TRAIN
 for command in train quantize eval predict inspect exercise sweep; do
     bad 2 '--frobnicate' $command --frobnicate
