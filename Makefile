@@ -109,7 +109,7 @@ bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
 	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
-audit: all ## the lesson's claims; first runs the studies it reads | 6 min
+audit: all ## the lesson's claims; runs the studies it reads | 6 min
 	$(RUN) audit $(LESSON)
 pitfalls: all ## the lesson's failures: provoked, then repaired | 40 s
 	$(RUN) pitfalls $(LESSON)
