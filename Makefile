@@ -72,11 +72,9 @@ $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
-
 $(BUILD)/tests/fail_alloc.so: tests/fail_alloc.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@
-
 include embed.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
@@ -148,5 +146,4 @@ lint: all ## clang-format, clang-tidy, cppcheck, shellcheck | 3 min
 	@FLAGS='$(CPPFLAGS) $(INCLUDES)' sh scripts/lint.sh
 clean: ## remove what was built
 	rm -rf $(BUILD)
-
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
