@@ -11,6 +11,9 @@
 #include <stb/stb_image_write.h>
 #pragma GCC diagnostic pop
 
+/* In stb.c: stbi_write_png_to_func of gray pixels, which also returns 0 when memory is short. */
+int stb_write_png(stbi_write_func *write, void *stream, int width, int height, const uint8_t *gray);
+
 static void write_bytes(void *stream, void *data, int size) {
     fwrite(data, 1, (size_t)size, stream); /* out_file_commit asks the stream whether all went well */
 }
@@ -19,7 +22,7 @@ bool picture_write_png(const char *path, const uint8_t *gray, int width, int hei
     struct out_file out;
     if (!picture_check_sides(width, height, err)) return fail_in(err, path);
     if (!out_file_open(&out, path, err)) return false;
-    if (!stbi_write_png_to_func(write_bytes, out.stream, width, height, 1, gray, width)) {
+    if (!stb_write_png(write_bytes, out.stream, width, height, gray)) {
         out_file_discard(&out);
         return fail(err, "%s: out of memory for a PNG of %d x %d pixels", path, width, height);
     }

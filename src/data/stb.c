@@ -1,9 +1,9 @@
 /* The bodies of stb_image and stb_image_write, which are headers only: here and nowhere else. Only the formats that
  * mnistq promises are compiled in: every decoder that is left out is one that no hostile file can reach. */
+#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <zlib.h>
 
 /* A deflate stream can claim a thousand times its size, so a small file could ask for all memory. No picture
  * within the limits of picture.h needs a block this large. Zeroed, because stb_image hands out the block as
@@ -16,20 +16,17 @@ static void *bounded_realloc(void *block, size_t size) {
     return size <= LARGEST_BLOCK ? realloc(block, size ? size : 1) : NULL;
 }
 
-/* data[size] as zlib packs it, *packed bytes, to be freed; NULL when out of memory, where stb_image_write's own packer
- * aborts. */
-static unsigned char *pack(unsigned char *data, int size, int *packed, int level) {
-    uLongf room = compressBound((uLong)size);
-    unsigned char *to = malloc(room);
-    if (to && compress2(to, &room, data, (uLong)size, level) == Z_OK) {
-        *packed = (int)room;
-        return to;
-    }
-    free(to);
-    return NULL;
+/* stb_image_write goes on with NULL when memory is short: it is left from here instead, and what it holds is lost. */
+static _Thread_local jmp_buf out_of_memory;
+
+static void *or_leave(void *block) {
+    if (!block) longjmp(out_of_memory, 1);
+    return block;
 }
 
-#define STBIW_ZLIB_COMPRESS pack
+#define STBIW_MALLOC(size) or_leave(malloc(size))
+#define STBIW_REALLOC(block, size) or_leave(realloc(block, size))
+#define STBIW_FREE(block) free(block)
 #define STBI_MALLOC(size) bounded_calloc(size)
 #define STBI_REALLOC(block, size) bounded_realloc(block, size)
 #define STBI_FREE(block) free(block)
@@ -48,3 +45,7 @@ static unsigned char *pack(unsigned char *data, int size, int *packed, int level
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb/stb_image_write.h>
 #pragma GCC diagnostic pop
+
+int stb_write_png(stbi_write_func *write, void *stream, int width, int height, const uint8_t *gray) {
+    return setjmp(out_of_memory) == 0 && stbi_write_png_to_func(write, stream, width, height, 1, gray, width);
+}
