@@ -143,7 +143,7 @@ mutants: all $(TESTS) ## one fault at a time in src: a test catches each | 5 min
 format: ## clang-format over every source
 	clang-format -i $$(git ls-files '*.c' '*.h')
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck | 3 min
-	@FLAGS='$(CPPFLAGS) $(INCLUDES)' sh scripts/lint.sh
+	@BUILD=$(BUILD) FLAGS='$(CPPFLAGS) $(INCLUDES)' sh scripts/lint.sh
 clean: ## remove what was built
 	rm -rf $(BUILD)
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -87,7 +87,7 @@ static void test_text_that_could_steer_a_terminal_is_masked(void **state) {
     assert_masked("\xe2\x80\xa8\xe2\x80\xaa\xe2\x80\xaf", "??\xe2\x80\xaf"); /* the ends of that range */
     assert_masked("\xe2\x81\xa5\xe2\x81\xaa", "\xe2\x81\xa5\xe2\x81\xaa");
     assert_masked("\xd8\x9cx \xd8\x9b", "?x \xd8\x9b"); /* the Arabic letter mark turns text round, too */
-    assert_masked("\xff\xc3 \xe2\x82", "?? ??"); /* no UTF-8, a byte at a time */
+    assert_masked("\xff\xc3 \xe2\x82", "?? ??");        /* no UTF-8, a byte at a time */
     assert_masked("\xf0\x9f\x99\x82 \xe2\x82\xac", "\xf0\x9f\x99\x82 \xe2\x82\xac");
 }
 

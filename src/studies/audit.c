@@ -216,8 +216,8 @@ enum { COMMAND = 2048 };
 
 /* All claims from first to last. Error: a study that failed. */
 static bool judge_all(struct audit *a, const struct csv *claims, size_t first, size_t last, struct table *t) {
-    struct finding *found = calloc(claims->rows, sizeof *found);
-    char(*commands)[COMMAND] = calloc(claims->rows, sizeof *commands);
+    struct finding *found = calloc(claims->rows + 1, sizeof *found);
+    char(*commands)[COMMAND] = calloc(claims->rows + 1, sizeof *commands);
     size_t counts[VERDICTS] = {0};
     bool ok = (found && commands) || fail(&a->study.err, "audit: out of memory");
     for (size_t i = first; ok && i <= last; i++) {
