@@ -17,6 +17,7 @@ enum { TILE = 32, LANES = 16, HALF_TILES = 1, GROUP_BYTES = TILE * 4, NIBBLES = 
 #include "quant/kernels/tiles.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#include "quant/kernels/zmm.h"
 
 static int supported(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -40,67 +41,6 @@ TARGET INLINE __m512i broadcast4(const uint8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);
     return _mm512_set1_epi32(four);
-}
-
-/* ---- requantizing: eq. 6 in the form of tiles.h ---- */
-
-/* The constants of one register's 16 outputs. In registers, and not read from memory each time: stores of
- * bytes may alias anything, and 512-bit loads are two a cycle. */
-struct constants {
-    __m512i m, m_odd, add, shift;
-};
-
-TARGET INLINE struct constants load_constants(const struct tile *t, int reg) {
-    return (struct constants){_mm512_load_si512(t->m + reg * LANES), _mm512_load_si512(t->m_odd + reg * LANES),
-                              _mm512_load_si512(t->add + reg * LANES), _mm512_load_si512(t->shift + reg * LANES)};
-}
-
-/* odd holds the odd lanes of acc in its even ones */
-TARGET INLINE __m512i requantize16(__m512i acc, __m512i odd, const struct constants *by) {
-    __m512 even_product = _mm512_castsi512_ps(_mm512_mul_epi32(acc, by->m));
-    __m512 odd_product = _mm512_castsi512_ps(_mm512_mul_epi32(odd, by->m_odd));
-    __m512i high = _mm512_castps_si512(_mm512_mask_movehdup_ps(odd_product, 0x5555, even_product));
-    return _mm512_srav_epi32(_mm512_add_epi32(high, by->add), by->shift);
-}
-
-/* From memory the odd lanes come by vmovshdup in the load port, where a shift would take a port from
- * vpdpbusd. */
-TARGET INLINE __m512i requantize_stored(const int32_t *acc, const struct constants *by) {
-    __m512i odd = _mm512_castps_si512(_mm512_movehdup_ps(_mm512_load_ps(acc)));
-    return requantize16(_mm512_load_si512(acc), odd, by);
-}
-
-struct clamp {
-    __m512i lo, hi; /* bytes */
-    int narrow;     /* not all of 0 to 255, which saturation alone gives */
-};
-
-TARGET INLINE struct clamp clamp_of(const struct qlinear *layer) {
-    return (struct clamp){_mm512_set1_epi8((char)layer->y_min), _mm512_set1_epi8((char)layer->y_max),
-                          layer->y_min > 0 || layer->y_max < 255};
-}
-
-/* Four registers of codes in 32 bits -> 64 bytes: by 128 bits, [4 of a][4 of b][4 of c][4 of d] */
-TARGET INLINE __m512i narrow(__m512i a, __m512i b, __m512i c, __m512i d, const struct clamp *clamp) {
-    __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-    return clamp->narrow ? _mm512_min_epu8(_mm512_max_epu8(bytes, clamp->lo), clamp->hi) : bytes;
-}
-
-/* Two rows of 32 outputs; bytes [4][8 of ya][8 of yb], the outputs in order thanks to lane_output */
-TARGET INLINE void store_two(__m512i bytes, uint8_t *ya, uint8_t *yb) {
-    bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
-    _mm256_storeu_si256((__m256i *)ya, _mm512_castsi512_si256(bytes));
-    _mm256_storeu_si256((__m256i *)yb, _mm512_extracti64x4_epi64(bytes, 1));
-}
-
-/* Four rows of 16 outputs; bytes [4][4 of each] */
-TARGET INLINE void store_four(__m512i bytes, uint8_t *y, size_t stride) {
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    bytes = _mm512_permutexvar_epi32(order, bytes);
-    _mm_storeu_si128((__m128i *)y, _mm512_castsi512_si128(bytes));
-    _mm_storeu_si128((__m128i *)(y + stride), _mm512_extracti32x4_epi32(bytes, 1));
-    _mm_storeu_si128((__m128i *)(y + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
-    _mm_storeu_si128((__m128i *)(y + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
 }
 
 /* The factor that weights of a layer carry. */
@@ -398,6 +338,19 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
         run_one_row(layer, &clamp, x + row * x_stride, y + row * y_stride, scratch);
 }
 
+/* The groups that find_groups does not find, in all rows of their tile. */
+TARGET static size_t left_out(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows,
+                              void *scratch) {
+    size_t inputs = 0, of_group = layer->four_bit ? 8 : 4;
+    for (size_t row = 0, height; row < rows; row += height) {
+        size_t left = rows / 4 * 4 - row;
+        height = row < rows / 4 * 4 ? (size_t)tile_height(left < BLOCK - row % BLOCK ? left : BLOCK - row % BLOCK) : 1;
+        size_t found = (size_t)find_groups(x + row * x_stride, x_stride, (int)height, layer, scratch) * of_group;
+        if (found < (size_t)layer->in) inputs += height * ((size_t)layer->in - found);
+    }
+    return inputs * (size_t)layer->out;
+}
+
 /* [in / 8][lanes][4], a byte is | code of the second group : 4 | code of the first group : 4 | */
 static void put_int4(uint8_t *packed, int lanes, int lane, int k, int8_t weight) {
     uint8_t *byte = packed + ((size_t)(k / 8) * (size_t)lanes + (size_t)lane) * 4 + (size_t)(k % 4);
@@ -409,7 +362,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_avx512vnni = {
-    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4};
+    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out};
 #else
 typedef int avx512vnni_is_for_x86_64;
 #endif
