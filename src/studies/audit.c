@@ -292,7 +292,7 @@ int command_audit(int argc, char **argv) {
     int status = study_parse(s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
     struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
-                                  "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
+                                  "id part- claim claimed= ours= verdict explanation=- measured- tolerance=- command-");
     size_t row = 0;
     bool ok = claims_read(&claims, &s->err);
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;

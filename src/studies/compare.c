@@ -273,7 +273,7 @@ static const struct {
     {"compare-changes", "The predictions that changed, the widest margin first",
      "image label a b verdict margin_a margin_b margin_in_codes", fill_changes},
     {"waterfall", "The way from fp32 to integers: what each step costs",
-     "step correct- accuracy_percent:accuracy_% change changed- fixed broken p logit_sqnr_db:logit_sqnr_dB "
+     "step= correct- accuracy_percent:accuracy_% change changed- fixed broken p logit_sqnr_db:logit_sqnr_dB "
      "sqnr_change_db:sqnr_change step_changed step_sqnr_db- step_max_drift- step_codes-",
      fill_waterfall},
     {"sensitivity", "One layer at a time in fewer bits",
