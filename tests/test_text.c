@@ -78,6 +78,8 @@ static void test_nothing_begins_in_markdown(void **state) {
     assert_writes(MARKDOWN, "\\| \\a \\", "\\\\\\| \\a \\\\");
     assert_writes(MARKDOWN, "**b** _i_ __b__ ~~s~~", "\\*\\*b\\*\\* \\_i\\_ \\_\\_b\\_\\_ \\~\\~s\\~\\~");
     assert_writes(MARKDOWN, "&lt; &#60; R&D a & b", "&amp;lt; &amp;#60; R&amp;D a & b");
+    assert_writes(MARKDOWN, "</b><!--<?php a <b", "&lt;/b>&lt;!--&lt;?php a &lt;b");
+    assert_writes(MARKDOWN, "<= 5, a < b <- [-128, 127]: 256", "<= 5, a < b <- [-128, 127]: 256");
     assert_writes(MARKDOWN, "[0, 6], z_x * w_q\xc2\xb1",
                   "[0, 6], z_x * w_q\xc2\xb1"); /* as the program itself writes */
     assert_writes(MARKDOWN, "\x1b[2J\xff", "?[2J?");

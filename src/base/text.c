@@ -88,13 +88,20 @@ void text_format(char *text, size_t size, const char *format, ...) {
 
 /* ---- text in files ---------------------------------------------------------------------------------------------- */
 
+void text_plain(const char *text, FILE *stream) {
+    for (size_t length; *text;) {
+        const char *character = take_character(&text, &length);
+        fwrite(character, 1, length, stream);
+    }
+}
+
 /* What stands for the character at a place in text: an escape of CommonMark or GFM where it would begin something, NULL
  * for itself. A * or _ between spaces, and a _ between letters, is plain there. */
 static const char *markdown_escape(const char *text, const char *at) {
     char before = at > text ? at[-1] : 0, after = at[1];
     bool within = isalnum((unsigned char)before) && isalnum((unsigned char)after);
     switch (*at) {
-    case '<': return "&lt;";
+    case '<': return isalpha((unsigned char)after) || (after && strchr("/!?", after)) ? "&lt;" : NULL;
     case '&': return isalnum((unsigned char)after) || after == '#' ? "&amp;" : NULL;
     case '|': return "\\|";
     case '`': return "\\`";
@@ -102,7 +109,7 @@ static const char *markdown_escape(const char *text, const char *at) {
     case '*': return before == ' ' && after == ' ' ? NULL : "\\*";
     case '~': return before == ' ' && after == ' ' ? NULL : "\\~";
     case '_': return within || (before == ' ' && after == ' ') ? NULL : "\\_";
-    case ']': return after && strchr("([:", after) ? "\\]" : NULL;
+    case ']': return after && strchr(*text == '[' ? "([:" : "([", after) ? "\\]" : NULL;
     case '/': return before == ':' ? "\\/" : NULL; /* https://... is a link by itself */
     case '.': return at - text >= 3 && strncasecmp(at - 3, "www", 3) == 0 ? "\\." : NULL;
     default: return NULL;

@@ -29,6 +29,7 @@ int text_cut(const char *text, size_t limit);
 
 /* Text into a file of one kind, masked as above, where it can be nothing but text there: */
 
+void text_plain(const char *text, FILE *stream); /* a terminal, a file of plain text */
 /* Markdown, in a paragraph, a heading or a cell: no element, link, picture or emphasis begins in it and no cell ends.
  * Returns how many columns it takes; stream may be NULL: only that. */
 size_t text_markdown(const char *text, FILE *stream);

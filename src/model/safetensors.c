@@ -117,8 +117,8 @@ static bool read_metadata(const cJSON *object, struct st_file *file, struct erro
         if (!cJSON_IsString(item)) return fail(err, "metadata %.40s is not a text", item->string);
         if (file->metadata_count == ST_MAX_METADATA) return fail(err, "more than %d metadata texts", ST_MAX_METADATA);
         size_t i = file->metadata_count++;
-        snprintf(file->metadata[i].key, ST_NAME, "%s", item->string);
-        snprintf(file->metadata[i].text, ST_TEXT, "%s", item->valuestring);
+        text_format(file->metadata[i].key, ST_NAME, "%s", item->string);
+        text_format(file->metadata[i].text, ST_TEXT, "%s", item->valuestring);
     }
     return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "model/safetensors.h"
 
 static const size_t max_file = (size_t)1 << 32;
@@ -38,7 +39,7 @@ void st_add_metadata(struct st_file *file, const char *key, const char *format, 
     snprintf(file->metadata[i].key, ST_NAME, "%s", key);
     va_list args;
     va_start(args, format);
-    vsnprintf(file->metadata[i].text, ST_TEXT, format, args);
+    text_vformat(file->metadata[i].text, ST_TEXT, format, args);
     va_end(args);
 }
 
