@@ -134,6 +134,7 @@ bool out_file_open(struct out_file *out, const char *path, struct error *err) {
     if (!resolve(path, out->path, sizeof out->path, err)) return false;
     struct stat info;
     bool exists = stat(out->path, &info) == 0;
+    if (!exists && errno == ENAMETOOLONG) return fail(err, "%s: cannot be written: %s", path, strerror(errno));
     if (exists && S_ISDIR(info.st_mode)) return fail(err, "%s: is a folder, cannot be written as a file", path);
     if (exists && !S_ISREG(info.st_mode)) { /* /dev/stdout, a pipe: nothing to rename */
         out->stream = fopen(out->path, "wb");
