@@ -33,10 +33,8 @@ static void show_digit(const uint8_t *digit) {
 
 static void print_chart(const char *path, int predicted, const float *probabilities, int classes) {
     enum { WIDTH = 40 };
-    char name[4096];
-    snprintf(name, sizeof name, "%s", path);
-    mask_control_characters(name);
-    printf("%s: %d\n", name, predicted);
+    text_plain(path, stdout);
+    printf(": %d\n", predicted);
     for (int j = 0; j < classes; j++) {
         printf("  %3d %6.2f%% ", j, 100.0 * (double)probabilities[j]);
         for (int i = 0; i < (int)(probabilities[j] * WIDTH + 0.5f); i++) printf("#");

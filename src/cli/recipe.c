@@ -1,6 +1,7 @@
 #include "cli/recipe.h"
 
 #include "base/stats.h"
+#include "base/text.h"
 #include "data/idx.h"
 
 #include <stdio.h>
@@ -158,8 +159,8 @@ bool quantize_model(const struct mlp *mlp, const struct split *train, const stru
 
 void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes) {
     snprintf(notes->seed, sizeof notes->seed, "%llu", (unsigned long long)r->seed);
-    snprintf(notes->training, sizeof notes->training, "%s, %d epoch%s, %s, batch %d, rate %g", data->name, r->epochs,
-             r->epochs == 1 ? "" : "s", optimizer_names[r->optimizer], r->batch, r->rate);
+    text_format(notes->training, sizeof notes->training, "%s, %d epoch%s, %s, batch %d, rate %g", data->name, r->epochs,
+                r->epochs == 1 ? "" : "s", optimizer_names[r->optimizer], r->batch, r->rate);
 }
 
 void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes) {

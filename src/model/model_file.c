@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "model/contents.h"
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -243,7 +244,7 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
     if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
     for (int i = 0; notes && i < NOTES; i++) {
         const char *text = st_metadata(file, notes_written[i].key);
-        snprintf((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
+        text_format((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
     }
     return true;
 }

@@ -117,8 +117,8 @@ static bool read_metadata(const cJSON *object, struct st_file *file, struct erro
         if (!cJSON_IsString(item)) return fail(err, "metadata %.40s is not a text", item->string);
         if (file->metadata_count == ST_MAX_METADATA) return fail(err, "more than %d metadata texts", ST_MAX_METADATA);
         size_t i = file->metadata_count++;
-        snprintf(file->metadata[i].key, ST_NAME, "%s", item->string);
-        snprintf(file->metadata[i].text, ST_TEXT, "%s", item->valuestring);
+        snprintf(file->metadata[i].key, ST_NAME, "%.*s", text_cut(item->string, ST_NAME - 1), item->string);
+        snprintf(file->metadata[i].text, ST_TEXT, "%.*s", text_cut(item->valuestring, ST_TEXT - 1), item->valuestring);
     }
     return true;
 }
