@@ -183,7 +183,8 @@ static bool turn_upright(const uint8_t *gray, int *width, int *height, int orien
 }
 
 /* A picture file in memory, data[size] -> digit. */
-static bool digit_from_file(const unsigned char *data, size_t size, uint8_t digit[28 * 28], struct error *err) {
+static bool digit_from_file(const unsigned char *data, size_t size, struct picture_form form, uint8_t digit[28 * 28],
+                            unsigned *doubts, struct error *err) {
     int width, height, channels, orientation;
     if (!check_picture(data, size, &orientation, err)) return false;
     uint8_t *pixels = stbi_load_from_memory(data, (int)size, &width, &height, &channels, 2), *turned = NULL;
@@ -191,18 +192,19 @@ static bool digit_from_file(const unsigned char *data, size_t size, uint8_t digi
     bool ok = picture_check_sides(width, height, err);
     if (ok) flatten(pixels, (size_t)width * height);
     if (ok && orientation > 1) ok = turn_upright(pixels, &width, &height, orientation, &turned, err);
-    ok = ok && picture_to_digit(turned ? turned : pixels, width, height, digit, err);
+    ok = ok && picture_to_digit(turned ? turned : pixels, width, height, form, digit, doubts, err);
     free(turned);
     stbi_image_free(pixels);
     return ok;
 }
 
-bool picture_read_digit(const char *path, uint8_t digit[28 * 28], struct error *err) {
+bool picture_read_digit(const char *path, struct picture_form form, uint8_t digit[28 * 28], unsigned *doubts,
+                        struct error *err) {
     unsigned char *data;
     size_t size;
     if (!file_read_all(path, MAX_FILE, &data, &size, err)) return false;
     errno = 0; /* stb_image takes a picture that it has no memory for to be damaged, or to be none */
-    bool ok = digit_from_file(data, size, digit, err), short_of_memory = !ok && errno == ENOMEM;
+    bool ok = digit_from_file(data, size, form, digit, doubts, err), short_of_memory = !ok && errno == ENOMEM;
     free(data);
     if (short_of_memory) return fail(err, "%s: out of memory to decode the picture", path);
     return ok ? true : fail_in(err, path);
