@@ -600,11 +600,6 @@ static void not_pictures(void **state) {
               "Exif\0\0II",
               14);
     assert_unreadable("short.jpg", "ends too early");
-    unsigned char tables[64] =
-        "\xff\xd8\xff\xc4\0\x13"; /* a Huffman table of 16 x 255 codes, stb_image has room for 256 */
-    memset(tables + 7, 255, 16);
-    write_all("tables.jpg", tables, sizeof tables);
-    assert_unreadable("tables.jpg", "table of 4080 codes");
     write_all("deep.pgm", "P5 2 1 65535\n1234", 17);
     assert_unreadable("deep.pgm", "maximum 65535");
     write_all("endless.pgm", "P5 99999999999999999999 1 255\n1", 31);
@@ -615,6 +610,96 @@ static void not_pictures(void **state) {
     assert_false(picture_read_digit(in_folder("folder.png"), MNIST, digit, &doubts, &err));
     assert_non_null(strstr(err.text, "folder.png: is not a regular file"));
     rmdir(in_folder("folder.png"));
+}
+
+/* Huffman tables of too many codes, for which stb_image had no room, wherever a decoder may find them. */
+static void hostile_jpeg_tables(void **state) {
+    (void)state;
+    static const struct {
+        const char *before;
+        size_t length;
+    } starts[] = {{"\xff\xd8", 2}, {"\xff\xd8\xff\xfe\0\4\xff\xd9", 8}, {"\xff\xd8.", 3}, {"\xff\xd8\xff\xff\xff", 5}};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        unsigned char tables[19] = "\xff\xc4\0\x13"; /* 16 x 255 codes */
+        memset(tables + 5, 255, 14);
+        encoded.count = 0;
+        put_bytes(starts[i].before, starts[i].length);
+        put_bytes(tables, sizeof tables);
+        for (int k = 0; k < 500; k++) put_bytes("\xfe", 1);
+        put_bytes("\xff\xd9", 2);
+        write_all("tables.jpg", encoded.bytes, encoded.count);
+        assert_unreadable("tables.jpg", "damaged JPEG");
+    }
+    write_all("prefix.jpg", "\xff\xff\xd8\xff\xd9", 5);
+    assert_unreadable("prefix.jpg", "not a picture");
+}
+
+/* A progressive JPEG of few bytes and many scans of all its 4096 x 4096 pixels: each is legal, all of them take long.
+ */
+static void many_scans_are_refused(void **state) {
+    (void)state;
+    static const unsigned char zeros[1 << 15] = {0};
+    unsigned char quantizers[69] = "\xff\xdb\0\x43", scan[10] = "\xff\xda\0\x08\1\1\0";
+    memset(quantizers + 5, 8, 64);
+    encoded.count = 0;
+    put_bytes("\xff\xd8", 2);
+    put_bytes(quantizers, 69);
+    put_bytes("\xff\xc2\0\x0b\x08\x10\0\x10\0\1\1\x11\0", 13);
+    put_bytes("\xff\xc4\0\x14\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);     /* DC: code 0, no bits */
+    put_bytes("\xff\xc4\0\x14\x10\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xe0", 22); /* AC: 0, 2^14 empty blocks */
+    put_bytes(scan, 10);
+    put_bytes(zeros, sizeof zeros);
+    for (int band = 1; band < 64; band++)
+        for (int bit = 13; bit >= 10; bit--) {
+            scan[7] = scan[8] = (unsigned char)band, scan[9] = (unsigned char)((bit < 13 ? bit + 1 : 0) << 4 | bit);
+            put_bytes(scan, 10);
+            put_bytes(zeros, 30);
+        }
+    put_bytes("\xff\xd9", 2);
+    write_all("scans.jpg", encoded.bytes, encoded.count);
+    assert_unreadable("scans.jpg", "fewer scans");
+}
+
+static void png_that_lacks_chunks(void **state) {
+    (void)state;
+    uint8_t seven[N];
+    expected_seven(seven);
+    encoded.count = 0;
+    assert_true(stbi_write_png_to_func(collect, NULL, 28, 28, 1, seven, 28));
+    write_all("noend.png", encoded.bytes, encoded.count - 12);
+    assert_unreadable("noend.png", "IEND expected");
+    memmove(encoded.bytes + 45, encoded.bytes + encoded.count - 12, 12); /* an empty IDAT, then IEND */
+    memcpy(encoded.bytes + 33, "\0\0\0\0IDAT\x35\xaf\x06\x1e", 12);
+    write_all("empty.png", encoded.bytes, 57);
+    assert_unreadable("empty.png", "damaged PNG");
+}
+
+static void text_pgm(void **state) {
+    (void)state;
+    uint8_t *canvas = new_canvas(60, 50, 200), digit[N];
+    char text[16384];
+    struct error err = {""};
+    draw_seven(canvas, 60, 50, 5, 5, 40, 40);
+    int length = sprintf(text, "P2 # in text\n60 50 200\n");
+    for (int i = 0; i < 3000; i++) length += sprintf(text + length, "%d%c", canvas[i], i % 17 ? ' ' : '\n');
+    write_all("text.pgm", text, (size_t)length);
+    assert_file_is_seven("text.pgm");
+    write_all("cut.pgm", text, (size_t)length / 2);
+    assert_unreadable("cut.pgm", "samples expected");
+    memcpy(text + length - 5, "201 ", 4);
+    write_all("bright.pgm", text, (size_t)length);
+    assert_unreadable("bright.pgm", "0 to 200 expected");
+    write_all("nonsense.pgm", "P2 2 1 9 4 x", 12);
+    assert_unreadable("nonsense.pgm", "0 to 9 expected");
+    assert_false(picture_to_digit(canvas, 0, 1, MNIST, digit, &doubts, &err));
+    free(canvas);
+}
+
+static void compressed_bmp_is_named(void **state) {
+    (void)state;
+    unsigned char bmp[100] = "BM....\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\1\0\0\0\1\0\x08\0\1";
+    write_all("rle.bmp", bmp, sizeof bmp);
+    assert_unreadable("rle.bmp", "run-length");
 }
 
 /* A PNG cut off at every length is an error at each; with any byte changed it may only not crash. */
@@ -642,10 +727,12 @@ static void damaged_png(void **state) {
 
 static void claims_of_giant_size(void **state) {
     (void)state;
-    static const unsigned char png[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\x86\xa0\0\1\x86\xa0\x08\0\0\0\0....";
+    static const unsigned char png[] =
+        "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\x86\xa0\0\1\x86\xa0\x08\0\0\0\0\x8d\x39\x54\x14\0\0\0\1IDAT.....";
     write_all("giant.png", png, sizeof png - 1); /* 100000 x 100000 */
     assert_unreadable("giant.png", "100000 x 100000");
-    static const unsigned char wide[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x20\0\x08\0\0\0\0....";
+    static const unsigned char wide[] =
+        "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x20\0\x08\0\0\0\0\x07\x15\x03\xbd\0\0\0\1IDAT.....";
     write_all("wide.png", wide, sizeof wide - 1); /* 16384 x 8192: each side is in range, the pixels are not */
     assert_unreadable("wide.png", "16384 x 8192");
     write_all("giant.pgm", "P5 100000 100000 255\n", 21);
@@ -744,6 +831,11 @@ int main(void) {
         cmocka_unit_test(jpeg_is_turned_upright),
         cmocka_unit_test(transparent_ground),
         cmocka_unit_test(not_pictures),
+        cmocka_unit_test(hostile_jpeg_tables),
+        cmocka_unit_test(many_scans_are_refused),
+        cmocka_unit_test(png_that_lacks_chunks),
+        cmocka_unit_test(text_pgm),
+        cmocka_unit_test(compressed_bmp_is_named),
         cmocka_unit_test(damaged_png),
         cmocka_unit_test(claims_of_giant_size),
         cmocka_unit_test(failed_write_leaves_nothing),
