@@ -3,6 +3,7 @@
 #include "base/stats.h"
 #include "base/text.h"
 #include "data/idx.h"
+#include "data/picture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,8 @@ void describe_training(const struct dataset *data, const struct training_recipe 
     snprintf(notes->seed, sizeof notes->seed, "%llu", (unsigned long long)r->seed);
     text_format(notes->training, sizeof notes->training, "%s, %d epoch%s, %s, batch %d, rate %g", data->name, r->epochs,
                 r->epochs == 1 ? "" : "s", optimizer_names[r->optimizer], r->batch, r->rate);
+    if (data->train.rows == 28 && data->train.cols == 28)
+        picture_form_print(picture_form_measure(data->train.images, data->train.count), notes->images);
 }
 
 void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes) {
