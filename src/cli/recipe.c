@@ -117,6 +117,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
     struct progress bar;
     struct train_data learn = {train->images,           train->labels,   train->count - (size_t)r->validation,
                                (size_t)shape.widths[0], progress_update, &bar};
+    mlp_shift_inputs(out, train_origin(&learn));
     progress_begin(&bar, "training", "images");
     bool ok = mlp_train(out, &learn, &config, report, err);
     progress_end(&bar);
