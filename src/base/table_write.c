@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 
 static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
     return &t->cells[row * t->column_count + column];
@@ -273,28 +274,18 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
-/* All text in a table is UTF-8 without control characters: see mask_control_characters. */
-static void write_json_text(const char *text, FILE *stream) {
-    fputc('"', stream);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-    fputc('"', stream);
-}
-
 /* Numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
 static void write_json_cell(const struct cell *cell, FILE *stream) {
     bool is_bool = strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0;
     if (!cell->text[0]) fputs("null", stream);
     else if (cell->is_number || is_bool) fputs(cell->text + (cell->text[0] == '+'), stream);
-    else write_json_text(cell->text, stream);
+    else json_write_text(cell->text, stream);
 }
 
 bool table_print_json_members(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
     if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
     fputs("{\n\t\"title\": ", stream);
-    write_json_text(t->title, stream);
+    json_write_text(t->title, stream);
     fputs(",\n\t\"rows\": [", stream);
     for (size_t row = 0; row < table_row_count(t); row++)
         for (size_t c = 0; c < t->column_count; c++) {
@@ -304,12 +295,12 @@ bool table_print_json_members(const struct table *t, const struct provenance *p,
     fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
     for (size_t i = 0; i < t->note_count; i++) {
         fputs(i ? ",\n\t\t" : "\n\t\t", stream);
-        write_json_text(t->notes[i], stream);
+        json_write_text(t->notes[i], stream);
     }
     fputs("],\n\t\"provenance\": {", stream);
     for (size_t i = 0; p && i < p->count; i++) {
         fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
-        write_json_text(p->facts[i].value, stream);
+        json_write_text(p->facts[i].value, stream);
     }
     fputc('}', stream);
     return true;

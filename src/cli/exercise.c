@@ -78,7 +78,8 @@ static const struct file_set files = {
     .stamp = ".exercise",
     .names = {"exercise.md", "exercise.csv", "layers.md", "layers.csv", "confusion.md", "confusion.csv", "changed.png",
               "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"},
-    .derived = {"models/int4.safetensors", "models/bf16.safetensors"}}; /* by make bench */
+    .derived = {"models/int4.safetensors", "models/bf16.safetensors", "models/int2.safetensors",
+                "models/int2-qat.safetensors"}}; /* by make bench, make page */
 
 static bool run(struct study *s, const struct training_recipe *training,
                 const struct quantization_recipe *quantization) {

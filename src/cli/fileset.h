@@ -13,7 +13,7 @@ struct file_set {
     const char *stamp; /* ".exercise" */
     /* All that the command can write, NULL behind them; at most one folder: "models/a". */
     const char *names[FILE_SET_MAX];
-    const char *derived[4]; /* made from them by other commands, NULL behind them: removed when a new set comes */
+    const char *derived[8]; /* made from them by other commands, NULL behind them: removed when a new set comes */
 };
 
 /* Makes the folder to write to and returns its path; removes those of killed runs. NULL on an error: it cannot be made,

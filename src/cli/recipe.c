@@ -128,13 +128,14 @@ uint8_t *calibration_images(const struct split *train, int calibration, struct e
     if (!fits("calibration", calibration, train->count, train, err)) return NULL;
     uint8_t *images = aligned_array(n, pixels, err);
     for (size_t i = 0; images && i < n; i++)
-        memcpy(images + i * pixels, train->images + i * train->count / n * pixels, pixels);
+        memcpy(images + i * pixels, train->images + calibration_image(train, calibration, i) * pixels, pixels);
     return images;
 }
 
 static struct convert_config convert_config_of(const struct quantization_recipe *r) {
-    return (struct convert_config){r->scheme == SCHEME_PER_CHANNEL, r->activations == 1,
-                                   (enum observer_kind)r->observer};
+    return (struct convert_config){.per_channel = r->scheme == SCHEME_PER_CHANNEL,
+                                   .symmetric_activations = r->activations == 1,
+                                   .observer = (enum observer_kind)r->observer};
 }
 
 bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,

@@ -10,17 +10,9 @@ const registerSection = section => { sections[section.id] = section; };
 const blobs = new Map(); // name -> Promise of its bytes
 const embedded = name => document.querySelector(`script[data-blob="${name}"]`);
 
-// The bytes of an embedded file, which stands in the page as base64 of gzip.
+// The bytes of an embedded file, exactly.
 function blob(name) {
-  if (!blobs.has(name)) {
-    blobs.set(name, (async () => {
-      const element = embedded(name);
-      if (!element) throw new Error(`${name}: not in this page`);
-      const packed = Uint8Array.from(atob(element.textContent.trim()), c => c.charCodeAt(0));
-      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-      return new Uint8Array(await new Response(stream).arrayBuffer());
-    })());
-  }
+  if (!blobs.has(name)) blobs.set(name, unpackBlob(name));
   return blobs.get(name);
 }
 const json = async name => JSON.parse(new TextDecoder().decode(await blob(name)));
