@@ -19,7 +19,7 @@ const el = (tag, attributes, ...children) => make(document.createElement(tag), a
 const svg = (tag, attributes, ...children) => make(document.createElementNS(NAMESPACES.svg, tag), attributes, children);
 const mathml = (tag, ...children) => make(document.createElementNS(NAMESPACES.math, tag), {}, children);
 
-// Text with `code` between backticks.
+// Text with code between backticks.
 const rich = text => text.split('`').map((part, i) => i % 2 ? el('code', {}, part) : part);
 
 // MathML from tokens: numbers, operators and names by their look, and what frac(), sub() and group() return.
@@ -35,11 +35,13 @@ const frac = (above, below) => mathml('mfrac', group(above), group(below));
 const sub = (base, below) => mathml('msub', group(base), group(below));
 const sup = (base, above) => mathml('msup', group(base), group(above));
 
-// <p class=equation>: its name, then the tokens. Returns {update(...tokens)}.
+// <p class=equation>: its name, then the tokens. Returns {update(...tokens), name(text)}.
 function equation(root, name, ...tokens) {
   const formula = mathml('math', group(tokens));
-  root.append(el('p', {class: 'equation'}, name ? el('span', {class: 'name'}, name) : null, formula));
-  return {update: (...next) => formula.replaceChildren(group(next))};
+  formula.setAttribute('displaystyle', 'true');
+  const label = el('span', {class: 'name'}, name);
+  root.append(el('p', {class: 'equation'}, label, formula));
+  return {update: (...next) => formula.replaceChildren(group(next)), name: text => { label.textContent = text; }};
 }
 
 // ---- controls ---------------------------------------------------------------------------------------------------
@@ -83,16 +85,34 @@ function dropdown(root, {label, options, value, onchange}) {
     set(next) { input.selectedIndex = options.findIndex(option => option.value === next); }};
 }
 
+// A list of figures with names. entries: [key, name]; set(key, text, small, bad), where text may be an element.
+function figureList(root, entries) {
+  const list = el('dl', {class: 'figures'}), cells = {};
+  for (const [key, name] of entries) list.append(el('div', {}, el('dt', {}, name), cells[key] = el('dd', {'data-figure': key}, '–')));
+  root.append(list);
+  return {
+    list,
+    set(key, text, small, bad = false) {
+      cells[key].replaceChildren(text, small ? el('small', {}, ' ', small) : '');
+      cells[key].classList.toggle('bad', bad);
+    },
+  };
+}
+
 // ---- tables and pictures ----------------------------------------------------------------------------------------
 
 // A table that scrolls in its own frame. columns: texts; rows: cells, each a text or an element. Returns {update(rows)}.
 function dataTable(root, {caption, columns, rows = []}) {
   const body = el('tbody');
-  const fill = next => body.replaceChildren(...next.map(row => el('tr', {}, row.map(cell =>
-    el('td', {class: typeof cell === 'string' && /^[−+]?[\d.,\s\u202f\u00a0]+%?$/.test(cell) && 'number'}, cell)))));
+  const heads = columns.map(column => el('th', {scope: 'col'}, column));
+  const numeric = cell => /^[−+±]?[\d.,\s\u202f\u00a0’]+%?$/.test(cell?.textContent ?? cell);
+  const fill = next => {
+    body.replaceChildren(...next.map(row => el('tr', {}, row.map(cell => el('td', {class: numeric(cell) && 'number'}, cell)))));
+    heads.forEach((head, i) => head.classList.toggle('number', next.length > 0 && numeric(next[0][i])));
+  };
   fill(rows);
   root.append(el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption},
-    el('table', {}, el('thead', {}, el('tr', {}, columns.map(column => el('th', {scope: 'col'}, column)))), body)));
+    el('table', {}, el('thead', {}, el('tr', {}, heads)), body)));
   return {update: fill};
 }
 
@@ -100,7 +120,9 @@ function dataTable(root, {caption, columns, rows = []}) {
 // else black to white from 0 to max. label: what it shows. Returns {update(values, max)}.
 function pixels(root, width, height, values, {signed = false, max, label, caption} = {}) {
   const canvas = el('canvas', {width, height, role: 'img', 'aria-label': label});
-  root.append(el('figure', {class: 'pixels'}, canvas, caption ? el('figcaption', {}, caption) : null));
+  const words = el('figcaption', {}, caption);
+  const figure = el('figure', {class: 'pixels'}, canvas, words);
+  root.append(figure);
   const update = (next, limit = max) => {
     const context = canvas.getContext('2d');
     const image = context.createImageData(width, height);
@@ -115,7 +137,7 @@ function pixels(root, width, height, values, {signed = false, max, label, captio
     context.putImageData(image, 0, 0);
   };
   if (values) update(values);
-  return {canvas, update};
+  return {canvas, figure, caption: words, update};
 }
 
 // ---- time -------------------------------------------------------------------------------------------------------

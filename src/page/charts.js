@@ -69,7 +69,8 @@ function chartFrame(root, options, draw, table) {
     caption.replaceChildren(options.title, options.unit ? el('span', {class: 'unit'}, ` (${options.unit})`) : '');
     legend.hidden = !options.legend?.length;
     legend.replaceChildren(...(options.legend ?? []).map(entry => el('li', {},
-      svg('svg', {viewBox: '-8 -8 16 16', 'aria-hidden': true}, shapePath(entry.series, 0, 0, 6)), entry.name)));
+      svg('svg', {viewBox: '-8 -8 16 16', 'aria-hidden': true}, entry.line ? svg('path', {class: `line c${entry.series % 6} ${entry.line}`, d: 'M-8,0H8'})
+        : shapePath(entry.series, 0, 0, 6)), entry.name)));
     drawn.replaceChildren();
     const area = {root: drawn, width, height, font, left: 8, right: width - 8, top: 1.9 * font, bottom: height - 3.1 * font};
     area.axes = (x, y) => chartAxes(area, x, y);
@@ -169,7 +170,8 @@ function chartHandles(root, handles) {
 const twinCell = (text, cell) => cell ? el('span', {'data-cell': cell}, text) : text;
 
 // Lines and points. options: {title, unit, x, y: axes (lo and hi from the data where missing), series: [{name, shape, line:
-// true|false, steps, points: [{x, y, error, text, cell}]}], marks: [{x|y, text}], bands: [{from, to}], handles}.
+// true|false, dots: true|false, steps, points: [{x, y, error, text, cell}]}], marks: [{x|y, text}], bands: [{from, to}],
+// handles, table: a function in place of the table of all points}.
 function lineChart(root, options) {
   const all = () => options.series.flatMap(series => series.points);
   const range = (axis, key) => {
@@ -178,34 +180,89 @@ function lineChart(root, options) {
     const rim = key === 'y' ? 0.06 * (hi - lo) || 1 : 0;
     return {...axis, lo: axis.lo ?? lo - rim, hi: axis.hi ?? hi + rim};
   };
+  const clip = newId();
   const names = () => options.legend = options.series.filter(s => s.name && options.series.length > 1)
-    .map(s => ({name: s.name, series: s.shape ?? options.series.indexOf(s)}));
+    .map(s => ({name: s.name, series: s.shape ?? options.series.indexOf(s), line: s.dots === false && (s.dash ? 'dash' : 'full')}));
   names();
   const chart = chartFrame(root, options, area => {
     area.axes(range(options.x, 'x'), range(options.y, 'y'));
     drawMarks(area, options);
+    area.root.append(svg('clipPath', {id: clip}, svg('rect', {x: area.left, width: area.right - area.left, y: area.top, height: area.bottom - area.top})));
     options.series.forEach((series, index) => {
       const look = series.shape ?? index;
       const at = series.points.map(p => [area.x(p.x), area.y(p.y)]);
       if (series.line !== false && at.length > 1) {
         const path = at.map(([x, y], i) => i === 0 ? `M${x},${y}` : series.steps ? `H${x}V${y}` : `L${x},${y}`).join('');
-        area.root.append(svg('path', {class: `line c${look % 6}`, d: path}));
+        area.root.append(svg('path', {class: `line c${look % 6}${series.dash ? ' dash' : ''}`, 'clip-path': `url(#${clip})`, d: path}));
       }
       if (series.dots === false) return;
       series.points.forEach((p, i) => {
         const [x, y] = at[i];
+        if (y > area.bottom) return drawBelow(area, x, look, p);
         if (p.error) area.root.append(svg('line', {class: `error c${look % 6}`, x1: x, x2: x, y1: area.y(p.y - p.error), y2: area.y(p.y + p.error)}));
-        const shape = shapePath(look, x, y, p.strong ? 8 : 5);
+        const shape = shapePath(look, x, y, p.strong ? 8 : series.faint ? 3 : 5);
+        if (p.strong) shape.classList.add('strong');
+        if (series.faint) shape.classList.add('faint');
         shape.append(svg('title', {}, `${series.name ?? ''} ${p.name ?? ''} ${p.text ?? num(p.y)}`.trim()));
         area.root.append(shape);
       });
     });
-  }, () => ({
+  }, () => options.table ? options.table() : ({
     columns: [t('chart.series'), options.x.label, options.y.label ?? options.unit, ...(all().some(p => p.error) ? [t('chart.error')] : [])],
     rows: options.series.flatMap(series => series.points.map(p => [[series.name, p.name].filter(Boolean).join(' '),
       p.xText ?? num(p.x), twinCell(p.text ?? num(p.y), p.cell), ...(all().some(q => q.error) ? [p.error ? num(p.error) : ''] : [])])),
   }));
   return {...chart, update: next => { Object.assign(options, next ?? {}); names(); chart.update(); }};
+}
+
+// A point below the axis's lower end: at the edge, pointing down, with its value.
+function drawBelow(area, x, look, point) {
+  if (!point.text) return;
+  area.below = (area.below ?? 0) + 1; // one above the other, where there are several
+  const y = area.bottom - 4 - (area.below - 1) * 1.2 * area.font;
+  area.root.append(svg('path', {class: `shape c${look % 6}${point.strong ? ' strong' : ''}`, d: SHAPES[5](x, y - 0.35 * area.font, 5)}),
+    svg('text', {class: 'axis', x: x + 9, y}, point.text));
+}
+
+// A row a thing, its value as a point on a common axis and as a number at the right. options: {title, unit, x: axis,
+// rows: [{name, value, error, text, cell, series, strong}], marks}. Values left of the axis stand at its edge.
+function dotChart(root, options) {
+  const chart = chartFrame(root, options, area => {
+    const {rows} = options;
+    const {font, width} = area;
+    const narrow = width < 38 * font;
+    const names = narrow ? 0 : 0.58 * font * Math.max(...rows.map(row => row.name.length));
+    const values = 0.62 * font * Math.max(...rows.map(row => (row.text ?? '').length)) + 12;
+    const step = (area.bottom - area.top) / rows.length;
+    const at = i => area.top + (i + (narrow ? 0.72 : 0.5)) * step;
+    if (options.marks?.length) area.top += 0.6 * font;
+    area.left = names + 8;
+    area.right = width - values - 8;
+    area.axes(options.x, {lo: 0, hi: 1, ticks: []});
+    drawMarks(area, options);
+    rows.forEach((row, i) => {
+      const y = at(i);
+      const text = (x, anchor, content, lift = 0.35) => area.root.append(svg('text', {x, y: y + lift * font, 'text-anchor': anchor,
+        class: row.strong && 'strong'}, content));
+      area.root.append(svg('line', {class: 'grid', x1: area.left, x2: area.right, y1: y, y2: y}));
+      text(narrow ? 0 : names, narrow ? 'start' : 'end', row.name, narrow ? -0.65 : 0.35);
+      text(width, 'end', row.text ?? num(row.value));
+      const look = row.series ?? 0;
+      const inside = v => Math.max(area.left, Math.min(area.right, area.x(v)));
+      if (row.value < options.x.lo) {
+        area.root.append(svg('path', {class: `shape c${look}`, d: `M${area.left},${y}l9,-6v12z`}));
+        return;
+      }
+      if (row.error) area.root.append(svg('line', {class: `error c${look}`, x1: inside(row.value - row.error), x2: inside(row.value + row.error), y1: y, y2: y}));
+      const shape = shapePath(look, inside(row.value), y, row.strong ? 7 : 5);
+      if (row.strong) shape.classList.add('strong');
+      area.root.append(shape);
+    });
+  }, () => ({columns: [options.label ?? '', options.x.label, t('chart.error')],
+    rows: options.rows.map(row => [row.name, twinCell(row.text ?? num(row.value), row.cell), row.error ? num(row.error) : ''])}));
+  const size = () => { options.height = options.rows.length * (chart.figure.clientWidth < 600 ? 34 : 23) + 60; };
+  size();
+  return {...chart, update: next => { Object.assign(options, next ?? {}); size(); chart.update(); }};
 }
 
 // Bars from zero. options: {title, unit, x: {label}, y: {label, lo, hi}, bars: [{name, value, error, text, series, cell}]}.
@@ -248,7 +305,7 @@ function histogramChart(root, options) {
       options.lo + (options.hi - options.lo) * (i + 1) / options.counts.length, count].map(v => num(v)))}));
 }
 
-// Bands {from, to} over x and dashed marks {x|y, text}.
+// Bands {from, to} over x and dashed marks {x|y, text, above: text over the line's end}.
 function drawMarks(area, {bands = [], marks = []}) {
   for (const {from, to} of bands) {
     area.root.append(svg('rect', {class: 'band', x: area.x(from), width: Math.max(0, area.x(to) - area.x(from)), y: area.top, height: area.bottom - area.top}));
@@ -259,7 +316,9 @@ function drawMarks(area, {bands = [], marks = []}) {
     area.root.append(svg('line', {class: 'mark', ...along}));
     if (!mark.text) continue;
     const late = mark.y === undefined && along.x1 > 0.6 * area.width;
-    area.root.append(svg('text', mark.y === undefined ? {x: along.x1 + (late ? -5 : 5), y: area.top + area.font, 'text-anchor': late ? 'end' : 'start'}
+    const lift = mark.above ? -0.4 * area.font : area.font;
+    area.root.append(svg('text', mark.y === undefined ? {x: along.x1 + (mark.above ? 0 : late ? -5 : 5), y: area.top + lift,
+      'text-anchor': mark.above ? 'middle' : late ? 'end' : 'start'}
       : {x: area.right, y: along.y1 - 4, 'text-anchor': 'end'}, mark.text));
   }
 }

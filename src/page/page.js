@@ -10,14 +10,15 @@ const registerSection = section => { sections[section.id] = section; };
 const blobs = new Map(); // name -> Promise of its bytes
 const embedded = name => document.querySelector(`script[data-blob="${name}"]`);
 
-// The bytes of an embedded file, exactly.
+// The bytes of an embedded file, unpacked once.
 function blob(name) {
   if (!blobs.has(name)) blobs.set(name, unpackBlob(name));
   return blobs.get(name);
 }
 const json = async name => JSON.parse(new TextDecoder().decode(await blob(name)));
 
-// The program's tables as the page's HTML holds them: {name: {title, columns, rows: [{column: text}], notes}}.
+// The program's tables as the page's HTML holds them: {name: {title, columns, rows: [{column: text}], notes, facts}};
+// facts: those of the notes that are in the CSV file.
 function readTables() {
   const tables = {};
   for (const table of document.querySelectorAll('table[data-table]')) {
@@ -25,7 +26,8 @@ function readTables() {
     const rows = [...table.tBodies[0].rows].map(row => Object.fromEntries([...row.cells].map((cell, i) => [columns[i], cell.textContent])));
     const frame = table.closest('details');
     tables[table.dataset.table] = {columns, rows, title: frame.querySelector('summary').textContent,
-      notes: [...frame.querySelectorAll('.notes li')].map(note => note.textContent)};
+      notes: [...frame.querySelectorAll('.notes li')].map(note => note.textContent),
+      facts: [...frame.querySelectorAll('.notes li.fact')].map(note => note.textContent)};
   }
   return tables;
 }
@@ -128,7 +130,14 @@ async function start(ctx) {
   ctx.questions = embedded('questions') ? await json('questions') : null;
   ctx.engine = await Engine.start(await blob('wasm'));
   ctx.models = {};
-  for (const name of Object.keys(ctx.facts.models)) ctx.models[name] = ctx.engine.open(await blob(`model/${name}`));
+  ctx.broken = {}; // name -> why this model does not open; the self-check says so
+  for (const name of Object.keys(ctx.facts.models)) {
+    try {
+      ctx.models[name] = ctx.engine.open(await blob(`model/${name}`));
+    } catch (error) {
+      ctx.broken[name] = error.message;
+    }
+  }
   for (const set of ['test', 'calibration']) {
     if (!embedded(`${set}/images`)) continue;
     const images = ctx.engine.images(await blob(`${set}/images`));

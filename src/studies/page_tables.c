@@ -116,7 +116,7 @@ static bool write_table(const struct page *p, const char *name, FILE *html, stru
         write_masked(note, html);
     }
     for (size_t i = 0; i < c.fact_count; i++) {
-        fputs("<li>", html);
+        fputs("<li class=\"fact\">", html); /* the page writes the CSV file again from these and the cells */
         write_masked(c.facts[i], html);
     }
     fputs("</ul></details>\n", html);
