@@ -33,6 +33,7 @@ static const struct command {
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
+    {"page", "the lesson as one offline file, in which the engine runs", command_page},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
@@ -114,8 +115,7 @@ static const struct command *find_command(const char *name) {
         meant = likelier(name, commands[i].name, meant);
     }
     char shown[100];
-    snprintf(shown, sizeof shown, "%s", name);
-    mask_control_characters(shown);
+    text_format(shown, sizeof shown, "%s", name);
     fprintf(stderr, "mnistq: there is no command \"%s\"", shown);
     if (meant) fprintf(stderr, "; did you mean %s?", meant);
     fprintf(stderr, " (see `mnistq --help`)\n");
@@ -130,7 +130,6 @@ static void handle_signals(void) {
 }
 
 int main(int argc, char **argv) {
-    char **typed = argv; /* a second start takes all of it again */
     struct everywhere everywhere = {0};
     provenance_typed(argc, argv);
     if (!take_everywhere(&argc, &argv, &everywhere)) return EXIT_USAGE;
@@ -151,7 +150,7 @@ int main(int argc, char **argv) {
     if (!command) return EXIT_USAGE;
     char asks_help[] = "--help", *for_help[] = {argv[help ? 2 : 1], asks_help, NULL};
     if (help) return flush_output(command->run(2, for_help));
-    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
+    if (!everywhere.keep_blas_core) restart_with_better_settings();
     if (everywhere.quiet) options_quiet();
     handle_signals();
     return flush_output(command->run(argc - 1, argv + 1));

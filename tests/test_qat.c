@@ -40,7 +40,7 @@ static int train_the_network(void **state) {
     (void)state;
     struct train_config config = training(0.003f, 1);
     struct train_report report;
-    struct convert_config minmax = {true, false, OBSERVER_MINMAX};
+    struct convert_config minmax = {.per_channel = true};
     struct mlp_workspace ws;
     struct rng rng = rng_seeded(1);
     config.epochs = 4;

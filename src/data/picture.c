@@ -339,39 +339,25 @@ static bool plane_from_gray(const uint8_t *gray, int width, int height, struct p
     return true;
 }
 
-/* Is this gray[28][28] already in MNIST's form, light on dark? Dark: the median of its border, which is paper
- * even where a stroke touches it. Light: brighter than that on the whole. True of all 70,000 MNIST images. */
-static bool has_mnist_form(const uint8_t *gray) {
-    uint32_t histogram[SHADE_BINS] = {0};
-    double sum = 0;
-    for (int i = 0; i < FIELD * FIELD; i++) {
-        int x = i % FIELD, y = i / FIELD;
-        if (x == 0 || y == 0 || x == FIELD - 1 || y == FIELD - 1) histogram[shade_bin(gray[i])]++;
-        sum += gray[i];
-    }
-    float ground = quantile(histogram, 0.5);
-    return ground < 128 && sum > ground * (FIELD * FIELD);
-}
-
 bool picture_check_sides(long long width, long long height, struct error *err) {
     if (width >= 1 && height >= 1 && width <= PICTURE_MAX_SIDE && height <= PICTURE_MAX_SIDE) return true;
     return fail(err, "the picture's size is out of range (1 to %d pixels a side expected, found %lld x %lld)",
                 PICTURE_MAX_SIDE, width, height);
 }
 
-bool picture_to_digit(const uint8_t *gray, int width, int height, uint8_t digit[28 * 28], struct error *err) {
+bool picture_to_digit(const uint8_t *gray, int width, int height, struct picture_form form, uint8_t digit[28 * 28],
+                      unsigned *doubts, struct error *err) {
+    *doubts = 0;
     if (!picture_check_sides(width, height, err)) return false;
     if (memcmp(gray, gray + 1, (size_t)width * height - 1) == 0) /* each pixel is the one before it */
         return fail(err, "nothing is drawn on it (ink on a ground expected, found shade %d everywhere)", gray[0]);
-    if (width == FIELD && height == FIELD && has_mnist_form(gray)) {
-        memcpy(digit, gray, FIELD * FIELD);
-        return true;
-    }
+    if (width == FIELD && height == FIELD && picture_take(gray, form, digit)) return true;
     struct plane p = {0};
     struct box box;
     float threshold;
     bool ok = plane_from_gray(gray, width, height, &p, err) && find_ink(&p, &threshold, err) &&
         keep_strokes(&p, threshold, &box, err) && draw_digit(&p, &box, digit, err);
+    for (int i = 0; ok && form.dark_ink && i < FIELD * FIELD; i++) digit[i] = 255 - digit[i];
     free(p.shade);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "model/safetensors.h"
 
 static const size_t max_file = (size_t)1 << 32;
@@ -35,11 +36,13 @@ void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t 
 
 void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
     size_t i = file->metadata_count++;
+    char text[ST_TEXT + 4]; /* longer by a character: whether it has to be cut */
     snprintf(file->metadata[i].key, ST_NAME, "%s", key);
     va_list args;
     va_start(args, format);
-    vsnprintf(file->metadata[i].text, ST_TEXT, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    snprintf(file->metadata[i].text, ST_TEXT, "%.*s", text_cut(text, ST_TEXT - 1), text);
 }
 
 /* The order of the bytes in the file: position i holds tensors[order[i]]. */

@@ -22,7 +22,10 @@ bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const
     int tensors = mlp->shape.layers + 1;
     struct observer *observers = aligned_array((size_t)tensors, sizeof *observers, err);
     if (!observers) return false;
-    for (int i = 0; i < tensors; i++) observer_init(&observers[i], config->observer);
+    for (int i = 0; i < tensors; i++) {
+        observer_init(&observers[i], config->observer);
+        if (config->outside > 0) observers[i].outside = config->outside;
+    }
     for (int pass = 0; pass < observer_passes(config->observer); pass++) {
         for (int i = 0; i < tensors; i++) observer_begin_pass(&observers[i], pass);
         observe_pass(mlp, images, count, ws, observers);
@@ -105,7 +108,8 @@ bool convert_start(const struct mlp *mlp, const struct range *ranges, const stru
     }
     if (!qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err)) return false;
     for (int i = 0; i <= mlp->shape.layers; i++)
-        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+        out->activation[i] = config->activations ? config->activations[i]
+                                                 : activation_qparams(ranges[i], config->symmetric_activations);
     return true;
 }
 

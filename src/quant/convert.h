@@ -12,6 +12,8 @@ struct convert_config {
     bool per_channel;           /* weight scales: one per output row, else one per layer */
     bool symmetric_activations; /* eq. 4 shifted by 128, else eq. 3 */
     enum observer_kind observer;
+    double outside;                    /* calibrate: what the percentile observer cuts off; 0: its own share */
+    const struct qparams *activations; /* convert: [layers + 1] instead of ranges, to the bit; NULL: by ranges */
 };
 
 /* Shows images [count][inputs] to the fp32 network in batches of CALIBRATION_BATCH and has one observer watch
