@@ -115,8 +115,7 @@ static const struct command *find_command(const char *name) {
         meant = likelier(name, commands[i].name, meant);
     }
     char shown[100];
-    snprintf(shown, sizeof shown, "%s", name);
-    mask_control_characters(shown);
+    text_format(shown, sizeof shown, "%s", name);
     fprintf(stderr, "mnistq: there is no command \"%s\"", shown);
     if (meant) fprintf(stderr, "; did you mean %s?", meant);
     fprintf(stderr, " (see `mnistq --help`)\n");
@@ -131,7 +130,6 @@ static void handle_signals(void) {
 }
 
 int main(int argc, char **argv) {
-    char **typed = argv; /* a second start takes all of it again */
     struct everywhere everywhere = {0};
     provenance_typed(argc, argv);
     if (!take_everywhere(&argc, &argv, &everywhere)) return EXIT_USAGE;
@@ -152,7 +150,7 @@ int main(int argc, char **argv) {
     if (!command) return EXIT_USAGE;
     char asks_help[] = "--help", *for_help[] = {argv[help ? 2 : 1], asks_help, NULL};
     if (help) return flush_output(command->run(2, for_help));
-    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
+    if (!everywhere.keep_blas_core) restart_with_better_settings();
     if (everywhere.quiet) options_quiet();
     handle_signals();
     return flush_output(command->run(argc - 1, argv + 1));

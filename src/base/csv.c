@@ -100,7 +100,7 @@ static bool parse(struct csv *c, size_t size, struct error *err) {
 
 bool csv_parse(const char *name, const char *text, size_t size, char separator, struct csv *out, struct error *err) {
     *out = (struct csv){.text = malloc(size + 1), .separator = separator};
-    snprintf(out->name, sizeof out->name, "%s", name);
+    text_format(out->name, sizeof out->name, "%s", name);
     if (!out->text) return fail(err, "%s: out of memory", name);
     memcpy(out->text, text, size);
     out->text[size] = 0;

@@ -175,8 +175,10 @@ static int utf8_of(int point, char bytes[4]) {
 static int next_character(const char **at, const char *end, char bytes[4]) {
     static const char escapes[] = "bfnrt", meant[] = "\b\f\n\r\t";
     if (**at != '\\') {
-        bytes[0] = *(*at)++;
-        return 1;
+        int count = 0;
+        do bytes[count++] = *(*at)++;
+        while (count < 4 && *at < end && (**at & 0xc0) == 0x80);
+        return count;
     }
     char letter = (*at)[1];
     if (letter == 'u') return utf8_of(escaped_point(*at, end, at), bytes);
@@ -191,9 +193,12 @@ size_t json_text(struct json value, char *out, size_t size) {
     size_t length = 0, kept = 0;
     for (const char *at = value.text + 1; at < end;) {
         char bytes[4];
-        int count = next_character(&at, end, bytes);
-        for (int i = 0; i < count; i++, length++)
-            if (kept + 1 < size) out[kept++] = bytes[i];
+        size_t count = (size_t)next_character(&at, end, bytes);
+        if (kept == length && kept + count < size) {
+            memcpy(out + kept, bytes, count);
+            kept += count;
+        }
+        length += count;
     }
     out[kept] = 0;
     return length;
@@ -208,15 +213,4 @@ bool json_whole(struct json value, uint64_t *number) {
     }
     *number = sum;
     return true;
-}
-
-/* ---- writing ----------------------------------------------------------------------------------------------------- */
-
-void json_write_text(const char *text, FILE *stream) {
-    fputc('"', stream);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-    fputc('"', stream);
 }

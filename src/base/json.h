@@ -1,12 +1,10 @@
-/* JSON (RFC 8259) read where it lies: values are stretches of the text, nothing is copied and no memory is taken. And
- * texts as JSON has them. */
+/* JSON (RFC 8259) read where it lies: values are stretches of the text, nothing is copied and no memory is taken. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 /* A value: text [size] from its first to its last character, of a text that json_parse found to be whole. */
 struct json {
@@ -31,13 +29,11 @@ bool json_next(struct json within, size_t *at, struct json *name, struct json *v
 /* The first member of that name; false where there is none or value is no object. */
 bool json_member(struct json object, const char *name, struct json *value);
 
-/* What a text says, in out [size], cut where it is longer, with a NUL behind it. Returns the bytes of all of it. */
+/* What a text says, in out [size], cut between characters where it is longer, with a NUL behind it. Returns the bytes
+ * of all of it. */
 size_t json_text(struct json value, char *out, size_t size);
 
 /* A whole number in [0, 2^53], written in digits alone. */
 bool json_whole(struct json value, uint64_t *number);
-
-/* Writes text, UTF-8 without control characters (see mask_control_characters), in quotes. */
-void json_write_text(const char *text, FILE *stream);
 
 #endif

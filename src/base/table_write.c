@@ -163,20 +163,11 @@ bool table_print(const struct table *t, FILE *stream, int width, struct error *e
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */
 
-static size_t markdown_width(const char *text) {
-    size_t width = text_width(text);
-    for (; *text; text++) width += *text == '|';
-    return width;
-}
-
-/* A bar in a cell would end it, and is written as \|. Titles have spaces for the underscores of their columns. */
-static void write_markdown_cell(const char *text, bool is_title, size_t width, bool right, FILE *stream) {
-    int pad = (int)(width - markdown_width(text));
+/* Titles have spaces for the underscores of their columns. */
+static void write_markdown_cell(const char *text, size_t width, bool right, FILE *stream) {
+    int pad = (int)(width - text_markdown(text, NULL));
     fprintf(stream, "| %*s", right ? pad : 0, "");
-    for (; *text; text++) {
-        if (*text == '|') fputc('\\', stream);
-        fputc(is_title && *text == '_' ? ' ' : *text, stream);
-    }
+    text_markdown(text, stream);
     fprintf(stream, "%*s ", right ? 0 : pad, "");
 }
 
@@ -186,8 +177,13 @@ struct layout {
 };
 
 static void write_grid(const struct table *t, const struct layout *l, FILE *stream) {
-    for (size_t c = 0; c < t->column_count; c++)
-        write_markdown_cell(t->columns[c].name, true, l[c].width, l[c].right, stream);
+    for (size_t c = 0; c < t->column_count; c++) {
+        char title[sizeof t->columns[c].name];
+        strcpy(title, t->columns[c].name);
+        for (char *x = title; *x; x++)
+            if (*x == '_') *x = ' ';
+        write_markdown_cell(title, l[c].width, l[c].right, stream);
+    }
     fputs("|\n", stream);
     for (size_t c = 0; c < t->column_count; c++) {
         fputs("| ", stream);
@@ -197,7 +193,7 @@ static void write_grid(const struct table *t, const struct layout *l, FILE *stre
     fputs("|\n", stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
         for (size_t c = 0; c < t->column_count; c++)
-            write_markdown_cell(cell_at(t, row, c)->text, false, l[c].width, l[c].right, stream);
+            write_markdown_cell(cell_at(t, row, c)->text, l[c].width, l[c].right, stream);
         fputs("|\n", stream);
     }
 }
@@ -208,15 +204,21 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
     for (size_t c = 0; c < t->column_count; c++) {
         l[c] = (struct layout){strlen(t->columns[c].name), table_column_is_numeric(t, c)};
         for (size_t row = 0; row < table_row_count(t); row++) {
-            size_t width = markdown_width(cell_at(t, row, c)->text);
+            size_t width = text_markdown(cell_at(t, row, c)->text, NULL);
             if (width > l[c].width) l[c].width = width;
         }
     }
-    fprintf(stream, "# %s\n\n", t->title);
+    fputs("# ", stream);
+    text_markdown(t->title, stream);
+    fputs("\n\n", stream);
     write_grid(t, l, stream);
     free(l);
     fputc('\n', stream);
-    for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
+    for (size_t i = 0; i < t->note_count; i++) {
+        if (t->notes[i][0] && strchr("#>+-=", t->notes[i][0])) fputc('\\', stream); /* a heading, quotation, list */
+        text_markdown(t->notes[i], stream);
+        fputs("\n\n", stream);
+    }
     fputs("Provenance:\n", stream);
     for (size_t i = 0; i < p->count; i++) {
         fprintf(stream, "- %s: `", p->facts[i].name);
@@ -228,17 +230,6 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
 
 /* ---- CSV -------------------------------------------------------------------------------------------------------- */
 
-/* '#' begins a comment, see write_csv, unless it is quoted. */
-static void write_csv_field(const char *text, FILE *stream) {
-    if (!strpbrk(text, ",\"#")) {
-        fputs(text, stream);
-        return;
-    }
-    fputc('"', stream);
-    for (; *text; text++) fprintf(stream, *text == '"' ? "\"\"" : "%c", *text);
-    fputc('"', stream);
-}
-
 /* Provenance lines begin with '#': pandas.read_csv(..., comment="#") and numpy skip them. */
 static bool write_csv(const struct table *t, const struct provenance *p, FILE *stream) {
     for (size_t c = 0; c < t->column_count; c++) fprintf(stream, "%s%s", c ? "," : "", t->columns[c].name);
@@ -246,10 +237,14 @@ static bool write_csv(const struct table *t, const struct provenance *p, FILE *s
     for (size_t row = 0; row < table_row_count(t); row++)
         for (size_t c = 0; c < t->column_count; c++) {
             if (c) fputc(',', stream);
-            write_csv_field(cell_at(t, row, c)->text, stream);
+            text_csv(cell_at(t, row, c)->text, t->columns[c].signs, stream);
             if (c + 1 == t->column_count) fputc('\n', stream);
         }
-    for (size_t i = 0; i < p->count; i++) fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
+    for (size_t i = 0; i < p->count; i++) {
+        fprintf(stream, "# %s: ", p->facts[i].name);
+        text_csv_comment(p->facts[i].value, stream);
+        fputc('\n', stream);
+    }
     return true;
 }
 
@@ -279,13 +274,13 @@ static void write_json_cell(const struct cell *cell, FILE *stream) {
     bool is_bool = strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0;
     if (!cell->text[0]) fputs("null", stream);
     else if (cell->is_number || is_bool) fputs(cell->text + (cell->text[0] == '+'), stream);
-    else json_write_text(cell->text, stream);
+    else text_json(cell->text, stream);
 }
 
 bool table_print_json_members(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
     if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
     fputs("{\n\t\"title\": ", stream);
-    json_write_text(t->title, stream);
+    text_json(t->title, stream);
     fputs(",\n\t\"rows\": [", stream);
     for (size_t row = 0; row < table_row_count(t); row++)
         for (size_t c = 0; c < t->column_count; c++) {
@@ -295,12 +290,12 @@ bool table_print_json_members(const struct table *t, const struct provenance *p,
     fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
     for (size_t i = 0; i < t->note_count; i++) {
         fputs(i ? ",\n\t\t" : "\n\t\t", stream);
-        json_write_text(t->notes[i], stream);
+        text_json(t->notes[i], stream);
     }
     fputs("],\n\t\"provenance\": {", stream);
     for (size_t i = 0; p && i < p->count; i++) {
         fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
-        json_write_text(p->facts[i].value, stream);
+        text_json(p->facts[i].value, stream);
     }
     fputc('}', stream);
     return true;

@@ -227,8 +227,8 @@ static bool run(struct study *s, struct inspected *x) {
     if (x->cpu) return study_begin(s) && show_kernels(s);
     provenance_add(&s->provenance, "file", "%s", s->options.files[0]);
     if (!load(s, x) || (x->picture && !draw(s, x))) return false;
-    snprintf(x->title, sizeof x->title, x->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
-             s->options.files[0], x->file->file_bytes);
+    text_format(x->title, sizeof x->title, x->histogram ? "How %.*s, %zu bytes, uses its codes" : "%.*s, %zu bytes",
+                text_cut(s->options.files[0], 150), s->options.files[0], x->file->file_bytes);
     if (!x->histogram) {
         fill_list(study_table(s, "inspect", x->title, "part dtype shape bytes percent- lowest highest"), x->file);
         return true;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "data/digits.h"
 #include "data/idx.h"
 
@@ -110,8 +111,9 @@ static void name_dataset(struct dataset *dataset, const char *source) {
     size_t length = strlen(copy);
     while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
     const char *slash = strrchr(copy, '/');
-    snprintf(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %s" : "%.100s (not MNIST's files)",
-             slash && slash[1] ? slash + 1 : copy);
+    const char *name = slash && slash[1] ? slash + 1 : copy;
+    text_format(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %.*s" : "%.*s (not MNIST's files)",
+                text_cut(name, 100), name);
 }
 
 /* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be

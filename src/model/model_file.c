@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "model/contents.h"
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -14,6 +15,7 @@ static const struct note {
     bool integer_only;
 } notes_written[] = {{"seed", offsetof(struct model_notes, seed), 32, false},
                      {"training", offsetof(struct model_notes, training), ST_TEXT, false},
+                     {"images", offsetof(struct model_notes, images), 48, false},
                      {"method", offsetof(struct model_notes, method), 64, false},
                      {"observer", offsetof(struct model_notes, observer), 32, true},
                      {"calibration", offsetof(struct model_notes, calibration), 32, true}};
@@ -243,7 +245,7 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
     if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
     for (int i = 0; notes && i < NOTES; i++) {
         const char *text = st_metadata(file, notes_written[i].key);
-        snprintf((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
+        text_format((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
     }
     return true;
 }

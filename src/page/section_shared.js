@@ -28,20 +28,6 @@ const highest = values => values.indexOf(Math.max(...values)); // the lowest cla
 const decibel = value => t('unit.db', {value: Number.isFinite(value) ? num(value, 1) : '∞'});
 const percent = (value, digits = 1) => t('unit.percent', {value: num(value, digits)});
 
-// A list of figures with names. entries: [key]; set(key, text, small, bad).
-function figureList(root, entries) {
-  const list = el('dl', {class: 'figures'}), cells = {};
-  for (const [key, name] of entries) list.append(el('div', {}, el('dt', {}, name), cells[key] = el('dd', {'data-figure': key}, '–')));
-  root.append(list);
-  return {
-    list,
-    set(key, text, small, bad = false) {
-      cells[key].replaceChildren(text, small ? el('small', {}, ` ${small}`) : '');
-      cells[key].classList.toggle('bad', bad);
-    }
-  };
-}
-
 // "97.3% ± 0.5" of how many, as figureList takes them.
 const accuracyText = score => [percent(score.accuracy), t('unit.of', {error: num(score.standardError, 1), correct: num(score.correct), count: num(score.count)})];
 

@@ -114,5 +114,5 @@ void claim_judge(const struct csv *claims, size_t row, struct tables *tables, st
     if (ok) return;
     out->value = NAN;
     out->verdict = NOT_MEASURED;
-    snprintf(out->text, sizeof out->text, "%.250s", err.text);
+    text_format(out->text, sizeof out->text, "%s", err.text);
 }

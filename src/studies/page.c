@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/recipe.h"
 #include "cli/study.h"
@@ -132,7 +132,7 @@ static bool fill_sheets(struct page *p, const struct parts *parts, struct sheet 
     char sha[65];
     page_hash_hex(parts->bytes[WASM], parts->size[WASM], sha);
     fprintf(p->facts, "{\"dataset\": ");
-    json_write_text(p->data.name, p->facts);
+    text_json(p->data.name, p->facts);
     fprintf(p->facts, ", \"test\": %d, \"wasm\": {\"bytes\": %zu, \"sha256\": \"%s\"}, \"provenance\": ", p->images,
             parts->size[WASM], sha);
     page_write_provenance(p, p->facts);

@@ -7,7 +7,7 @@
 
 #include "base/csv.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/text.h"
 #include "studies/page.h"
 
 /* In the order of the page. Those that are not there are left out. */
@@ -125,9 +125,9 @@ static void write_fact(const char *name, const char *value, bool first, FILE *js
     snprintf(copy, sizeof copy, "%s", value);
     mask_control_characters(copy);
     fprintf(json, "%s{\"name\": ", first ? "" : ", ");
-    json_write_text(name, json);
+    text_json(name, json);
     fputs(", \"value\": ", json);
-    json_write_text(copy, json);
+    text_json(copy, json);
     fputc('}', json);
 }
 

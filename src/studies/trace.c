@@ -217,7 +217,10 @@ static bool print_page(struct study *s, const struct trace_options *given, const
 }
 
 static bool report(struct study *s, const struct trace_options *given, const struct trace *t) {
-    struct trace_page page = {s->options.files[0], given->fp32, s->data.name, s->provenance.facts[0].value, given->row};
+    char model[1024], fp32[1024]; /* names that the page can show */
+    text_format(model, sizeof model, "%s", s->options.files[0]);
+    text_format(fp32, sizeof fp32, "%s", given->fp32 ? given->fp32 : "");
+    struct trace_page page = {model, given->fp32 ? fp32 : NULL, s->data.name, s->provenance.facts[0].value, given->row};
     char *text[2] = {NULL, NULL}; /* the page, the key */
     size_t size[2];
     FILE *out = open_memstream(&text[0], &size[0]), *key = open_memstream(&text[1], &size[1]);
