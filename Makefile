@@ -16,7 +16,7 @@ DATA ?= data/mnist
 export DATA RESULTS# scripts read these from the environment, where no character needs quoting
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
-VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
+VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU WASM_CC $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
 TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile page.mk)
 given := $(foreach v,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $v))),$v))
 mistyped = $(foreach v,$(1),$(error $(v): there is no such $(2)$(shell sh scripts/suggest.sh '$(v)' $(3))))
@@ -34,7 +34,7 @@ ROOMS := base data nn quant quant/kernels lowbit model
 LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
-TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx $(BUILD)/tests/fail_alloc.so
+TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx $(BUILD)/tests/make_digit $(BUILD)/tests/fail_alloc.so
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
 COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
@@ -126,7 +126,7 @@ data: ## fetch MNIST into data/mnist | 11 MB
 	@sh scripts/fetch_mnist.sh data/mnist
 
 # ---- checking ---------------------------------------------------------------------------------------------------
-test: all $(TESTS) $(TOOLS) ## build and run every test | 3 min
+test: all $(TESTS) $(TOOLS) $(page_if_possible) ## build and run every test | 3 min
 	@BUILD=$(BUILD) sh tests/run.sh
 readme-check: ## the README's figures are those of the tables
 	@sh scripts/readme_check.sh README.md

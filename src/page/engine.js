@@ -14,7 +14,7 @@ const INT32 = Int32Array, FLOAT = Float32Array, DOUBLE = Float64Array, BYTES = U
 let started; // tells those who wait for the engine
 const engineStarted = new Promise((resolve) => { started = resolve; });
 
-// The bytes of an embedded file, <script data-blob=NAME data-planes=N data-from=NAME>: base64 of zlib of its bytes, of N
+// The bytes of an embedded file, a script element with data-blob=NAME data-planes=N data-from=NAME: base64 of zlib, of N
 // planes one after the other (all first bytes of N, all second ones, ...); data-from: see Engine.restored.
 async function unpackBlob(name) {
   const element = document.querySelector(`script[data-blob="${name}"]`);
