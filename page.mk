@@ -6,8 +6,9 @@ WASM_CC ?= clang
 WASM_FLAGS := --target=wasm32-wasi -std=c11 -D_GNU_SOURCE -O3 -msimd128 -mbulk-memory -ffp-contract=off -fno-math-errno \
   -Wall -Wextra -Wno-unknown-pragmas -ffunction-sections -fdata-sections -Isrc -Iinclude
 WASM_LINK := --target=wasm32-wasi -mexec-model=reactor -Wl,--strip-all,--gc-sections,--stack-first,-z,stack-size=1048576
-WASM_SOURCES := $(wildcard src/page/engine*.c) src/data/picture.c $(filter-out src/nn/gemm.c src/model/embed% \
-  src/base/file.c src/base/progress.c src/model/safetensors_file.c, $(wildcard $(EMBED_ROOMS:%=src/%/*.c)))
+WASM_SOURCES := $(filter-out src/nn/gemm.c src/model/embed% src/base/file.c src/base/progress.c \
+  src/model/safetensors_file.c src/data/picture_file.c src/data/picture_write.c, \
+  $(wildcard src/page/engine*.c $(EMBED_ROOMS:%=src/%/*.c) src/data/picture*.c src/data/doubts.c))
 WASM_OBJECTS := $(WASM_SOURCES:%.c=$(BUILD)/obj/wasm/%.o)
 wasm_probe = echo 'int f(void) { return 0; }' | $(WASM_CC) $(WASM_LINK) -include stdlib.h -x c - -o $(1) 2>/dev/null
 $(BUILD)/page/probe.wasm: page.mk

@@ -5,9 +5,11 @@
 
 int main(int argc, char **argv) {
     uint8_t digit[28 * 28];
+    unsigned doubts;
+    struct picture_form mnist = {0};
     struct error err;
     if (argc != 2) return 2;
-    if (!picture_read_digit(argv[1], digit, &err)) {
+    if (!picture_read_digit(argv[1], mnist, digit, &doubts, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }

@@ -8,7 +8,6 @@
 
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "cli/report.h"
 #include "model/evaluation.h"
 #include "model/residual.h"

@@ -60,7 +60,8 @@ check "converted with the file's scales: the file's codes" engine convert "$TMP/
 check "calibrated on the embedded images: the file's ranges" engine calibrate "$TMP/small.html"
 check 'one neuron, and faults' engine trace "$TMP/small.html"
 check "hostile models are refused with the program's line" engine hostile "$TMP/small.html" "$TMP" "$mnistq"
-check 'a drawing becomes the same 28 x 28 bytes' engine drawing "$TMP/small.html" "$TMP" "$BUILD/tests/make_digit"
+check 'a drawing becomes the same 28 x 28 bytes' engine drawing "$TMP/small.html" "$TMP" "$BUILD/tests/make_digit" \
+    "$mnistq" "$results/models"
 check 'measures' engine measures "$TMP/small.html"
 check 'one script, one style, no request' engine frame "$TMP/small.html" 2500000
 
