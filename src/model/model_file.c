@@ -209,7 +209,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     if (!st_architecture(file, &out->shape, err) || !contents_check_weights(&c, file, err) ||
         !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
-        !check_outlier_columns(q, err))
+        !check_outlier_columns(q, err) || !dynamic_finish(q, err))
         return false;
     out->bits_per_weight = contents_bits_per_weight(&c);
     return true;
