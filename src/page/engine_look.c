@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/stats.h"
-#include "data/picture.h"
+#include "data/doubts.h"
 #include "lowbit/float8.h"
 #include "lowbit/half.h"
 #include "model/faults.h"
@@ -103,9 +103,21 @@ bool EXPORT(page_faulty)(struct page_model *m, const char *name, int layer, cons
 
 /* ---- drawings and bits ------------------------------------------------------------------------------------------- */
 
-bool EXPORT(page_digit)(const uint8_t *gray, int width, int height, uint8_t *digit) {
-    return picture_to_digit(gray, width, height, digit, &page_failure);
+/* m: the model that the digit is for, whose form it gets; NULL: MNIST's. *doubts: bits of data/doubts.h. */
+bool EXPORT(page_digit)(const struct page_model *m, const uint8_t *gray, int width, int height, uint8_t *digit,
+                        unsigned *doubts) {
+    struct picture_form mnist = {0};
+    return picture_to_digit(gray, width, height, m ? m->form : mnist, digit, doubts, &page_failure);
 }
+
+/* As `mnistq predict` doubts an answer. */
+unsigned EXPORT(page_doubts)(const struct page_model *m, const float *logits) {
+    int layers = m->model.shape.layers;
+    float step = m->model.kind == MODEL_INT8 ? m->model.qmlp.activation[layers].scale : 0;
+    return answer_doubts(logits, m->model.shape.widths[layers], step);
+}
+
+const char *EXPORT(page_doubt_text)(int doubt) { return doubt < DOUBTS ? doubt_texts[doubt] : NULL; }
 
 /* The bits of x in a format, and in *value what they stand for. */
 uint32_t EXPORT(page_float_bits)(const char *format, float x, float *value) {

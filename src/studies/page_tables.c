@@ -51,6 +51,7 @@ static void write_text(char *text, FILE *html) {
     mask_control_characters(text);
     for (; *text; text++) switch (*text) {
         case '<': fputs("&lt;", html); break;
+        case '>': fputs("&gt;", html); break;
         case '&': fputs("&amp;", html); break;
         case '"': fputs("&quot;", html); break;
         default: fputc(*text, html);
