@@ -4,7 +4,8 @@ WASM_CC ?= clang
 # wasm-opt would be run by clang at link time where -O is given, and fails on SIMD: -O3 compiles, linking has none.
 WASM_FLAGS := --target=wasm32-wasi -std=c11 -D_GNU_SOURCE -O3 -msimd128 -mbulk-memory -ffp-contract=off -fno-math-errno \
   -Wall -Wextra -Wno-unknown-pragmas -ffunction-sections -fdata-sections -Isrc -Iinclude
-WASM_SOURCES := $(wildcard src/page/engine*.c) src/data/picture.c $(filter-out \
+WASM_SOURCES := $(wildcard src/page/engine*.c) src/data/doubts.c \
+  $(filter-out %_file.c %_write.c %_draw.c,$(wildcard src/data/picture*.c)) $(filter-out \
   src/nn/gemm.c src/model/embed% src/base/file.c src/base/progress.c src/model/%_file.c, \
   $(wildcard $(EMBED_ROOMS:%=src/%/*.c))) src/model/model_file.c
 WASM_OBJECTS := $(WASM_SOURCES:%.c=$(BUILD)/obj/wasm/%.o)
