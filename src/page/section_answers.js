@@ -82,7 +82,8 @@ function answersTable(root, ctx, classes, pick) {
         cells.forEach((row, digit) => {
           const {value, change, bar, cell} = row[m];
           value.textContent = codes ? String(codes[digit]) : num(values[digit], 2);
-          change.textContent = m ? `${codes ? num(values[digit], 2) + ' · ' : ''}Δ ${withSign(values[digit] - logits[0].values[digit], 2)}` : '';
+          const real = codes ? [el('span', {}, num(values[digit], 2)), ' '] : [];
+          change.replaceChildren(...m ? [...real, el('span', {}, `Δ\u00a0${withSign(values[digit] - logits[0].values[digit], 2)}`)] : []);
           bar.style.width = `${100 * shares[digit]}%`;
           cell.classList.toggle('best', digit === best);
         });
@@ -121,7 +122,7 @@ function hiddenLayers(root, ctx, pick) {
       };
       const size = el('span', {class: 'soft'});
       all.push({l, name, size, own: strip(false, t(`draw.model.${name}`)),
-        difference: name === 'fp32' ? null : strip(true, el('span', {class: 'soft'}, t('draw.minus')), ' ', size)});
+        difference: name === 'fp32' ? null : strip(true, el('span', {class: 'soft'}, t('draw.minus', {model: t(`draw.model.${name}`)}), ' '), size)});
     }
   }
   return {
@@ -156,7 +157,7 @@ function buildAnswers(root, ctx) {
     if (!image) return;
     if (layer < last) hidden.mark(layer, neuron);
     trace.show(image, layer, neuron);
-    trace.view.scrollIntoView({block: 'nearest'});
+    trace.view.focus();
   }
   const left = el('div'), right = el('div');
   view.append(el('div', {class: 'answers-and-layers'}, left, right));

@@ -60,7 +60,7 @@ function symptomsView(root, ctx) {
     view,
     update(run, network) {
       const rows = run.layers.slice(1).map((layer, i) => [t(i + 1 < layers ? 'faults.layer' : 'faults.logits', {layer: i + 1}),
-        percent(100 * layer.wrong / layer.codes, 2), layer.wrong ? `${withSign(layer.lowest)} … ${withSign(layer.highest)}` : '0',
+        percent(100 * layer.wrong / layer.codes, 2), layer.wrong ? `${withSign(layer.lowest)}\u00a0…\u00a0${withSign(layer.highest)}` : '0',
         layer.wrong ? decibel(engine.decibels(layer.signal, layer.noise)) : t('faults.equal'), percent(100 * layer.cut / layer.codes, 2)]);
       table.update(rows);
       codeCharts.forEach((chart, i) => {

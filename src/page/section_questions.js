@@ -42,17 +42,21 @@ function makeQuestions(ctx, {pixels28, neuron}) {
     question('real', trace.value, false, out)];
 }
 
-const signed = new Set(['w', 'bias', 'rounded']); // in brackets where they are negative
+// Numbers become texts; inBias is bias in brackets where it is negative, for the answers.
 function question(id, answer, isWhole, numbers) {
-  const text = ([key, value]) => [key, typeof value !== 'number' ? value : (signed.has(key) ? bracket : Number.isInteger(value) ? whole : num)(value)];
-  return {id, answer, whole: isWhole, numbers: {...Object.fromEntries(Object.entries(numbers).map(text)), answer: isWhole ? whole(answer) : num(answer)}};
+  const shown = value => typeof value !== 'number' ? value : Number.isInteger(value) ? whole(value) : num(value), texts = {};
+  for (const [key, value] of Object.entries({...numbers, answer})) {
+    texts[key] = shown(value);
+    texts[`in${key[0].toUpperCase()}${key.slice(1)}`] = value < 0 ? `(${texts[key]})` : texts[key];
+  }
+  return {id, answer, whole: isWhole, numbers: texts};
 }
 
-// "−1 234,5" and "-1,234.5" as numbers: the last mark that has digits behind it is the point, unless it groups thousands.
-function readNumber(text) {
-  const plain = text.trim().replace(/[−–]/g, '-').replace(/[\s\u00a0\u202f’']/g, '');
-  const german = language !== 'en';
-  return Number(german && plain.includes(',') ? plain.replace(/\./g, '').replace(',', '.') : plain.replace(/,(?=\d{3}(\D|$))/g, '').replace(',', '.'));
+// What one types as a number: "−1 234,5" and "-1,234.5"; an integer may have any marks between its digits.
+function readNumber(text, isWhole) {
+  const plain = text.trim().replace(/[−–]/g, '-').replace(/[\s’']/g, '');
+  if (isWhole) return Number(plain.replace(/[.,](?=\d{3})/g, ''));
+  return Number(language !== 'en' && plain.includes(',') ? plain.replace(/\./g, '').replace(',', '.') : plain.replace(/,(?=\d{3}(\D|$))/g, '').replace(',', '.'));
 }
 
 function buildQuestions(root, ctx) {
@@ -67,7 +71,7 @@ function buildQuestions(root, ctx) {
       const input = el('input', {type: 'text', id, inputmode: 'text', autocomplete: 'off', size: 10});
       const check = () => {
         if (!input.value.trim()) return;
-        const given = readNumber(input.value), apart = Math.abs(given - asked.answer);
+        const given = readNumber(input.value, asked.whole), apart = Math.abs(given - asked.answer);
         const right = asked.whole ? apart === 0 : apart <= 0.01 * Math.abs(asked.answer);
         verdict.className = `answer-verdict ${right ? 'good' : 'bad'}`;
         verdict.textContent = right ? `✓ ${t('questions.right')}` : `✗ ${t(Number.isNaN(given) ? 'questions.no-number' : asked.whole && apart === 1 ? 'questions.one-off' : 'questions.wrong')}`;

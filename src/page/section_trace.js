@@ -30,7 +30,7 @@ function buildTrace(root, ctx) {
   const view = el('div', {class: 'panel', id: 'trace', tabindex: -1});
   root.append(view);
   view.append(el('h3', {}, t('trace.title')), el('p', {}, ...rich(t('trace.lead'))));
-  const controls = el('div', {class: 'controls'}), body = el('div', {'aria-live': 'polite'});
+  const controls = el('div', {class: 'controls'}), body = el('div');
   view.append(controls, body);
   let now = null, name = TRACE_MODELS[0], byHand = false;
   const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: t(l + 1 < models.int8.layers ? 'trace.layer' : 'trace.logits', {layer: l + 1})}));
