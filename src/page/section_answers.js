@@ -15,11 +15,14 @@ function neuronStrip(root, {label, width, signed = false, pick, text}) {
   frame.firstChild.append(marker);
   root.append(frame);
   let at = 0;
-  const move = neuron => {
-    at = Math.min(width - 1, Math.max(0, neuron));
+  const say = () => {
     frame.setAttribute('aria-valuenow', at);
     frame.setAttribute('aria-valuetext', text(at));
     frame.title = text(at);
+  };
+  const move = neuron => {
+    at = Math.min(width - 1, Math.max(0, neuron));
+    say();
     marker.hidden = false;
     marker.style.left = `${100 * (at % columns) / columns}%`;
     marker.style.top = `${100 * Math.floor(at / columns) / rows}%`;
@@ -41,7 +44,7 @@ function neuronStrip(root, {label, width, signed = false, pick, text}) {
     else return;
     event.preventDefault();
   });
-  return {update: picture.update, mark: move};
+  return {mark: move, update(values, max) { picture.update(values, max); say(); }};
 }
 
 // What every layer of every model gives for an image: [model][layer], layers from 1 on; layer 0 stays empty.

@@ -146,6 +146,7 @@ registerSection({id: 'faults', build(root, ctx) {
     const fault = all.find(({name}) => name === memory.name);
     what.replaceChildren(el('strong', {}, faultText(fault, 'what')), ' · ', t('faults.signature', {signature: faultText(fault, 'signature')}));
     showProgram(fault.name);
+    verdict.set(null, t('verdict.running'));
     progress.value = 0;
     progress.hidden = false;
     start({...memory});

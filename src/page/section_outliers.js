@@ -157,6 +157,7 @@ registerSection({id: 'outliers', build(root, ctx) {
   const update = live(() => {
     newest = {layer: memory.layer, at, weights, value: memory.power === 0 ? weights[at] : weights[at] * factorOf(memory.power),
       limit: memory.clip === 0 ? 0 : limitOf(memory.clip)};
+    sides.forEach(side => side.verdict.set(null, t('verdict.running')));
     start(newest);
   });
 

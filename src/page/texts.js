@@ -188,6 +188,7 @@ TEXTS.en = {
   'section.claims': 'Claims, questions, a game',
   'unit.db': '{value} dB',
   'unit.percent': '{value}%',
+  'verdict.running': 'Measuring…',
   'unit.of': '± {error}, {correct} of {count}',
 
   'draw.lead': 'Draw a digit, and four versions of one network answer at once, from 32 bits a weight down to 2. Then pick a neuron and follow every number that it is made of.',

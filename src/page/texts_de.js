@@ -184,6 +184,7 @@ TEXTS.de = {
   'section.claims': 'Behauptungen, Fragen, ein Spiel',
   'unit.db': '{value} dB',
   'unit.percent': '{value} %',
+  'verdict.running': 'Wird gemessen …',
   'unit.of': '± {error}, {correct} von {count}',
 
   'draw.lead': 'Zeichnen Sie eine Ziffer: Vier Fassungen desselben Netzes antworten sofort, von 32 Bit je Gewicht hinab zu 2. Wählen Sie dann ein Neuron und verfolgen Sie jede Zahl, aus der sein Wert entsteht.',

@@ -184,6 +184,7 @@ TEXTS.fr = {
   'section.claims': 'Affirmations, questions, un jeu',
   'unit.db': '{value} dB',
   'unit.percent': '{value} %',
+  'verdict.running': 'Mesure en cours…',
   'unit.of': '± {error}, {correct} sur {count}',
 
   'draw.lead': 'Dessinez un chiffre : quatre versions du même réseau répondent aussitôt, de 32 bits par poids jusqu’à 2. Choisissez ensuite un neurone et suivez chacun des nombres dont il est fait.',
