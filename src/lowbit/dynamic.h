@@ -43,6 +43,9 @@ void dynamic_free(struct dynamic_mlp *q);
 bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, const uint8_t *images, size_t count,
                      struct dynamic_mlp *out, struct error *err);
 
+/* As mlp_is_bounded, of the sums and of the products of scales that they are multiplied by. */
+bool dynamic_is_bounded(const struct dynamic_mlp *q);
+
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err);
 void dynamic_workspace_free(struct dynamic_mlp_workspace *ws);
