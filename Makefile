@@ -48,11 +48,11 @@ ifneq ($(filter-out help clean data format readme-check results-diff,$(or $(MAKE
 include $(BUILD)/config.mk
 endif
 # Made before anything else: installs what is missing, or says what to type. Make then reads it and starts again.
-PACKAGES := openblas libcjson libcrypto zlib libjpeg libpng
+PACKAGES := openblas libcrypto zlib libjpeg libpng
 $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
 	@CC='$(CC)' CPPFLAGS=$(call quote,$(CPPFLAGS)) LDFLAGS=$(call quote,$(LDFLAGS)) sh scripts/install_deps.sh
 	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" >$@
-	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz -ljpeg -lpng) -lm" >>$@
+	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcrypto -lz -ljpeg -lpng) -lm" >>$@
 say_once = $(if $(said),,$(eval said := yes)$(info compiling into $(BUILD)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
@@ -71,7 +71,7 @@ $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
-	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
+	$(Q)$(LINK) $^ -lcmocka -lcjson $(LIBRARIES) -o $@
 $(BUILD)/tests/fail_alloc.so: tests/fail_alloc.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@

@@ -18,8 +18,7 @@ $(BUILD)/page/engine.wasm: $(WASM_OBJECTS)
 	  -Wl,-z,stack-size=1048576 $^ -o $@
 
 # One script in a fixed order; a section more is a file more, found by its name.
-PAGE_SCRIPTS := $(wildcard src/page/engine.js $(sort $(wildcard src/page/texts*.js)) src/page/chart.js \
-  src/page/charts.js src/page/page.js) $(sort $(wildcard src/page/section_*.js))
+PAGE_SCRIPTS := src/page/engine.js $(foreach part,texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
 $(BUILD)/page/page.js: $(PAGE_SCRIPTS) page.mk
 	@mkdir -p $(@D)
 	@{ cat $(PAGE_SCRIPTS); echo 'boot();'; } >$@

@@ -12,6 +12,7 @@
 #include "cli/report.h"
 #include "model/evaluation.h"
 #include "model/residual.h"
+#include "nn/gemm.h"
 #include "studies/trace.h"
 
 const struct page_entry page_models[PAGE_MODELS] = {
@@ -106,15 +107,14 @@ static bool read_model(struct page *p, int i, struct error *err) {
                    p->source, err);
 }
 
-/* The digests of the codes of an integer model, by the reference, for the page's engine to be compared with. */
-static bool add_digests(struct page *p, int i, struct error *err) {
-    struct model_run run = {0};
+/* The digests of the codes of an integer model, for the page's engine to be compared with. run: see model_digests. */
+static bool add_digests(struct page *p, int i, struct model_run *run, struct error *err) {
     uint64_t layers[MLP_MAX_LAYERS], *images = aligned_array((size_t)p->images, sizeof *images, err);
     unsigned char *lower = aligned_array((size_t)p->images, 4, err);
     char name[64];
-    bool ok = images && lower && model_run_create(&p->models[i], 100, 1, RUN_LAYERS, &run, err);
+    bool ok = images && lower;
     for (int l = 0; l < MLP_MAX_LAYERS; l++) layers[l] = DIGEST_START;
-    if (ok) model_digests(&run, p->data.test.images, (size_t)p->images, layers, images);
+    if (ok) model_digests(run, p->data.test.images, (size_t)p->images, layers, images);
     for (int k = 0; ok && k < 4 * p->images; k++) lower[k] = (unsigned char)(images[k / 4] >> (8 * (k % 4)));
     fputs(", \"digests\": [", p->facts);
     for (int l = 0; ok && l < p->models[i].shape.layers; l++)
@@ -122,9 +122,28 @@ static bool add_digests(struct page *p, int i, struct error *err) {
     fputc(']', p->facts);
     snprintf(name, sizeof name, "digests/%s", page_models[i].name);
     ok = ok && page_embed(p, name, lower, 4 * (size_t)p->images, 1, NULL, err);
-    model_run_free(&run);
     free(images);
     free(lower);
+    return ok;
+}
+
+/* What the model says of the images here, by the reference: the classes and, of an integer model, its codes. */
+static bool add_answers(struct page *p, int i, struct error *err) {
+    struct model_run run = {0};
+    const size_t inputs = PAGE_SIDE * PAGE_SIDE, n = (size_t)p->images;
+    uint8_t *classes = aligned_array(n, 1, err);
+    char name[64];
+    bool ok = classes &&
+        model_run_create(&p->models[i], model_batch(&p->models[i], 100), gemm_threads(0), RUN_LAYERS, &run, err);
+    for (size_t first = 0, count; ok && first < n; first += count) {
+        count = n - first < (size_t)run.capacity ? n - first : (size_t)run.capacity;
+        model_run(&run, p->data.test.images + first * inputs, (int)count, classes + first);
+    }
+    snprintf(name, sizeof name, "classes/%s", page_models[i].name);
+    ok = ok && page_embed(p, name, classes, n, 1, NULL, err) &&
+        (p->models[i].kind != MODEL_INT8 || add_digests(p, i, &run, err));
+    model_run_free(&run);
+    free(classes);
     return ok;
 }
 
@@ -136,7 +155,7 @@ static bool add_model(struct page *p, int i, struct error *err) {
     page_hash_hex(p->files[i], p->sizes[i], sha);
     fprintf(p->facts, "%s\"%s\": {\"file\": \"%s.safetensors\", \"bytes\": %zu, \"sha256\": \"%s\"", i ? ", " : "",
             entry->name, entry->file, p->sizes[i], sha);
-    if (p->models[i].kind == MODEL_INT8) ok = add_digests(p, i, err);
+    ok = add_answers(p, i, err);
     fputc('}', p->facts);
     snprintf(name, sizeof name, "model/%s", entry->name);
     if (entry->from_fp32) ok = ok && residual_add(&p->models[0].mlp, p->files[i], p->sizes[i], -1, err);

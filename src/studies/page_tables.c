@@ -46,8 +46,9 @@ static bool is_file(const struct page *p, const char *name, const char *ending, 
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* Text of HTML, and of an attribute; it is UTF-8 when it comes from csv_read, and one line after masking. */
-static void write_escaped(const char *text, FILE *html) {
+/* Text from a file, as text of HTML or in an attribute: one line that cannot end its element. */
+static void write_text(char *text, FILE *html) {
+    mask_control_characters(text);
     for (; *text; text++) switch (*text) {
         case '<': fputs("&lt;", html); break;
         case '&': fputs("&amp;", html); break;
@@ -56,11 +57,9 @@ static void write_escaped(const char *text, FILE *html) {
         }
 }
 
-static void write_masked(const char *text, FILE *html) {
-    char copy[4096];
-    snprintf(copy, sizeof copy, "%s", text);
-    mask_control_characters(copy);
-    write_escaped(copy, html);
+static void write_item(const char *tag, char *text, FILE *html) {
+    fputs(tag, html); /* the end tags of td and li may be left out */
+    write_text(text, html);
 }
 
 /* The lines of NAME.md that are neither the table nor its provenance: "# TITLE" first. Each once; NULL at the end. */
@@ -74,60 +73,47 @@ static char *next_note(char **rest) {
 
 static void write_rows(const struct csv *c, FILE *html) {
     fputs("<thead><tr>", html);
-    for (size_t k = 0; k < c->columns; k++) {
-        fputs("<th scope=\"col\">", html);
-        write_masked(csv_heading(c, k), html);
-        fputs("</th>", html);
-    }
+    for (size_t k = 0; k < c->columns; k++) write_item("<th scope=\"col\">", c->cells[k], html);
     fputs("</tr></thead><tbody>", html);
-    for (size_t row = 0; row < c->rows; row++) {
-        fputs("\n<tr>", html);
-        for (size_t k = 0; k < c->columns; k++) {
-            fputs("<td>", html); /* its end tag may be left out */
-            write_masked(csv_cell(c, row, k), html);
-        }
-    }
+    for (size_t k = 0; k < c->rows * c->columns; k++)
+        write_item(k % c->columns ? "<td>" : "\n<tr><td>", c->cells[c->columns + k], html);
     fputs("</tbody>", html);
 }
 
-static bool write_table(const struct page *p, const char *name, FILE *html, struct error *err) {
+/* markdown: the text of NAME.md, or NULL. */
+static void write_table(const char *name, const struct csv *c, char *markdown, FILE *html) {
+    char own_title[128], *title = next_note(&markdown);
+    snprintf(own_title, sizeof own_title, "%s", name);
+    title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : own_title;
+    fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
+    write_text(title, html);
+    fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", html);
+    write_text(title, html);
+    fprintf(html, "\"><table data-table=\"%s\">", name);
+    write_rows(c, html);
+    fputs("</table></div>\n<ul class=\"notes\">", html);
+    for (char *note; (note = next_note(&markdown));) write_item("<li>", note, html);
+    for (size_t i = 0; i < c->fact_count; i++) write_item("<li class=\"fact\">", c->facts[i], html);
+    fputs("</ul></details>\n", html);
+}
+
+static bool add_table(const struct page *p, const char *name, FILE *html, struct error *err) {
     char path[PAGE_PATH];
     struct csv c;
     unsigned char *markdown = NULL;
     size_t size;
     if (!is_file(p, name, ".csv", path)) return true;
     if (!csv_read(path, &c, err)) return false;
-    if (is_file(p, name, ".md", path) && !file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err)) {
-        csv_free(&c);
-        return false;
-    }
-    char *rest = (char *)markdown;
-    const char *title = next_note(&rest);
-    title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : name;
-    fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
-    write_masked(title, html);
-    fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", html);
-    write_masked(title, html);
-    fprintf(html, "\"><table data-table=\"%s\">", name);
-    write_rows(&c, html);
-    fputs("</table></div>\n<ul class=\"notes\">", html);
-    for (const char *note; (note = next_note(&rest));) {
-        fputs("<li>", html);
-        write_masked(note, html);
-    }
-    for (size_t i = 0; i < c.fact_count; i++) {
-        fputs("<li class=\"fact\">", html); /* the page writes the CSV file again from these and the cells */
-        write_masked(c.facts[i], html);
-    }
-    fputs("</ul></details>\n", html);
+    bool ok = !is_file(p, name, ".md", path) || file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err);
+    if (ok) write_table(name, &c, (char *)markdown, html);
     free(markdown);
     csv_free(&c);
-    return true;
+    return ok;
 }
 
 bool page_write_tables(const struct page *p, FILE *html, struct error *err) {
     bool ok = true;
-    for (int i = 0; ok && i < TABLE_NAMES; i++) ok = write_table(p, table_names[i], html, err);
+    for (int i = 0; ok && i < TABLE_NAMES; i++) ok = add_table(p, table_names[i], html, err);
     return ok;
 }
 
