@@ -17,7 +17,7 @@ export DATA RESULTS# scripts read these from the environment, where no character
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
-TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile page.mk)
 given := $(foreach v,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $v))),$v))
 mistyped = $(foreach v,$(1),$(error $(v): there is no such $(2)$(shell sh scripts/suggest.sh '$(v)' $(3))))
 $(call mistyped,$(filter-out $(VARIABLES),$(given)),variable,$(VARIABLES))
@@ -27,7 +27,7 @@ $(call mistyped,$(foreach t,$(MAKECMDGOALS),$(if $(findstring /,$t),,$(filter-ou
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library | 20 s, 20 MB
 help: ## list the targets
-	@awk -f scripts/help.awk Makefile
+	@awk -f scripts/help.awk Makefile page.mk
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
 ROOMS := base data nn quant quant/kernels lowbit model
@@ -48,11 +48,11 @@ ifneq ($(filter-out help clean data format readme-check results-diff,$(or $(MAKE
 include $(BUILD)/config.mk
 endif
 # Made before anything else: installs what is missing, or says what to type. Make then reads it and starts again.
-PACKAGES := openblas libcjson libcrypto zlib
+PACKAGES := openblas libcrypto zlib libjpeg libpng
 $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
 	@CC='$(CC)' CPPFLAGS=$(call quote,$(CPPFLAGS)) LDFLAGS=$(call quote,$(LDFLAGS)) sh scripts/install_deps.sh
 	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" >$@
-	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcjson -lcrypto -lz) -lm" >>$@
+	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcrypto -lz -ljpeg -lpng) -lm" >>$@
 say_once = $(if $(said),,$(eval said := yes)$(info compiling into $(BUILD)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
@@ -71,11 +71,11 @@ $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 	@mkdir -p $(@D)
-	$(Q)$(LINK) $^ -lcmocka $(LIBRARIES) -o $@
+	$(Q)$(LINK) $^ -lcmocka -lcjson $(LIBRARIES) -o $@
 $(BUILD)/tests/fail_alloc.so: tests/fail_alloc.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@
-include embed.mk
+include embed.mk page.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
 option = $(if $($(2)),--$(1) $($(2)))

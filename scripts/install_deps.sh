@@ -50,7 +50,7 @@ if [ "$(uname -s)" = Darwin ]; then
     system=mac
     if command -v brew >/dev/null 2>&1; then
         brew=$(brew --prefix) # some of its libraries are "keg-only", out of the compiler's sight
-        PKG_CONFIG_PATH=$brew/opt/openblas/lib/pkgconfig:$brew/opt/openssl@3/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+        PKG_CONFIG_PATH=$brew/opt/openblas/lib/pkgconfig:$brew/opt/openssl@3/lib/pkgconfig:$brew/opt/jpeg-turbo/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
         export PKG_CONFIG_PATH
         CPPFLAGS="${CPPFLAGS:-} -I$brew/include"
         LDFLAGS="${LDFLAGS:-} -L$brew/lib"
@@ -102,8 +102,9 @@ find_missing() {
         # Without a compiler nothing can be probed: ask for everything, apt skips what is there.
         case ${cc##*/} in clang*) compiler='clang libomp-dev' ;; *) compiler= ;; esac
         lacks "a C compiler ($cc) that works, perhaps the libraries" \
-            "build-essential $compiler libopenblas-dev libstb-dev zlib1g-dev libcjson-dev libcmocka-dev libssl-dev" \
-            'openblas cjson cmocka libomp openssl@3'
+            "build-essential $compiler libopenblas-dev libstb-dev zlib1g-dev libcjson-dev libcmocka-dev libssl-dev \
+libjpeg-dev libpng-dev" \
+            'openblas cjson cmocka libomp openssl@3 jpeg-turbo libpng'
     fi
     if [ $dev = yes ]; then
         has clang || lacks clang 'clang libomp-dev' llvm
@@ -130,6 +131,10 @@ int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmo
         lacks cmocka libcmocka-dev cmocka
     with libcrypto -lcrypto '#include <openssl/evp.h>\nint main(void) { return EVP_sha256() == NULL; }' ||
         lacks 'libcrypto (OpenSSL)' libssl-dev openssl@3
+    with libjpeg -ljpeg '#include <stdio.h>\n#include <jpeglib.h>\nint main(void) { struct jpeg_error_mgr e; return !jpeg_std_error(&e); }' ||
+        lacks libjpeg-turbo libjpeg-dev jpeg-turbo
+    with libpng -lpng '#include <png.h>\nint main(void) { return png_access_version_number() == 0; }' ||
+        lacks libpng libpng-dev libpng
     builds '#include <stb/stb_image.h>\n#include <stb/stb_image_write.h>\nint main(void) { return 0; }' ||
         builds '#include <stb_image.h>\n#include <stb_image_write.h>\nint main(void) { return 0; }' || {
         stb=no
@@ -210,7 +215,7 @@ mac) install_brew || exit 1 ;;
 *)
     warn 'only apt and brew are known here. Install with your package manager what is missing; in all it takes:'
     advise 'a C11 compiler with OpenMP, make, pkg-config, curl or wget, and the development files of'
-    advise 'OpenBLAS (cblas.h), stb (stb_image.h), zlib, cJSON, cmocka, OpenSSL (libcrypto)'
+    advise 'OpenBLAS (cblas.h), stb (stb_image.h), libjpeg-turbo, libpng, zlib, cJSON, cmocka, OpenSSL (libcrypto)'
     exit 1
     ;;
 esac

@@ -23,7 +23,7 @@ static void make_network(const int *hidden, int count, uint64_t seed, bool per_c
     struct mlp mlp;
     struct mlp_workspace ws;
     struct range ranges[MLP_MAX_LAYERS + 1];
-    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = per_channel, .symmetric_activations = symmetric};
     struct rng rng = rng_seeded(seed);
     size_t saturated;
     uint8_t images[IMAGES * INPUTS];

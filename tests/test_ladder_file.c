@@ -75,7 +75,7 @@ static void pack(const struct mlp *mlp, int bits, enum method method, struct qml
     static const char *const names[] = {"", "", "int2", "int3", "int4"};
     struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
     struct range ranges[MLP_MAX_LAYERS + 1];
-    struct convert_config minmax = {true, false, OBSERVER_MINMAX};
+    struct convert_config minmax = {.per_channel = true};
     struct coding_config config = {format_find(names[bits]), NULL, CODEC_ROW, method, GRID_MINMAX, 0.01};
     struct mlp_workspace ws;
     size_t saturated;

@@ -48,7 +48,7 @@ static struct mlp random_mlp(const struct mlp_shape *shape) {
 }
 
 static struct qmlp random_qmlp(const struct mlp_shape *shape, bool per_channel, bool symmetric) {
-    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = per_channel, .symmetric_activations = symmetric};
     struct mlp mlp = random_mlp(shape);
     struct mlp_workspace ws;
     struct range ranges[MLP_MAX_LAYERS + 1];

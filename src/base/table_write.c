@@ -6,6 +6,7 @@
 
 #include "base/csv.h"
 #include "base/file.h"
+#include "base/json.h"
 
 static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
     return &t->cells[row * t->column_count + column];

@@ -231,8 +231,13 @@ void print_wrapped(FILE *stream, const char *text, int indent, int width) {
 }
 
 int terminal_width(FILE *stream) {
+#ifdef TIOCGWINSZ /* WebAssembly knows no terminals */
     struct winsize size;
-    return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col) return size.ws_col;
+#else
+    (void)stream;
+#endif
+    return 80;
 }
 
 /* ---- mistyped words --------------------------------------------------------------------------------------------- */

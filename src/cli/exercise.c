@@ -73,8 +73,8 @@ void exercise_free(struct exercise *e) {
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
-/* All that the command can write, and what make bench makes from it: looked at before the long work, and removed where
- * this run does not write it. */
+/* All that the command can write, and what make bench and make page make from it: looked at before the long work, and
+ * removed where this run does not write it. */
 static const char *const files[] = {"exercise.md",
                                     "exercise.csv",
                                     "layers.md",
@@ -86,7 +86,9 @@ static const char *const files[] = {"exercise.md",
                                     "models/int8-per-channel.safetensors",
                                     "models/int8-per-tensor.safetensors",
                                     "models/int4.safetensors",
-                                    "models/bf16.safetensors"};
+                                    "models/bf16.safetensors",
+                                    "models/int2.safetensors",
+                                    "models/int2-qat.safetensors"};
 
 static bool declare_files(struct study *s) {
     bool ok = file_set_begin(s->results, &s->err) != NULL;

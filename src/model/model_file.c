@@ -15,6 +15,7 @@ static const struct note {
     bool integer_only;
 } notes_written[] = {{"seed", offsetof(struct model_notes, seed), 32, false},
                      {"training", offsetof(struct model_notes, training), ST_TEXT, false},
+                     {"images", offsetof(struct model_notes, images), 48, false},
                      {"method", offsetof(struct model_notes, method), 64, false},
                      {"observer", offsetof(struct model_notes, observer), 32, true},
                      {"calibration", offsetof(struct model_notes, calibration), 32, true}};

@@ -96,8 +96,18 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
 void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }
 
 VECTORISED
-static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float *restrict x) {
-    for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f;
+static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float origin, float *restrict x) {
+    for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f - origin;
+}
+
+void mlp_shift_inputs(struct mlp *mlp, float shift) {
+    const struct dense *d = &mlp->layer[0];
+    const float *w = d->weight;
+    for (int c = 0; shift != 0 && c < d->out; c++) {
+        double sum = 0;
+        for (int k = 0; k < d->in; k++) sum += (double)*w++;
+        d->bias[c] = (float)((double)d->bias[c] - (double)shift * sum);
+    }
 }
 
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
@@ -105,7 +115,8 @@ void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, st
 #pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (parts > 1)
     for (size_t part = 0; part < parts; part++) {
         size_t first = n * part / parts, end = n * (part + 1) / parts;
-        bytes_to_floats(images + first * inputs, (end - first) * inputs, ws->activation[0] + first * inputs);
+        bytes_to_floats(images + first * inputs, (end - first) * inputs, ws->origin,
+                        ws->activation[0] + first * inputs);
     }
 }
 
@@ -234,7 +245,7 @@ static void infer_block(const struct mlp *mlp, const uint8_t *images, size_t fir
                         const struct mlp_workspace *ws, size_t row) {
     size_t inputs = (size_t)mlp->shape.widths[0];
     float *x = ws->activation[0] + row * inputs;
-    bytes_to_floats(images + first * inputs, n * inputs, x);
+    bytes_to_floats(images + first * inputs, n * inputs, ws->origin, x);
     for (int i = 0; i < mlp->shape.layers; i++) {
         const struct dense *d = &mlp->layer[i];
         bool last = i + 1 == mlp->shape.layers;

@@ -32,6 +32,7 @@ struct mlp {
 /* What a forward pass writes and a backward pass reads, for batches of up to capacity images. */
 struct mlp_workspace {
     int capacity;
+    float origin;                          /* what mlp_load_images takes off each pixel: 0, but in training */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
     struct block block;
@@ -72,7 +73,10 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
                           struct error *err);
 void mlp_workspace_free(struct mlp_workspace *ws);
 
-/* Pixels [count][inputs] as bytes -> x = byte / 255 in ws->activation[0]. */
+/* Rewrites layer 1's bias, b -= shift * sum_k w[k], so that the network answers x + shift as it did x. */
+void mlp_shift_inputs(struct mlp *mlp, float shift);
+
+/* Pixels [count][inputs] as bytes -> x = byte / 255 - ws->origin in ws->activation[0]. */
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
 /* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */

@@ -150,6 +150,17 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
     return ok;
 }
 
+float train_origin(const struct train_data *data) {
+    size_t seen[256] = {0}, n = data->count < 4096 ? data->count : 4096, inputs = data->inputs, below = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *x = data->images + i * data->count / n * inputs; /* a set may be sorted by class */
+        for (size_t k = 0; k < inputs; k++) seen[x[k]]++;
+    }
+    int median = 0;
+    while (median < 255 && 2 * (below += seen[median]) < n * inputs) median++;
+    return (float)median / 255.0f;
+}
+
 /* ---- fp32 ---------------------------------------------------------------------------------------------------- */
 
 /* The network and everything that a step on it needs. */
@@ -183,8 +194,13 @@ bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct trai
     bool ok = mlp_create(&mlp->shape, &t.gradient, err) &&
         mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
         optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
-    if (ok) optimizer_follow(&t.optimizer, mlp);
+    if (ok) {
+        optimizer_follow(&t.optimizer, mlp);
+        t.ws.origin = train_origin(data);
+        mlp_shift_inputs(mlp, -t.ws.origin);
+    }
     ok = ok && train_epochs(data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
+    mlp_shift_inputs(mlp, t.ws.origin);
     mlp_free(&t.gradient);
     mlp_workspace_free(&t.ws);
     optimizer_free(&t.optimizer);

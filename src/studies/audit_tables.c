@@ -220,7 +220,7 @@ static bool listing_network(const struct mlp_shape *shape, struct rng *rng, stru
 
 static bool listing_convert(const struct mlp *mlp, struct rng *rng, struct mlp_workspace *ws, struct qmlp *out,
                             struct error *err) {
-    struct convert_config config = {true, false, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = true};
     struct range ranges[MLP_MAX_LAYERS + 1] = {{0, 0}};
     size_t saturated;
     for (int round = 0; round < CALIBRATION_ROUNDS; round++) {
