@@ -108,10 +108,10 @@ function dataTable(root, {caption, columns, rows = []}) {
   const numeric = cell => /^[−+±]?[\d.,\s\u202f\u00a0’]+%?$/.test(cell?.textContent ?? cell);
   const fill = next => {
     body.replaceChildren(...next.map(row => el('tr', {}, row.map(cell => el('td', {class: numeric(cell) && 'number'}, cell)))));
-    heads.forEach((head, i) => head.classList.toggle('number', next.length > 0 && numeric(next[0][i])));
+    heads.forEach((head, i) => head.classList.toggle('number', next.some(row => numeric(row[i]))));
   };
   fill(rows);
-  root.append(el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption},
+  root.append(el('div', {class: 'scroll', tabindex: 0, role: 'group', 'aria-label': caption},
     el('table', {}, el('thead', {}, el('tr', {}, heads)), body)));
   return {update: fill};
 }

@@ -53,7 +53,7 @@ struct page_model *EXPORT(page_open)(const void *bytes, size_t size) {
     struct model_notes notes;
     bool ok = m && (file || fail(&page_failure, "out of memory")) && st_parse(bytes, size, file, &page_failure) &&
         model_parse(file, &m->model, &notes, &page_failure) &&
-        picture_form_parse(notes.images, &m->images, &page_failure);
+        picture_form_parse(notes.images, &m->form, &page_failure);
     free(file);
     return page_ready(m, ok);
 }

@@ -14,9 +14,9 @@ enum { PAGE_BATCH = 64 }; /* images of a run in which every layer is wanted */
 /* A model, and scratch for the two ways of running it. */
 struct page_model {
     struct model model;
-    struct picture_form images; /* what it was trained on; of a file */
-    struct model_run answers;   /* batches of QMLP_BLOCK, or what the model takes */
-    struct model_run layers;    /* RUN_LAYERS, batches of PAGE_BATCH; fault: the sound engine */
+    struct picture_form form; /* of the pictures that it takes */
+    struct model_run answers; /* batches of QMLP_BLOCK, or what the model takes */
+    struct model_run layers;  /* RUN_LAYERS, batches of PAGE_BATCH; fault: the sound engine */
 };
 
 extern struct error page_failure;

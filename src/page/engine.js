@@ -15,7 +15,7 @@ const INT32 = Int32Array, FLOAT = Float32Array, DOUBLE = Float64Array, BYTES = U
 let started; // tells those who wait for the engine
 const engineStarted = new Promise((resolve) => { started = resolve; });
 
-// The bytes of an embedded file, <script data-blob=NAME data-planes=N data-from=NAME>: base64 of zlib of its bytes, of N
+// The bytes of an embedded file, a script element with data-blob=NAME data-planes=N data-from=NAME: base64 of zlib, of N
 // planes one after the other (all first bytes of N, all second ones, ...); data-from: see Engine.restored.
 async function unpackBlob(name) {
   const element = document.querySelector(`script[data-blob="${name}"]`);
@@ -353,25 +353,27 @@ class Engine {
 
   // ---- pictures and measures
 
-  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` sees with that model, and what it doubts.
-  digit(gray, width, height, model) {
+  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` shows the model, and what it doubts.
+  digit(gray, width, height, model = null) {
     return this.with(() => {
       const digit = this.room(784), doubts = this.array(INT32, 1);
-      if (!this.c.page_digit(model.id, this.give(BYTES, gray), width, height, digit, doubts)) this.fail();
+      if (!this.c.page_digit(model ? model.id : 0, this.give(BYTES, gray), width, height, digit, doubts)) this.fail();
       return {pixels: this.read(BYTES, digit, 784), doubts: this.doubtTexts(this.read(INT32, doubts, 1)[0])};
     });
   }
 
-  // What `mnistq predict` doubts in a model's answer to an image: texts.
-  doubts(model, image) {
-    const {values} = this.layer(model, image, model.layers);
-    return this.with(() => this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, values))));
-  }
-
-  doubtTexts(bits) {
+  doubtTexts(bits = -1) {
     const texts = [];
     for (let i = 0, text; (text = this.text(this.c.page_doubt_text(i))); i++) if (bits >> i & 1) texts.push(text);
     return texts;
+  }
+
+  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes.
+  doubts(model, image) {
+    return this.with(() => {
+      const logits = this.layer(model, image, model.layers).values;
+      return this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, logits)));
+    });
   }
 
   // accuracy and its standard error in percent; changed, fixed, broken against the answers of reference.

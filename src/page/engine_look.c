@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/stats.h"
+#include "data/doubts.h"
 #include "lowbit/float8.h"
 #include "lowbit/half.h"
 #include "model/faults.h"
@@ -131,13 +132,14 @@ double EXPORT(page_decibels)(double signal, double noise) { return decibels(sign
 
 /* ---- drawings and bits ------------------------------------------------------------------------------------------- */
 
-/* What a model sees of gray pixels; doubts: bits of data/doubts.h. */
+/* m: the model that the digit is for, whose form it gets; NULL: MNIST's. *doubts: bits of data/doubts.h. */
 bool EXPORT(page_digit)(const struct page_model *m, const uint8_t *gray, int width, int height, uint8_t *digit,
                         unsigned *doubts) {
-    return picture_to_digit(gray, width, height, m->images, digit, doubts, &page_failure);
+    struct picture_form mnist = {0};
+    return picture_to_digit(gray, width, height, m ? m->form : mnist, digit, doubts, &page_failure);
 }
 
-/* The bits for logits of a model. */
+/* As `mnistq predict` doubts an answer. */
 unsigned EXPORT(page_doubts)(const struct page_model *m, const float *logits) {
     int layers = m->model.shape.layers;
     float step = m->model.kind == MODEL_INT8 ? m->model.qmlp.activation[layers].scale : 0;

@@ -87,6 +87,9 @@ function followReader() {
       }
     }
   });
+  // A link to a table opens it.
+  const open = () => { const target = location.hash && document.getElementById(location.hash.slice(1)); if (target?.tagName === 'DETAILS') target.open = true; };
+  addEventListener('hashchange', open);
   addEventListener('scroll', mark, {passive: true});
   addEventListener('resize', mark);
 }

@@ -135,19 +135,27 @@ function buildBits(root, ctx) {
 const NEURON_METHODS = {
   8: [{model: 'int8_per_tensor', rung: ['int8/tensor', 'static']}, {model: 'int8', rung: ['int8/row', 'static']}],
   4: [{format: 'int4/tensor'}, {format: 'int4/row'}, {format: 'int4/56'}, {format: 'nf4', rung: ['nf4', 'NF4']}, {format: 'q4_0', rung: ['q4_0', 'ggml']},
-    {model: 'int4', rung: ['int4/row', 'GPTQ']}],
+    {model: 'int4', rung: ['int4/row', 'W4A8, GPTQ']}],
   3: [{format: 'int3/row'}, {format: 'int3/56'}],
   2: [{format: 'int2/row'}, {format: 'int2/56'}, {model: 'int2_qat', rung: ['int2/row', 'W2A8, QAT']}],
 };
 
-// The answers of a model on the embedded images, a few images at a time.
-function* classified(engine, model, images) {
-  const all = new Uint8Array(images.count);
-  for (let first = 0; first < images.count; first += 20) {
-    all.set(engine.classify(model, images, first, Math.min(20, images.count - first)), first);
-    yield;
+// The codes of a row [inputs] of weights rounded to nearest in format, by the engine's eq. 4 for each block; null unless
+// they stand for after, bit for bit: formats with other grids have none to show.
+function rowCodes(engine, format, layer, before, after) {
+  const [, bits, block] = /^int(\d)\/(\w+)$/.exec(format ?? '') ?? [];
+  if (!bits) return null;
+  const size = block === '56' ? 56 : before.length;
+  const codes = new Float32Array(before.length);
+  for (let from = 0; from < before.length; from += size) {
+    const part = before.subarray(from, from + size);
+    const {lo, hi} = engine.histogram(block === 'tensor' ? layer : part, 1);
+    const map = engine.affine({lo, hi, bits: Number(bits), symmetric: true});
+    const found = engine.quantize(part, {...map, scale: engine.bits('fp16', map.scale).value}); // scales are stored in fp16
+    if (found.back.some((value, i) => value !== after[from + i])) return null;
+    codes.set(found.codes, from);
   }
-  return all;
+  return codes;
 }
 
 function buildNeuron(root, ctx) {
@@ -178,8 +186,8 @@ function buildNeuron(root, ctx) {
     shown = {model, mine: !name, weights: engine.weights(model, 0), codes: engine.weightCodes(model, 0)};
     measured.replaceChildren(t('neuron.measuring'));
     stop = slices((function* () {
-      reference ??= yield* classified(engine, models.fp32, test.images);
-      return engine.score(test.labels, yield* classified(engine, model, test.images), reference);
+      reference ??= yield* classesOf(ctx, models.fp32);
+      return engine.score(test.labels, yield* classesOf(ctx, model), reference);
     })(), score => measured.replaceChildren(t('neuron.measured', {count: num(score.count), correct: num(score.correct), changed: num(score.changed),
       fixed: num(score.fixed), broken: num(score.broken)})));
     const {index} = chosen();
@@ -222,9 +230,9 @@ function buildNeuron(root, ctx) {
     caption('fp32', num(top, 3));
     caption('back', num(top, 3));
     caption('residual', num(most(residual), 4));
-    pictures.codes.figure.hidden = !shown.codes;
-    if (shown.codes) {
-      const codes = Float32Array.from(cut(shown.codes));
+    const codes = shown.codes ? Float32Array.from(cut(shown.codes)) : rowCodes(engine, chosen().format, original, before, after);
+    pictures.codes.figure.hidden = !codes;
+    if (codes) {
       pictures.codes.update(codes, most(codes) || 1);
       caption('codes', num(most(codes)));
     }

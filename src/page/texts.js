@@ -68,7 +68,7 @@ TEXTS.en = {
   'affine.figure.clamped': 'clamped values',
   'affine.figure.sqnr': 'signal to error',
   'affine.equations': 'The equations, with these numbers',
-  'affine.equations.text': 'x is the handle on the staircase. Numbers as they stand in DESIGN.md; round goes to the nearest integer, a tie to the even one.',
+  'affine.equations.text': 'x is the handle on the staircase. Numbers as they stand in DESIGN.md; round goes to the nearest integer, a tie to the even one. Asymmetric codes begin at 0 here, as the program stores activations; the lesson’s int8 codes are these less 128, and so is its zero point.',
   'five.title': 'The lesson’s five weights',
   'five.text': 'Symmetric, with the largest weight on the last code. Type other weights, or take fewer bits.',
   'five.weight': 'Weight {i}',
@@ -178,7 +178,7 @@ TEXTS.en = {
   'provenance.mnist': 'The images are from MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges, used under the licence CC BY-SA 3.0.',
   'provenance.digits': 'The images were drawn by the program (data set: {dataset}); they are not MNIST’s.',
   'provenance.other': 'Images: {dataset}.',
-  'provenance.licence': 'mnistq and this page: MIT licence. The page holds no font, no script and no picture of anyone else.',
+  'provenance.licence': 'mnistq and this page: MIT licence. The engine holds parts of wasi-libc (MIT); the page has no font and no script of anyone else.',
 
   // ---- sections 3 to 7 ----
   'section.draw': 'Draw a digit',
@@ -454,10 +454,10 @@ function t(key, params = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => params[name] ?? whole);
 }
 
-// A number as the language writes it, with a true minus sign. digits: behind the point; without it, up to 6 significant.
+// A number as the language writes it, with a true minus sign. digits: behind the point; without it, 6 significant ones of a fraction.
 function num(value, digits) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? '∞' : '−∞';
-  const shape = digits === undefined ? {maximumSignificantDigits: 6}
+  const shape = digits === undefined ? Number.isInteger(value) ? {} : {maximumSignificantDigits: 6}
     : {minimumFractionDigits: digits, maximumFractionDigits: digits};
   return new Intl.NumberFormat(language, {signDisplay: 'negative', ...shape}).format(value).replace('-', '−');
 }

@@ -64,7 +64,7 @@ TEXTS.de = {
   'affine.figure.clamped': 'gekappte Werte',
   'affine.figure.sqnr': 'Signal zu Fehler',
   'affine.equations': 'Die Gleichungen mit diesen Zahlen',
-  'affine.equations.text': 'x ist der Griff auf der Treppe. Die Nummern sind die aus DESIGN.md; round rundet zur nächsten ganzen Zahl, in der Mitte zur geraden.',
+  'affine.equations.text': 'x ist der Griff auf der Treppe. Die Nummern sind die aus DESIGN.md; round rundet zur nächsten ganzen Zahl, in der Mitte zur geraden. Asymmetrische Codes beginnen hier bei 0, wie das Programm Aktivierungen ablegt; die int8-Codes der Lektion sind diese minus 128, ihr Nullpunkt ebenso.',
   'five.title': 'Die fünf Gewichte der Lektion',
   'five.text': 'Symmetrisch, das größte Gewicht auf dem letzten Code. Tippen Sie andere Gewichte ein oder nehmen Sie weniger Bits.',
   'five.weight': 'Gewicht {i}',
@@ -174,7 +174,7 @@ TEXTS.de = {
   'provenance.mnist': 'Die Bilder stammen aus MNIST von Yann LeCun, Corinna Cortes und Christopher J.C. Burges, verwendet unter der Lizenz CC BY-SA 3.0.',
   'provenance.digits': 'Die Bilder hat das Programm gezeichnet (Datensatz: {dataset}); es sind nicht die von MNIST.',
   'provenance.other': 'Bilder: {dataset}.',
-  'provenance.licence': 'mnistq und diese Seite: MIT-Lizenz. Die Seite enthält keine Schrift, kein Skript und kein Bild von Dritten.',
+  'provenance.licence': 'mnistq und diese Seite: MIT-Lizenz. Die Engine enthält Teile von wasi-libc (MIT); die Seite hat keine Schrift und kein Skript von Dritten.',
 
   // ---- sections 3 to 7 ----
   'section.draw': 'Eine Ziffer zeichnen',

@@ -64,7 +64,7 @@ TEXTS.fr = {
   'affine.figure.clamped': 'valeurs écrêtées',
   'affine.figure.sqnr': 'signal sur erreur',
   'affine.equations': 'Les équations, avec ces nombres',
-  'affine.equations.text': 'x est la poignée de l’escalier. La numérotation est celle de DESIGN.md ; round arrondit à l’entier le plus proche et, à égale distance, à l’entier pair.',
+  'affine.equations.text': 'x est la poignée de l’escalier. La numérotation est celle de DESIGN.md ; round arrondit à l’entier le plus proche et, à égale distance, à l’entier pair. Les codes asymétriques commencent ici à 0, comme le programme range les activations ; les codes int8 de la leçon sont ceux-ci moins 128, et son zéro de même.',
   'five.title': 'Les cinq poids de la leçon',
   'five.text': 'Symétrique, le plus grand poids sur le dernier code. Tapez d’autres poids, ou prenez moins de bits.',
   'five.weight': 'Poids {i}',
@@ -174,7 +174,7 @@ TEXTS.fr = {
   'provenance.mnist': 'Les images viennent de MNIST, de Yann LeCun, Corinna Cortes et Christopher J.C. Burges, sous licence CC BY-SA 3.0.',
   'provenance.digits': 'Les images ont été dessinées par le programme (jeu de données : {dataset}) ; ce ne sont pas celles de MNIST.',
   'provenance.other': 'Images : {dataset}.',
-  'provenance.licence': 'mnistq et cette page : licence MIT. La page ne contient ni police, ni script, ni image d’autrui.',
+  'provenance.licence': 'mnistq et cette page : licence MIT. Le moteur contient des parties de wasi-libc (MIT) ; la page n’a ni police ni script d’autrui.',
 
   // ---- sections 3 to 7 ----
   'section.draw': 'Dessiner un chiffre',
