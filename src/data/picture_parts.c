@@ -172,7 +172,9 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
             bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || is_frame(parts, a);
             bool under = a->box.top >= digit->box.bottom && width_of(&a->box) > 4 * height_of(&a->box) &&
                 2 * width_of(&a->box) > width_of(&digit->box);
-            if (a->digit || a->ink < most / 32 || !near || apart || under || is_another_digit(a, digit)) continue;
+            bool ruled = is_bar(a, 12) && 3 * longer_of(&a->box) > 2 * longer_of(&digit->box);
+            if (a->digit || a->ink < most / 32 || !near || apart || under || ruled || is_another_digit(a, digit))
+                continue;
             a->digit = grown = true;
             chosen->box = both(&chosen->box, &a->box);
         }
@@ -183,7 +185,10 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
         if (a->digit && at_rim) chosen->doubts |= 1u << DOUBT_RIM;
         if (a->digit || a->ink < most / 32) continue;
         chosen->left_out = chosen->left_out || a->ink > most / 4;
-        if (!at_rim && is_another_digit(a, digit)) return fail(err, "more than one digit is on it");
+        if (!at_rim && is_another_digit(a, digit)) {
+            chosen->several = true;
+            return fail(err, "more than one digit is on it");
+        }
         if (!spans(p, a) && !is_frame(parts, a) && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
     }
     return true;
@@ -203,6 +208,16 @@ static bool erase_others(struct plane *ink, struct parts *parts, struct error *e
         if (parts->state[i] == ERASED || (parts->state[i] == PAPER && erased.shade[i] > 0)) ink->shade[i] = 0;
     free(erased.shade);
     return ok;
+}
+
+struct box box_of_ink(const struct plane *ink, float threshold) {
+    struct box box = {INT_MAX, INT_MAX, 0, 0};
+    for (int y = 0; y < ink->height; y++)
+        for (int x = 0; x < ink->width; x++)
+            if (ink->shade[(size_t)y * (size_t)ink->width + (size_t)x] > threshold)
+                box = (struct box){smaller(box.left, x), smaller(box.top, y), larger(box.right, x + 1),
+                                   larger(box.bottom, y + 1)};
+    return box;
 }
 
 bool choose_parts(struct plane *ink, float threshold, struct digit_parts *chosen, struct error *err) {

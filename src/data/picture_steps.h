@@ -2,6 +2,7 @@
  *
  *   gray -> ground    what the picture shows where nothing is drawn (picture_ground.c)
  *        -> ink       what differs from it, and how much of that counts as drawn (picture_ink.c)
+ *        -> sheet     paper on a table: all begins anew on the paper (picture_sheet.c)
  *        -> lines     rules and grids of the paper, straight and thinner than strokes (picture_lines.c)
  *        -> parts     connected ink: what is the digit, and what lies beside it (picture_parts.c)
  *        -> digit     box scaled, centre of mass put in the middle (picture_draw.c)
@@ -73,6 +74,13 @@ struct ink {
 /* Signed distances -> ink >= 0, the noise taken off. Error: nothing stands out. */
 bool find_ink(const struct plane *residual, float noise, struct plane *ink, struct ink *found, struct error *err);
 
+/* ---- sheet ---- */
+
+/* Where the ink is a sheet of paper on a darker or lighter table, with something drawn on it: its part of gray, to be
+ * freed; else shade NULL. Error: out of memory. */
+bool find_sheet(const struct plane *gray, const struct plane *ink, const struct ink *found, struct plane *sheet,
+                struct error *err);
+
 /* ---- lines, parts ---- */
 
 enum { MOST_LINES = 64 };
@@ -87,9 +95,12 @@ bool remove_lines(struct plane *ink, const struct ink *found, struct lines *line
 struct digit_parts {
     struct box box;  /* of the digit */
     unsigned doubts; /* what it looks like beside the digit */
-    bool sheet;      /* the ink is a sheet of paper, box, and something is drawn on it: ink then holds 1 on the sheet */
+    bool several;    /* more than one digit */
     bool left_out;   /* a large part: the contrast of the rest is found anew without it */
 };
+
+/* The box of all ink, for pictures that are not digits. */
+struct box box_of_ink(const struct plane *ink, float threshold);
 
 /* Decides which connected parts of the ink are the digit and erases all others. Errors: more than one digit; out of
  * memory. */

@@ -234,11 +234,11 @@ const checks = {
     for (const [side, points, radius] of strokes) {
       const gray = draw(side, points, radius), name = path.join(folder, 'drawing.pgm');
       fs.writeFileSync(name, pgm(gray, side));
-      const native = execFileSync(makeDigit, [name]);
+      const model = path.join(models, facts.models.fp32.file), native = execFileSync(makeDigit, [model, name]);
       assert.equal(native.length, 784);
       const seen = engine.digit(gray, side, side, fp32);
       assert(native.equals(seen.pixels), `${side} x ${side}`);
-      const told = spawnSync(mnistq, ['predict', path.join(models, facts.models.fp32.file), name], {encoding: 'utf8'});
+      const told = spawnSync(mnistq, ['predict', model, name], {encoding: 'utf8'});
       assert.equal(told.stderr, [...seen.doubts, ...engine.doubts(fp32, seen.pixels)]
         .map((text) => `mnistq: ${name}: warning: ${text}\n`).join(''));
       assert.match(told.stdout, new RegExp(`: ${engine.classify(fp32, engine.images(seen.pixels))[0]}\n`));
