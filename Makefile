@@ -37,9 +37,9 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx $(BUILD)/tests/make_digit $(BUILD)/tests/fail_alloc.so
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fno-math-errno -Isrc -Iinclude -I$(BUILD) \
-  $(CPPFLAGS) $(CFLAGS) $(OPENMP)
-LINK = $(CC) $(CFLAGS) $(OPENMP) $(LDFLAGS)
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Isrc -Iinclude -I$(BUILD) $(CPPFLAGS) $(CFLAGS) -fno-fast-math \
+  -ffp-contract=off -fno-math-errno $(OPENMP)
+LINK = $(CC) $(patsubst -Ofast,-O3,$(filter-out -ffast-math -funsafe-math-optimizations,$(CFLAGS))) $(OPENMP) $(LDFLAGS)
 # The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
 quote = '$(subst ','\'',$(strip $(1)))'
 $(BUILD)/flags: ; @mkdir -p $(@D) && printf '%s\n' $(call quote,$(COMPILE) $(LDFLAGS)) >$@

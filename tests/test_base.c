@@ -632,6 +632,13 @@ static void test_table_that_cannot_be_saved_says_where(void **state) {
     write_bytes(in_folder("not-a-folder"), "x", 1);
     assert_false(table_save(&t, &p, in_folder("not-a-folder"), "table", &err));
     assert_error(err.text, in_folder("not-a-folder"), "is not a folder");
+    struct table twice;
+    table_init(&twice, "Two columns of one name", "a a"); /* which csv_read refuses */
+    table_row(&twice, "1 | 2");
+    assert_false(table_save(&twice, &p, test_folder, "twice", &err));
+    assert_contains(err.text, "not written, since it could not be read");
+    assert_int_equal(access(in_folder("twice.csv"), F_OK), -1);
+    table_free(&twice);
     t.out_of_memory = true;
     assert_false(table_save(&t, &p, test_folder, "lost", &err));
     assert_contains(err.text, "out of memory");

@@ -541,6 +541,35 @@ static void test_what_is_no_model_is_refused(void **state) {
     assert_refused(in_folder("picture"), "not a safetensors file");
 }
 
+/* The writer holds each file to the reader's rules before it gets its name. */
+static void test_what_could_not_be_read_is_not_written(void **state) {
+    (void)state;
+    struct error err;
+    size_t size[2];
+    struct qmlp q = random_qmlp(&shapes[4], true, false);
+    struct mlp mlp = random_mlp(&shapes[4]);
+    write_good_qmlp(true, false);
+    char *before = read_bytes(in_folder("good"), &size[0]);
+    int entries = count_entries(test_folder);
+    struct model_notes latin = {.training = "caf\xe9, 1 epoch"};
+    assert_false(model_write_mlp(in_folder("good"), &mlp, &latin, &err));
+    assert_error(err.text, in_folder("good"), "not written, since it could not be read: its header is not UTF-8");
+    mlp.layer[0].weight[0] = NAN;
+    assert_false(model_write_mlp(in_folder("good"), &mlp, &notes, &err));
+    assert_error(err.text, in_folder("good"), "not written");
+    float *scale = q.weight_scale[0];
+    scale[0] = -scale[0];
+    assert_false(model_write_qmlp(in_folder("good"), &q, &notes, &err));
+    assert_error(err.text, in_folder("good"), "not written");
+    assert_false(model_write_qmlp("/dev/null", &q, &notes, &err)); /* what cannot be renamed as well */
+    assert_int_equal(count_entries(test_folder), entries);
+    char *after = read_bytes(in_folder("good"), &size[1]);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(before, after, size[0]);
+    free(before), free(after);
+    mlp_free(&mlp), qmlp_free(&q);
+}
+
 static void test_failed_write_keeps_the_good_file(void **state) {
     (void)state;
     struct error err;
@@ -704,6 +733,7 @@ int main(void) {
         cmocka_unit_test(test_too_many_layers_are_refused),
         cmocka_unit_test(test_file_cut_at_any_byte_is_refused),
         cmocka_unit_test(test_what_is_no_model_is_refused),
+        cmocka_unit_test(test_what_could_not_be_read_is_not_written),
         cmocka_unit_test(test_failed_write_keeps_the_good_file),
         cmocka_unit_test(test_fuzzed_models_are_refused_or_run_safely),
     };

@@ -115,6 +115,27 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
     return ok;
 }
 
+static double row_bound(const struct dynamic_mlp_layer *d, int c, double input) {
+    const int8_t *w = d->weight + (size_t)c * (size_t)d->in;
+    double codes = 0, apart = 0;
+    for (int k = 0; k < d->in; k++) codes += abs(w[k]);
+    for (int j = 0; j < d->outliers; j++)
+        apart += fabs((double)float_from_half(d->outlier_weight[c * d->outliers + j]));
+    codes = fmax(codes, 1); /* s_x s_w is computed for a row of zeros, too */
+    return (codes * (double)d->weight_scale[c] + apart) * input + fabs((double)d->bias[c]);
+}
+
+bool dynamic_is_bounded(const struct dynamic_mlp *q) {
+    double input = 1, highest = 0;
+    for (int l = 0; l < q->shape.layers; l++, input = highest, highest = 0)
+        for (int c = 0; c < q->layer[l].out; c++) {
+            double bound = row_bound(&q->layer[l], c, input);
+            if (!(bound < (double)MLP_LARGEST_SUM)) return false;
+            highest = fmax(highest, bound);
+        }
+    return true;
+}
+
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,

@@ -56,6 +56,9 @@ bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, c
  * Error: out of memory. */
 bool dynamic_finish(struct dynamic_mlp *q, struct error *err);
 
+/* As mlp_is_bounded, of the sums and of the products of scales that they are multiplied by. */
+bool dynamic_is_bounded(const struct dynamic_mlp *q);
+
 bool dynamic_workspace_create(const struct mlp_shape *shape, int capacity, struct dynamic_mlp_workspace *ws,
                               struct error *err);
 void dynamic_workspace_free(struct dynamic_mlp_workspace *ws);

@@ -9,6 +9,7 @@ const FLOAT_FIELDS = {fp32: [1, 8, 23], fp16: [1, 5, 10], bf16: [1, 8, 7], fp8_e
 const NEURON = ['inputScale', 'weightScale', 'outputScale', 'inputZeroPoint', 'zeroPoint', 'lowest', 'highest', 'sum',
   'bias', 'acc', 'weightSum', 'foldedBias', 'rawSum', 'multiplier', 'right', 'productHigh', 'productLow', 'half',
   'rounded', 'code', 'exact', 'value'];
+const SYMPTOMS = ['codes', 'wrong', 'lowest', 'highest', 'cut', 'signal', 'noise'];
 const INT32 = Int32Array, FLOAT = Float32Array, DOUBLE = Float64Array, BYTES = Uint8Array;
 
 let started; // tells those who wait for the engine
@@ -305,17 +306,28 @@ class Engine {
   }
 
   // layer: that has the fault, from 0; -1 all. first: the first code that is wrong, null where none is; its layer from 1.
+  // layers, 0 the pixels: of all codes there how many are wrong, from lowest to highest by which difference, how many the
+  // clamp cut, sums of squares for decibels(), and how often each of the 256 codes comes in the right and the broken engine.
   faulty(model, name, layer, images, first = 0, count = images.count - first) {
     return this.with(() => {
       const n = count * model.classes, classes = this.array(BYTES, count), logits = this.array(FLOAT, n);
-      const difference = this.array(INT32, 5);
+      const difference = this.array(INT32, 5), size = SYMPTOMS.length + 2 * 256;
+      const symptoms = this.array(DOUBLE, (model.layers + 1) * size);
       if (!this.c.page_faulty(model.id, this.giveText(name), layer, images.at + first * images.size, count, classes,
-        logits, difference)) this.fail();
+        logits, difference, symptoms)) this.fail();
       const [image, where, neuron, code, expected] = this.read(INT32, difference, 5);
-      return {classes: this.read(BYTES, classes, count), logits: this.read(FLOAT, logits, n),
+      const layers = Array.from({length: model.layers + 1}, (_, l) => {
+        const values = this.read(DOUBLE, symptoms + l * size * DOUBLE.BYTES_PER_ELEMENT, size);
+        const found = {right: values.slice(-512, -256), broken: values.slice(-256)};
+        SYMPTOMS.forEach((key, i) => { found[key] = values[i]; });
+        return found;
+      });
+      return {classes: this.read(BYTES, classes, count), logits: this.read(FLOAT, logits, n), layers,
         first: image < 0 ? null : {image: first + image, layer: where, neuron, code, expected}};
     });
   }
+
+  decibels(signal, noise) { return this.c.page_decibels(signal, noise); }
 
   // Eq. 5 and 6 of a neuron of a layer (from 0) of an integer model, with every number; terms: inputs that are not 0.
   trace(model, image, layer, neuron) {

@@ -180,8 +180,8 @@ function buildRange(root, ctx) {
       namesOf.zero.update('z', '=', 'round', '(', sub('q', 'min'), '−', frac([mathml('mi', 'lo')], 's'), ')', '=', 'round', '(', least, '−',
         frac(lo, s), ')', '=', z);
     }
-    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ')', '=', 'clamp', '(', 'round', '(', frac(x, s), ')', '+',
-      inBrackets(z), ')', '=', q);
+    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ',', sub('q', 'min'), ',', sub('q', 'max'), ')', '=',
+      'clamp', '(', 'round', '(', frac(x, s), ')', '+', inBrackets(z), ',', least, ',', most, ')', '=', q);
     namesOf.back.update('x', '≈', 's', '(', 'q', '−', 'z', ')', '=', s, '×', '(', q, '−', inBrackets(z), ')', '=', short(state.probe.back[0]));
   };
   const refresh = live(() => {

@@ -147,9 +147,11 @@ registerSection({id: 'calibration', build(root, ctx) {
     }
   }
   const start = latest(measure, null, error => verdict.set(false, error.message));
-  const update = live(() => {
+  const begin = live(() => start({...memory}));
+  function update() {
+    verdict.set(null, t('verdict.running'));
     drawChart();
-    start({...memory});
-  });
+    begin();
+  }
   update();
 }});

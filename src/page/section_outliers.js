@@ -35,7 +35,7 @@ registerSection({id: 'outliers', build(root, ctx) {
   root.append(panel);
   const controls = el('div', {class: 'controls'});
   panel.append(controls);
-  let weights, at, pictures = [];
+  let weights = engine.weights(fp32, memory.layer), at = extremeWeight(weights, memory.sign), pictures = [];
   const where = el('p', {class: 'small soft'});
 
   choice(controls, {label: t('outliers.layer'), value: memory.layer, options: Array.from({length: fp32.layers}, (_, l) => ({value: l, text: `fc${l + 1}`})),
@@ -89,7 +89,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     const own = OUTLIER_SCHEMES.map((name, i) => ({name: t(`outliers.${name}.live`), shape: i + 2, line: false,
       points: accuracies[i] === undefined ? [] : [{x: k, y: accuracies[i], strong: true}]}));
     return {title: t('outliers.chart'), unit: '%', x: {label: t('outliers.chart.x'), lo: 1, hi: OUTLIER_MOST, log: true, ticks: [1, 2, 5, 10, 20, 50, 100]},
-      y: {label: t('outliers.chart.y'), lo: 0, hi: 100}, series: [...series, ...own]};
+      y: {label: t('outliers.chart.y'), hi: 100}, series: [...series, ...own]};
   }
 
   // Another weight: its place, the pictures' sizes, and what is wrong with the others at x 1.
@@ -157,6 +157,7 @@ registerSection({id: 'outliers', build(root, ctx) {
   const update = live(() => {
     newest = {layer: memory.layer, at, weights, value: memory.power === 0 ? weights[at] : weights[at] * factorOf(memory.power),
       limit: memory.clip === 0 ? 0 : limitOf(memory.clip)};
+    sides.forEach(side => side.verdict.set(null, t('verdict.running')));
     start(newest);
   });
 

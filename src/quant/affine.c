@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/finite.h"
 #include "base/vectorise.h"
 
 static int32_t clamp(double q, int32_t qmin, int32_t qmax) {
@@ -10,11 +11,11 @@ static int32_t clamp(double q, int32_t qmin, int32_t qmax) {
 
 struct qparams qparams_asymmetric(float lo, float hi, int32_t qmin, int32_t qmax) {
     struct qparams p = {1, clamp(0, qmin, qmax), qmin, qmax};
-    if (!isfinite(lo) || !isfinite(hi)) return p;
+    if (!is_finite((double)lo) || !is_finite((double)hi)) return p;
     if (lo > 0) lo = 0;
     if (hi < 0) hi = 0;
     float scale = (float)(((double)hi - (double)lo) / (qmax - qmin));
-    if (!(scale > 0) || !isfinite(scale)) return p;
+    if (!(scale > 0) || !is_finite((double)scale)) return p;
     p.scale = scale;
     p.zero_point = clamp(rint(qmin - (double)lo / scale), qmin, qmax);
     return p;
@@ -22,13 +23,13 @@ struct qparams qparams_asymmetric(float lo, float hi, int32_t qmin, int32_t qmax
 
 struct qparams qparams_symmetric(float absmax, int32_t qmax) {
     float scale = absmax / (float)qmax;
-    if (!(scale > 0) || !isfinite(scale)) scale = 1;
+    if (!(scale > 0) || !is_finite((double)scale)) scale = 1;
     return (struct qparams){scale, 0, -qmax, qmax};
 }
 
 int32_t quantize(float x, struct qparams p) {
     float steps = rintf(x / p.scale); /* the default rounding mode: ties to even */
-    if (isnan(steps)) return p.zero_point;
+    if (is_nan((double)steps)) return p.zero_point;
     return clamp((double)steps + p.zero_point, p.qmin, p.qmax);
 }
 
