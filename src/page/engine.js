@@ -20,15 +20,15 @@ const engineStarted = new Promise((resolve) => { started = resolve; });
 async function unpackBlob(name) {
   const element = document.querySelector(`script[data-blob="${name}"]`);
   if (!element) throw new Error(`${name}: not in this page`);
-  const packed = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
+  const text = atob(element.textContent.trim()), packed = new Uint8Array(text.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = text.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
   const planes = Number(element.dataset.planes), flat = new Uint8Array(await new Response(stream).arrayBuffer());
   const bytes = new Uint8Array(flat.length);
   for (let plane = 0, at = 0; plane < planes; plane++)
     for (let i = plane; i < bytes.length; i += planes) bytes[i] = flat[at++];
   if (!element.dataset.from) return bytes;
-  const [engine, from] = await Promise.all([engineStarted, unpackBlob(element.dataset.from)]);
-  return engine.restored(from, bytes);
+  return (await engineStarted).restored(element.dataset.from, bytes);
 }
 
 class Engine {
@@ -41,19 +41,19 @@ class Engine {
     engine.c = instance.exports;
     engine.c._initialize();
     engine.kept = []; // addresses that the running method gives back
+    engine.origins = new Map(); // embedded file -> Promise of its model: see restored
     started(engine);
     return engine;
   }
 
   // An int8 file as the page has it, without what follows from the fp32 model's weights -> the file, byte for byte.
-  restored(fp32Bytes, bytes) {
+  // from: the embedded file with that model, which is opened once for all.
+  async restored(from, bytes) {
+    if (!this.origins.has(from)) this.origins.set(from, unpackBlob(from).then((file) => this.open(file)));
+    const fp32 = await this.origins.get(from);
     return this.with(() => {
-      const fp32 = this.open(fp32Bytes), at = this.give(BYTES, bytes);
-      try {
-        if (!this.c.page_restore(fp32.id, at, bytes.length)) this.fail();
-      } finally {
-        this.close(fp32);
-      }
+      const at = this.give(BYTES, bytes);
+      if (!this.c.page_restore(fp32.id, at, bytes.length)) this.fail();
       return this.read(BYTES, at, bytes.length);
     });
   }
