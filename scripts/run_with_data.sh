@@ -42,7 +42,7 @@ else
     name=$(basename "$(cd "$data" && pwd)")
     case $name in mnist | reference | /) name=other ;; esac
     case $(ls -R -- "$data") in
-    *idx3* | *idx1*) echo "$data: not MNIST's own files; read as they are, for results/$name" >&2 ;;
+    *[iI][dD][xX][13]*) echo "$data: not MNIST's own files; read as they are, for results/$name" >&2 ;;
     *) refuse 1 "DATA=$data: four IDX files expected (train-images-idx3-ubyte, ...), found: $(files_of "$data")" ;;
     esac
 fi

@@ -12,19 +12,17 @@ enum { EXERCISE_MAX_MODELS = 1 + SCHEMES };
 struct exercise {
     int count; /* models[0] is fp32 */
     struct model models[EXERCISE_MAX_MODELS];
-    char paths[EXERCISE_MAX_MODELS][4096]; /* of their files */
-    uint64_t bytes[EXERCISE_MAX_MODELS];   /* by stat */
+    uint64_t bytes[EXERCISE_MAX_MODELS]; /* of their files, by stat */
     struct evaluation evaluations[EXERCISE_MAX_MODELS];
     struct train_report training;
     size_t saturated; /* biases that did not fit, all schemes together */
 };
 
-/* Trains, writes FOLDER/fp32.safetensors, then for each scheme (both, when scheme is SCHEMES) quantizes and writes
- * FOLDER/int8-SCHEME.safetensors; reads every file back and evaluates what it read. Release with exercise_free,
- * also after an error. */
-bool exercise_run(const struct dataset *data, const struct training_recipe *training,
-                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out,
-                  struct error *err);
+/* Trains on the study's data, writes FOLDER/fp32.safetensors of its results, then for each scheme (both, when scheme is
+ * SCHEMES) quantizes and writes FOLDER/int8-SCHEME.safetensors; reads every file back and evaluates what it read.
+ * Errors are in s->err. Release with exercise_free, also after an error. */
+bool exercise_run(struct study *s, const struct training_recipe *training,
+                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out);
 void exercise_free(struct exercise *e);
 
 /* The tables that show one run, added to the study, whose data it ran on; speeds [e->count]. Error: out of memory. */
@@ -32,7 +30,7 @@ void exercise_table(struct study *s, const struct exercise *e, const struct spee
 bool layers_table(struct study *s, const struct exercise *e, int calibration);
 void confusion_table(struct study *s, const struct exercise *e);
 
-/* Writes FOLDER/changed.png: the test digits that fp32 and int8 answer differently. */
-bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err);
+/* Writes changed.png: the test digits that fp32 and int8 answer differently. */
+bool write_changed(struct study *s, const struct exercise *e);
 
 #endif

@@ -139,9 +139,11 @@ static void tile_text(const void *context, size_t at, int line, char *text, size
                  answer == label ? "right" : "wrong");
 }
 
-bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err) {
-    struct changed c = {e, test, aligned_array(test->count, sizeof *c.images, err), 0};
-    char head[160], path[4096];
+bool write_changed(struct study *s, const struct exercise *e) {
+    const struct split *test = &s->data.test;
+    const char *path = study_path(s, "changed.png");
+    struct changed c = {e, test, path ? aligned_array(test->count, sizeof *c.images, &s->err) : NULL, 0};
+    char head[160];
     if (!c.images) return false;
     for (size_t image = 0; image < test->count; image++) {
         bool differs = false;
@@ -151,9 +153,8 @@ bool write_changed(const struct exercise *e, const struct split *test, const cha
     }
     snprintf(head, sizeof head, "%zu of %zu test images are answered differently by fp32 and int8", c.count,
              test->count);
-    snprintf(path, sizeof path, "%.4000s/changed.png", folder);
     struct tiles tiles = {test, c.images, c.count, e->count + 1, tile_text, &c};
-    bool ok = folder_create(folder, err) && tiles_write(&tiles, head, path, err);
+    bool ok = tiles_write(&tiles, head, path, &s->err);
     free(c.images);
     return ok;
 }

@@ -68,9 +68,8 @@ int usage_error(const struct options *o, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
-    mask_control_characters(text);
     fprintf(stderr, "mnistq: %s: %s (see `mnistq %s --help`)\n", o->command, text, o->command);
     return EXIT_USAGE;
 }
@@ -121,6 +120,7 @@ static void print_help(const struct options *o) {
             print_default(o, e, stream);
             fclose(stream);
         }
+        mask_control_characters(text);
         printf("  --%s%s%s", e->name, e->type == OPTION_FLAG ? "" : " ", e->argument ? e->argument : "");
         if (e->type == OPTION_CHOICE) print_choices(stdout, e, "|");
         printf("\n");
@@ -191,8 +191,7 @@ static int bad_value(const struct options *o, const struct option_entry *e, cons
     if (e->type == OPTION_REAL) fprintf(stderr, "a number from %g to %g", e->lo, e->hi);
     if (e->type == OPTION_CHOICE) print_choices(stderr, e, " or ");
     char found[256];
-    snprintf(found, sizeof found, "%s", text);
-    mask_control_characters(found);
+    text_format(found, sizeof found, "%s", text);
     fprintf(stderr, ", found \"%s\"", found);
     const char *meant = NULL;
     for (int i = 0; e->type == OPTION_CHOICE && i <= (int)e->hi; i++) meant = likelier(text, e->choices[i], meant);

@@ -83,8 +83,7 @@ static int run(struct model_run *r, struct picture_form form, const struct optio
             status = report_error(&err);
             continue;
         }
-        snprintf(name, sizeof name, "%s", o->files[i]);
-        mask_control_characters(name);
+        text_format(name, sizeof name, "%s", o->files[i]);
         warn(name, doubts | answer_doubts(probabilities, classes, step), warnings, sizeof warnings);
         softmax(probabilities, classes);
         if (show && !json) show_digit(digit);

@@ -3,10 +3,11 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/text.h"
 #include "data/digits.h"
 #include "data/idx.h"
+#include "data/idx_files.h"
 
 enum { DIGITS_SEED = 1 }; /* fixed, so that the name means one set of bytes */
 
@@ -28,26 +29,10 @@ void dataset_free(struct dataset *dataset) {
     split_free(&dataset->test);
 }
 
-/* FOLDER/NAME.gz if it is there (what fetch_mnist.sh verifies), else FOLDER/NAME. */
-static bool find_file(const char *folder, const char *name, char *path, size_t size, struct error *err) {
-    for (int gz = 1; gz >= 0; gz--) {
-        int written = snprintf(path, size, "%s/%s%s", folder, name, gz ? ".gz" : "");
-        if (written < 0 || (size_t)written >= size) return fail(err, "%.60s...: the name is too long", folder);
-        if (access(path, F_OK) == 0) return true;
-    }
-    return fail(err, "%s/%s: not there, nor with .gz (scripts/fetch_mnist.sh gets MNIST)", folder, name);
-}
-
-/* part is "train" or "t10k". */
-static bool read_split(const char *folder, const char *part, struct split *out, struct error *err) {
-    static const char *const kinds[] = {"images-idx3", "labels-idx1"};
-    char name[64], path[2][4096];
+static bool read_split(const char *folder, enum idx_part part, struct split *out, struct error *err) {
+    char path[2][IDX_PATH];
     struct idx idx[2] = {{0}};
-    bool ok = true;
-    for (int i = 0; ok && i < 2; i++) {
-        snprintf(name, sizeof name, "%s-%s-ubyte", part, kinds[i]);
-        ok = find_file(folder, name, path[i], sizeof path[i], err);
-    }
+    bool ok = idx_find(folder, part, IDX_IMAGES, path[0], err) && idx_find(folder, part, IDX_LABELS, path[1], err);
     for (int i = 0; ok && i < 2; i++) ok = idx_read(path[i], i == 0 ? 3 : 1, &idx[i], err);
     if (ok && idx[0].count != idx[1].count)
         ok = fail(err, "%s: %zu labels for the %zu images of %s", path[1], idx[1].count, idx[0].count, path[0]);
@@ -68,7 +53,8 @@ static bool draw_split(size_t first, size_t count, struct split *out, struct err
 
 bool dataset_load_test(const char *source, struct split *out, struct error *err) {
     *out = (struct split){0};
-    return is_built_in(source) ? draw_split(DIGITS_TRAIN, DIGITS_TEST, out, err) : read_split(source, "t10k", out, err);
+    return is_built_in(source) ? draw_split(DIGITS_TRAIN, DIGITS_TEST, out, err)
+                               : read_split(source, IDX_TEST, out, err);
 }
 
 /* One hash over what the files hold, headers included, so that plain and compressed files give the same. */
@@ -110,21 +96,25 @@ static void name_dataset(struct dataset *dataset, const char *source) {
     size_t length = strlen(copy);
     while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
     const char *slash = strrchr(copy, '/');
-    snprintf(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %s" : "%.100s (not MNIST's files)",
-             slash && slash[1] ? slash + 1 : copy);
+    const char *name = slash && slash[1] ? slash + 1 : copy;
+    text_format(dataset->name, sizeof dataset->name, is_built_in(source) ? "built-in %.*s" : "%.*s (not MNIST's files)",
+                text_cut(name, 100), name);
 }
 
-/* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be
- * missing: the letters of EMNIST are numbered from 1.) */
+/* One wrong byte among the labels would make a network with outputs for classes that do not exist. It shows in a
+ * highest class that hardly an image has, far above the others. (Many classes may be missing: the letters of EMNIST are
+ * numbered from 1, and a set of 3s and 8s has two of nine.) */
 static bool check_classes(const struct split *train, int classes, const char *source, struct error *err) {
-    size_t images[256] = {0};
+    size_t images[256] = {0}, highest;
     int missing = 0;
     for (size_t i = 0; i < train->count; i++) images[train->labels[i]]++;
     for (int c = 0; c < classes; c++) missing += images[c] == 0;
-    return 2 * missing <= classes ||
+    highest = images[classes - 1];
+    return 2 * missing <= classes || 10 * highest * (size_t)(classes - missing) >= train->count ||
         fail(err,
-             "%s: the highest training label is %d, but %d of the %d classes up to it have no image: a label is wrong",
-             source, classes - 1, missing, classes);
+             "%s: the highest training label is %d, but %d of the %d classes up to it have no image, and it has %zu of "
+             "%zu: a label is wrong",
+             source, classes - 1, missing, classes, highest, train->count);
 }
 
 static bool check_dataset(struct dataset *d, const char *source, struct error *err) {
@@ -142,7 +132,7 @@ static bool check_dataset(struct dataset *d, const char *source, struct error *e
 bool dataset_load(const char *source, struct dataset *out, struct error *err) {
     *out = (struct dataset){0};
     bool ok = is_built_in(source) ? draw_split(0, DIGITS_TRAIN, &out->train, err)
-                                  : read_split(source, "train", &out->train, err);
+                                  : read_split(source, IDX_TRAIN, &out->train, err);
     ok = ok && dataset_load_test(source, &out->test, err) && check_dataset(out, source, err) && hash_dataset(out, err);
     if (ok) name_dataset(out, source);
     else dataset_free(out);
