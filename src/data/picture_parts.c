@@ -175,7 +175,7 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
         grown = false;
         for (size_t i = 0; i < parts->count; i++) {
             struct part *a = &parts->part[i];
-            bool near = 3 * gap(&a->box, &chosen->box) < longer_of(&chosen->box);
+            bool near = 4 * gap(&a->box, &chosen->box) < longer_of(&chosen->box);
             bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || is_frame(parts, a);
             bool under = a->box.top >= digit->box.bottom && width_of(&a->box) > 4 * height_of(&a->box) &&
                 2 * width_of(&a->box) > width_of(&digit->box);
