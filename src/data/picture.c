@@ -57,6 +57,7 @@ static bool find_digit(struct attempt *a, bool whole, struct error *err) {
     return true;
 }
 
+
 int count_doubts(unsigned doubts) {
     int count = 0;
     for (; doubts; doubts >>= 1) count += doubts & 1;
