@@ -13,7 +13,7 @@ CC ?= cc
 CFLAGS ?= -O3 -g
 BUILD ?= build
 DATA ?= data/mnist
-export DATA RESULTS# scripts read these from the environment, where no character needs quoting
+$(foreach v,DATA RESULTS,$(eval override export $v := $$(value $v)))# as they stand; the environment needs no quotes
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S CROSS_CC QEMU WASM_CC $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
