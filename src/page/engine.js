@@ -16,8 +16,7 @@ class Engine {
   // Uint8Array with engine.wasm -> Promise<Engine>
   static async start(wasmBytes) {
     const engine = new Engine();
-    const none = () => 0; // the library's files and messages go nowhere
-    const wasi = {fd_close: none, fd_seek: none, fd_write: none};
+    const none = () => 0, wasi = {fd_close: none, fd_seek: none, fd_write: none}; // its messages go nowhere
     const {instance} = await WebAssembly.instantiate(wasmBytes, {wasi_snapshot_preview1: wasi});
     engine.c = instance.exports;
     engine.c._initialize();
@@ -119,13 +118,9 @@ class Engine {
     });
   }
 
-  classify(model, images, first = 0, count = images.count - first) {
-    return this.run(model, images, first, count, false).classes;
-  }
+  classify(model, images, first = 0, count = images.count - first) { return this.run(model, images, first, count, false).classes; }
 
-  logits(model, images, first = 0, count = images.count - first) {
-    return this.run(model, images, first, count, true).logits;
-  }
+  logits(model, images, first = 0, count = images.count - first) { return this.run(model, images, first, count, true).logits; }
 
   // What one image is behind a layer, 0 the pixels: real values, and codes of integer models.
   layer(model, image, layer) {
@@ -296,8 +291,7 @@ class Engine {
   }
 
   // layer: that has the fault, from 0; -1 all. first: the first code that is wrong, null where none is; its layer from 1.
-  // layers, 0 the pixels: of all codes there how many are wrong, from lowest to highest by which difference, how many the
-  // clamp cut, sums of squares for decibels(), and how often each of the 256 codes comes in the right and the broken engine.
+  // layers, 0 the pixels: SYMPTOMS, as struct symptoms explains them, and how often each code comes, right and broken.
   faulty(model, name, layer, images, first = 0, count = images.count - first) {
     return this.with(() => {
       const n = count * model.classes, classes = this.array(BYTES, count), logits = this.array(FLOAT, n);
@@ -308,16 +302,12 @@ class Engine {
       const [image, where, neuron, code, expected] = this.read(INT32, difference, 5);
       const layers = Array.from({length: model.layers + 1}, (_, l) => {
         const values = this.read(DOUBLE, symptoms + l * size * DOUBLE.BYTES_PER_ELEMENT, size);
-        const found = {right: values.slice(-512, -256), broken: values.slice(-256)};
-        SYMPTOMS.forEach((key, i) => { found[key] = values[i]; });
-        return found;
+        return {...Object.fromEntries(SYMPTOMS.map((key, i) => [key, values[i]])), right: values.slice(-512, -256), broken: values.slice(-256)};
       });
       return {classes: this.read(BYTES, classes, count), logits: this.read(FLOAT, logits, n), layers,
         first: image < 0 ? null : {image: first + image, layer: where, neuron, code, expected}};
     });
   }
-
-  decibels(signal, noise) { return this.c.page_decibels(signal, noise); }
 
   // Eq. 5 and 6 of a neuron of a layer (from 0) of an integer model, with every number; terms: inputs that are not 0.
   trace(model, image, layer, neuron) {
@@ -377,9 +367,9 @@ class Engine {
     });
   }
 
-  sqnr(reference, values) {
-    return this.with(() => this.c.page_sqnr(this.give(FLOAT, reference), this.give(FLOAT, values), values.length));
-  }
+  decibels(signal, noise) { return this.c.page_decibels(signal, noise); }
+
+  sqnr(x, back) { return this.with(() => this.c.page_sqnr(this.give(FLOAT, x), this.give(FLOAT, back), x.length)); }
 
   softmax(logits) {
     return this.with(() => {
