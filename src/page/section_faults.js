@@ -88,8 +88,8 @@ function showFirst(root, ctx, first, network) {
   root.append(el('div', {class: 'first-row'}, picture, text));
   pixels(picture, 28, 28, pixels28, {max: 255, label: t('draw.test', {index: image, label: ctx.test.labels[image]})});
   text.append(el('p', {class: 'first-text'}, t('faults.first.is', {image, label: ctx.test.labels[image], layer, neuron, code, expected})));
-  equation(text, t('faults.right'), 'acc', '=', whole(trace.sum), trace.bias < 0 ? '−' : '+', whole(Math.abs(trace.bias)), '=', whole(trace.acc));
-  equation(text, '', 'acc', '·', 'M', '=', num(trace.exact, 4), '→', whole(trace.rounded), '+', sub('z', 'y'), '=', whole(trace.rounded), '+', num(trace.zeroPoint), '→', num(expected));
+  equation(text, t('faults.right'), 'acc', '=', num(trace.sum), trace.bias < 0 ? '−' : '+', num(Math.abs(trace.bias)), '=', num(trace.acc));
+  equation(text, '', 'acc', '·', 'M', '=', num(trace.exact, 4), '→', num(trace.rounded), '+', sub('z', 'y'), '=', num(trace.rounded), '+', num(trace.zeroPoint), '→', num(expected));
   text.append(el('p', {class: 'small soft'}, t('faults.first.note')));
 }
 

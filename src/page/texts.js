@@ -350,11 +350,13 @@ function t(key, params = {}) {
 }
 
 // A number as the language writes it, with a true minus sign. digits: behind the point; without it, 6 significant ones of a fraction.
+const formats = {}; // making one takes longer than using it a hundred times
 function num(value, digits) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? '∞' : '−∞';
-  const shape = digits === undefined ? Number.isInteger(value) ? {} : {maximumSignificantDigits: 6}
-    : {minimumFractionDigits: digits, maximumFractionDigits: digits};
-  return new Intl.NumberFormat(language, {signDisplay: 'negative', ...shape}).format(value).replace('-', '−');
+  const most = digits === undefined && !Number.isInteger(value) ? 6 : undefined; // significant digits
+  const format = formats[`${language} ${digits} ${most}`] ??= new Intl.NumberFormat(language, {signDisplay: 'negative',
+    maximumSignificantDigits: most, minimumFractionDigits: digits, maximumFractionDigits: digits});
+  return format.format(value).replace('-', '−');
 }
 
 // A cell of the program's tables: a number keeps its digits and its sign, in the language's way; text stays as it is.
