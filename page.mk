@@ -21,7 +21,7 @@ $(BUILD)/page/engine.wasm: $(WASM_OBJECTS)
 	$(Q)$(WASM_CC) $(WASM_LINK) $^ -o $@
 
 # One script in a fixed order; one more section is one more file, found by its name.
-PAGE_SCRIPTS := src/page/engine.js $(foreach part,texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
+PAGE_SCRIPTS := $(foreach part,engine texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
 $(BUILD)/page/page.js: $(PAGE_SCRIPTS) page.mk
 	@mkdir -p $(@D)
 	@{ cat $(PAGE_SCRIPTS); echo 'boot();'; } >$@
@@ -36,3 +36,6 @@ page: all $(PAGE_PARTS) ## the lesson as one offline file, in which the engine r
 	$(RUN) exercise --reuse --scheme both $(FLAGS) >/dev/null
 	@sh scripts/run_with_data.sh "$$DATA" sh scripts/page_models.sh $(BUILD)/mnistq DATA RESULTS/models
 	$(RUN) page --parts $(BUILD)/page
+test-page: all $(PAGE_PARTS) ## the page in Chromium: drawn, dragged, read, printed; TEST=WORD | 5 min
+	@sh scripts/install_deps.sh --browser || echo 'test-page: on without what could not be installed'
+	@sh scripts/run_with_data.sh "$$DATA" sh tests/page/browser.sh $(BUILD) DATA RESULTS/page.html

@@ -12,25 +12,6 @@ const NEURON = ['inputScale', 'weightScale', 'outputScale', 'inputZeroPoint', 'z
 const SYMPTOMS = ['codes', 'wrong', 'lowest', 'highest', 'cut', 'signal', 'noise'];
 const INT32 = Int32Array, FLOAT = Float32Array, DOUBLE = Float64Array, BYTES = Uint8Array;
 
-let started; // tells those who wait for the engine
-const engineStarted = new Promise((resolve) => { started = resolve; });
-
-// The bytes of an embedded file, a script element with data-blob=NAME data-planes=N data-from=NAME: base64 of zlib, of N
-// planes one after the other (all first bytes of N, all second ones, ...); data-from: see Engine.restored.
-async function unpackBlob(name) {
-  const element = document.querySelector(`script[data-blob="${name}"]`);
-  if (!element) throw new Error(`${name}: not in this page`);
-  const packed = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
-  const planes = Number(element.dataset.planes), flat = new Uint8Array(await new Response(stream).arrayBuffer());
-  const bytes = new Uint8Array(flat.length);
-  for (let plane = 0, at = 0; plane < planes; plane++)
-    for (let i = plane; i < bytes.length; i += planes) bytes[i] = flat[at++];
-  if (!element.dataset.from) return bytes;
-  const [engine, from] = await Promise.all([engineStarted, unpackBlob(element.dataset.from)]);
-  return engine.restored(from, bytes);
-}
-
 class Engine {
   // Uint8Array with engine.wasm -> Promise<Engine>
   static async start(wasmBytes) {
@@ -40,19 +21,19 @@ class Engine {
     engine.c = instance.exports;
     engine.c._initialize();
     engine.kept = []; // addresses that the running method gives back
+    engine.origins = new Map(); // embedded file -> Promise of its model: see restored
     started(engine);
     return engine;
   }
 
   // An int8 file as the page has it, without what follows from the fp32 model's weights -> the file, byte for byte.
-  restored(fp32Bytes, bytes) {
+  // from: the embedded file with that model, which is opened once for all.
+  async restored(from, bytes) {
+    if (!this.origins.has(from)) this.origins.set(from, unpackBlob(from).then((file) => this.open(file)));
+    const fp32 = await this.origins.get(from);
     return this.with(() => {
-      const fp32 = this.open(fp32Bytes), at = this.give(BYTES, bytes);
-      try {
-        if (!this.c.page_restore(fp32.id, at, bytes.length)) this.fail();
-      } finally {
-        this.close(fp32);
-      }
+      const at = this.give(BYTES, bytes);
+      if (!this.c.page_restore(fp32.id, at, bytes.length)) this.fail();
       return this.read(BYTES, at, bytes.length);
     });
   }
@@ -262,18 +243,28 @@ class Engine {
       this.give(INT32, activations.map((a) => a.zeroPoint)), perChannel, activations.some((a) => a.qmin === 1))));
   }
 
-  // The ranges of the activations over images of those indices, and what eq. 3 makes of them. percentile: what that
-  // observer keeps, 99.99 without it. For inverted and other images make Images of them.
-  calibrate(fp32, images, indices, {observer = 'minmax', percentile = null} = {}) {
+  // The codes of an activation over a range, unsigned; symmetric ones lie around 128.
+  activationCodes(lo, hi, symmetric = false) {
+    return this.with(() => {
+      const at = this.room(16);
+      this.c.page_activation_affine(lo, hi, symmetric, at);
+      return this.params(at);
+    });
+  }
+
+  // The ranges of the activations over images of those indices, and their codes. percentile: what that observer keeps,
+  // 99.99 without it. For inverted and other images make Images of them.
+  calibrate(fp32, images, indices, {observer = 'minmax', percentile = null, symmetric = false} = {}) {
     return this.with(() => {
       const size = images.size, chosen = this.array(BYTES, indices.length * size), n = fp32.layers + 1;
-      indices.forEach((index, i) => this.view(BYTES, chosen, indices.length * size)
-        .set(this.view(BYTES, images.at + index * size, size), i * size));
-      const ranges = this.array(FLOAT, 2 * n), outside = percentile === null ? 0 : 1 - percentile / 100;
-      if (!this.c.page_calibrate(fp32.id, chosen, indices.length, this.giveText(observer), outside, ranges)) this.fail();
-      const values = this.read(FLOAT, ranges, 2 * n);
-      return Array.from({length: n}, (_, i) => ({lo: values[2 * i], hi: values[2 * i + 1],
-        ...this.affine({lo: values[2 * i], hi: values[2 * i + 1]})}));
+      const bytes = this.view(BYTES, chosen, indices.length * size);
+      indices.forEach((index, i) => bytes.set(this.view(BYTES, images.at + index * size, size), i * size));
+      const name = this.giveText(observer), ranges = this.array(FLOAT, 2 * n);
+      const outside = percentile === null ? 0 : 1 - percentile / 100;
+      if (!this.c.page_calibrate(fp32.id, chosen, indices.length, name, outside, symmetric, ranges)) this.fail();
+      const ends = this.read(FLOAT, ranges, 2 * n);
+      return Array.from({length: n}, (_, i) => ({lo: ends[2 * i], hi: ends[2 * i + 1],
+        ...this.activationCodes(ends[2 * i], ends[2 * i + 1], symmetric)}));
     });
   }
 

@@ -1,5 +1,5 @@
 // The frame of the page's tests in Chromium: test(NAME, async BODY) for each, then run(). Prints TAP; a test fails by
-// throwing. What a body gets from open(): a Playwright page on the page's file, which notes what must not happen.
+// throwing. test(NAME, [TABLE, ...], BODY) is skipped where the results have no such tables. What a body gets from open(): a Playwright page on the page's file, which notes what must not happen.
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -15,7 +15,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'mnistq-page.'));
 const tests = [];
 let browser = null;
 
-const test = (name, body) => tests.push({name, body});
+const test = (name, ...rest) => tests.push({name, body: rest.pop(), tables: rest[0] ?? []});
 
 // Opens the page, or another file, and waits until every section is built. page.noted: its console lines, errors, requests.
 async function open({address = file, width = 1400, height = 900, scheme = 'light', ready = true, before, ...context} = {}) {
@@ -57,7 +57,12 @@ async function run() {
   const chosen = tests.filter(({name}) => name.includes(process.env.ONLY ?? ''));
   console.log(`1..${chosen.length}`);
   let failed = 0;
-  for (const [i, {name, body}] of chosen.entries()) {
+  for (const [i, {name, body, tables}] of chosen.entries()) {
+    const lacking = tables.filter(table => !fs.existsSync(path.join(results, `${table}.csv`)));
+    if (lacking.length) {
+      console.log(`ok ${i + 1} - ${name} # SKIP no ${lacking.join(', ')} in ${results}`);
+      continue;
+    }
     try {
       await body();
       console.log(`ok ${i + 1} - ${name}`);
