@@ -104,7 +104,7 @@ registerSection({id: 'faults', build(root, ctx) {
   dropdown(controls, {label: t('faults.fault'), value: memory.name, options: all.map(fault => ({value: fault.name, text: t('faults.option', {name: fault.name, what: faultText(fault, 'what')})})),
     onchange: name => { memory.name = name; update(); }});
   choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
-    .map(value => ({value, text: value < 0 ? t('faults.all') : `fc${value + 1}`})), onchange: layer => { memory.layer = layer; update(); }});
+    .map(value => ({value, text: value < 0 ? t('faults.all') : layerText(ctx, value + 1)})), onchange: layer => { memory.layer = layer; update(); }});
   choice(controls, {label: t('faults.network'), value: memory.network, options: ['asymmetric', 'symmetric'].map(value => ({value, text: t(`faults.network.${value}`)})),
     onchange: network => { memory.network = network; update(); }});
   const what = el('p', {id: 'faults-what'}), progress = el('progress', {max: 1, value: 0, hidden: true, 'aria-label': t('faults.progress')});

@@ -33,7 +33,7 @@ function buildTrace(root, ctx) {
   const controls = el('div', {class: 'controls'}), body = el('div');
   view.append(controls, body);
   let now = null, name = TRACE_MODELS[0], byHand = false, waiting = 0;
-  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: t(l + 1 < models.int8.layers ? 'trace.layer' : 'trace.logits', {layer: l + 1})}));
+  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: layerText(ctx, l + 1)}));
   choice(controls, {label: t('trace.model'), value: name, options: TRACE_MODELS.map(value => ({value, text: t(`trace.model.${value}`)})),
     onchange: value => { name = value; render(); }});
   const layerChoice = choice(controls, {label: t('trace.where'), value: 1, options: layers, onchange: layer => go(layer, 0)});
