@@ -16,13 +16,13 @@ async function picture(page, name, first, last) {
 }
 
 test('the affine map', async () => {
-  const page = await open({width: 1100});
+  const page = await open({width: 1100, deviceScaleFactor: 0.78});
   await page.waitForSelector('[data-check="good"]');
   await picture(page, 'affine', page.locator('#affine figure').first(), page.locator('#affine .aligned'));
 });
 
 test('a digit drawn', async () => {
-  const page = await open({width: 1100, reducedMotion: 'reduce'});
+  const page = await open({width: 1100, deviceScaleFactor: 0.78, reducedMotion: 'reduce'});
   await page.waitForSelector('[data-check="good"]');
   await page.locator('#draw .controls button').first().click();
   const pad = page.locator('.pad');
