@@ -35,7 +35,7 @@ page_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(shell $(call wasm_probe
 page: all $(PAGE_PARTS) ## the lesson as one offline file, in which the engine runs | 20 s
 	$(RUN) exercise --reuse --scheme both $(FLAGS) >/dev/null
 	@sh scripts/run_with_data.sh "$$DATA" sh scripts/page_models.sh $(BUILD)/mnistq DATA RESULTS/models
-	$(RUN) page --parts $(BUILD)/page
+	$(RUN) page --parts $(BUILD)/page --reference results/reference/mnist
 test-page: all $(PAGE_PARTS) ## the page in Chromium: drawn, dragged, read, printed; TEST=WORD | 5 min
 	@sh scripts/install_deps.sh --browser || echo 'test-page: on without what could not be installed'
 	@sh scripts/run_with_data.sh "$$DATA" sh tests/page/browser.sh $(BUILD) DATA RESULTS/page.html
