@@ -21,7 +21,7 @@ $(BUILD)/page/engine.wasm: $(WASM_OBJECTS)
 	$(Q)$(WASM_CC) $(WASM_LINK) $^ -o $@
 
 # One script in a fixed order; one more section is one more file, found by its name.
-PAGE_SCRIPTS := src/page/engine.js $(foreach part,texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
+PAGE_SCRIPTS := $(foreach part,engine texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
 $(BUILD)/page/page.js: $(PAGE_SCRIPTS) page.mk
 	@mkdir -p $(@D)
 	@{ cat $(PAGE_SCRIPTS); echo 'boot();'; } >$@

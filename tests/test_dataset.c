@@ -346,6 +346,29 @@ static void test_few_of_many_classes(void **state) {
     }
 }
 
+/* By their headers, before a byte behind them is read: what is behind is missing here. */
+static void test_memory_is_bounded(void **state) {
+    (void)state;
+    unsigned char header[16];
+    write_folder("large", good_train, good_test, false);
+    for (int part = 0; part < 2; part++) {
+        put_header(header, (uint32_t[]){0x803, 1 << 20, 64, 16}, 4); /* 1 GiB, and 1 MiB of labels */
+        write_bytes(file_path("large", part ? "t10k" : "train", 0, ""), header, 16);
+        put_header(header, (uint32_t[]){0x801, 1 << 20}, 2);
+        write_bytes(file_path("large", part ? "t10k" : "train", 1, ""), header, 8);
+    }
+    assert_refused(in_folder("large"), in_folder("large"),
+                   "images and labels are 2050 MiB, more than the 1024 MiB for a data set (--memory-limit)");
+    struct split split;
+    struct error err;
+    assert_false(dataset_load_test(in_folder("large"), &split, &err));
+    assert_error(err.text, in_folder("large"), "are 1025 MiB, more than");
+    dataset_memory_limit(1025);
+    assert_false(dataset_load_test(in_folder("large"), &split, &err));
+    assert_error(err.text, file_path("large", "t10k", 0, ""), "is cut short");
+    dataset_memory_limit(DATASET_DEFAULT_MIB);
+}
+
 static void test_256_classes_are_the_most(void **state) {
     (void)state;
     write_folder("many", (struct part){"train", 256, 256, 1, 1, 256, 0}, (struct part){"t10k", 1, 1, 1, 1, 1, 255},
@@ -427,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_files_that_do_not_fit_together_are_refused),
         cmocka_unit_test(test_files_of_the_wrong_kind_are_refused),
         cmocka_unit_test(test_few_of_many_classes),
+        cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_256_classes_are_the_most),
         cmocka_unit_test(test_the_test_split_alone_needs_no_training_files),
         cmocka_unit_test(test_built_in_digits),

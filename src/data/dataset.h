@@ -30,6 +30,11 @@ struct dataset {
 bool dataset_load(const char *source, struct dataset *out, struct error *err);
 void dataset_free(struct dataset *dataset);
 
+/* What images and labels of a data set may take of memory, by their headers, before the rest is read: all that is
+ * loaded at once. Those built in are 53 MiB. */
+enum { DATASET_DEFAULT_MIB = 1024, DATASET_MOST_MIB = 1 << 20 };
+void dataset_memory_limit(int mib);
+
 /* As dataset_load, from the test files alone: train is empty, sha256 that of the two test files, classes the highest
  * test label + 1. */
 bool dataset_load_test_only(const char *source, struct dataset *out, struct error *err);

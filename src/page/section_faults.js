@@ -5,7 +5,7 @@ const FAULT_BATCH = 8; // images of a step: a broken layer is worked out code by
 // In words, in the reader's language; the engine's own in English.
 const faultText = (fault, part) => TEXTS[language]?.[`fault.${fault.name}.${part}`] ?? fault[part];
 
-// Runs a fault over so many test images in steps, progress(share) after each. Returns {classes, logits, first, layers}: of
+// Runs a fault over so many test images in steps, progress(share) after each, which may return false to stop: then null. Else {classes, logits, first, layers}: of
 // every layer how many codes are wrong, by how much at most, how often each code comes, and what the clamp cut.
 function* runFault(ctx, model, name, layer, progress, images = ctx.test.count) {
   const {engine, test} = ctx, classes = new Uint8Array(images), logits = new Float32Array(images * model.classes);
@@ -17,7 +17,7 @@ function* runFault(ctx, model, name, layer, progress, images = ctx.test.count) {
     logits.set(some.logits, i * model.classes);
     first ??= some.first;
     layers = layers ? layers.map((sum, l) => addSymptoms(sum, some.layers[l])) : some.layers;
-    progress?.((i + batch) / images);
+    if (progress?.((i + batch) / images) === false) return null;
     yield;
   }
   return {classes, logits, first, layers};
@@ -102,7 +102,7 @@ registerSection({id: 'faults', build(root, ctx) {
   const controls = el('div', {class: 'controls'});
   panel.append(controls);
   dropdown(controls, {label: t('faults.fault'), value: memory.name, options: all.map(fault => ({value: fault.name, text: t('faults.option', {name: fault.name, what: faultText(fault, 'what')})})),
-    onchange: name => { memory.name = name; update(); }}).input.id = 'faults-fault';
+    onchange: name => { memory.name = name; update(); }});
   choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
     .map(value => ({value, text: value < 0 ? t('faults.all') : `fc${value + 1}`})), onchange: layer => { memory.layer = layer; update(); }});
   choice(controls, {label: t('faults.network'), value: memory.network, options: ['asymmetric', 'symmetric'].map(value => ({value, text: t(`faults.network.${value}`)})),
@@ -125,13 +125,15 @@ registerSection({id: 'faults', build(root, ctx) {
     dataTable(program, {caption: t('faults.program'), columns: columns.map(column => t(`faults.program.${column}`)),
       rows: rows.map(({index}) => columns.map(column => tableCell(ctx, table, index, column)))});
   }
-  function* measure({name, layer, network}) {
-    const model = faultNetwork(ctx, network);
+  let newest = null;
+  function* measure(setting) {
+    const {name, layer, network} = setting, model = faultNetwork(ctx, network);
     const reference = yield* answersOf(ctx, 'fp32');
     const known = ctx.memory.healthy ??= {};
     known[network] ??= yield* runFault(ctx, model, 'none', -1);
     const healthy = known[network];
-    const run = yield* runFault(ctx, model, name, layer, share => { progress.value = share; });
+    const run = yield* runFault(ctx, model, name, layer, share => { progress.value = share; return setting === newest; });
+    if (!run) return;
     progress.hidden = true;
     const score = engine.score(test.labels, run.classes, healthy.classes), before = engine.score(test.labels, healthy.classes);
     figures.set('accuracy', percent(score.accuracy), t('faults.before', {value: percent(before.accuracy)}), score.accuracy < before.accuracy - 1);
@@ -149,7 +151,8 @@ registerSection({id: 'faults', build(root, ctx) {
     verdict.set(null, t('verdict.running'));
     progress.value = 0;
     progress.hidden = false;
-    start({...memory});
+    newest = {...memory};
+    start(newest);
   }
   update();
 }});

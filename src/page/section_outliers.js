@@ -137,13 +137,13 @@ registerSection({id: 'outliers', build(root, ctx) {
         sides[i].figures.set('accuracy', ...accuracyText(score));
         const file = yield* answersOf(ctx, name);
         sides[i].figures.set('changed', num(engine.score(test.labels, predicted, file.classes).changed), t('outliers.changed.of', {count: num(test.count)}));
+        if (setting !== newest) continue; // another verdict is on its way
         if (untouched) {
           const {same, codes} = yield* sameCodes(ctx, network, name);
-          sides[i].verdict.set(same, t(same ? 'outliers.same' : 'outliers.differs', {codes: num(codes)}));
+          if (setting === newest) sides[i].verdict.set(same, t(same ? 'outliers.same' : 'outliers.differs', {codes: num(codes)}));
         } else {
           sides[i].verdict.set(null, t('outliers.moved'));
         }
-        yield;
       }
       chart.update(chartOptions(value / before[place], accuracies));
       const score = engine.score(test.labels, yield* classesOf(ctx, grown));
@@ -154,12 +154,13 @@ registerSection({id: 'outliers', build(root, ctx) {
   }
   const start = latest(measure, null, error => sides.forEach(side => side.verdict.set(false, error.message)));
   let newest = null;
-  const update = live(() => {
+  const begin = live(start);
+  function update() {
     newest = {layer: memory.layer, at, weights, value: memory.power === 0 ? weights[at] : weights[at] * factorOf(memory.power),
       limit: memory.clip === 0 ? 0 : limitOf(memory.clip)};
     sides.forEach(side => side.verdict.set(null, t('verdict.running')));
-    start(newest);
-  });
+    begin(newest);
+  }
 
   function showWeights(i, {residual, sqnr, scales}, most, row) {
     const {caption, figures, name} = sides[i];

@@ -218,6 +218,21 @@ runs_to dotted results/dotted
 cp fashion/* "it's" && cp fashion/* mnist && cp fashion/* elsewhere/mnist
 own 'a quote in its name' "it's" 0
 runs_to "it's" "results/it's"
+for name in -x --data 'a;b' 'back\n' '=1' "a
+b"; do
+    mkdir -- "$name" && cp fashion/* "./$name"
+    own "a folder called $(printf '%s' "$name" | tr '\n' '?')" "$name" 0
+    check '... runs on it' grep -qF "$(printf 'called: exercise --data %s --results results/%s' "$(case $name in -*) printf ./ ;; esac && printf '%s' "$name")" "$name" | head -1)" "$TMP/own.out"
+    check '... in one line' [ "$(wc -l <"$TMP/own.err")" -eq 1 ]
+done
+# shellcheck disable=SC2016 # of make, as it stands
+mkdir '$(name)' && cp fashion/* '$(name)'
+own 'a folder called as a variable of make' '$(name)' 0
+# shellcheck disable=SC2016
+check '... runs on it' grep -qF 'called: exercise --data $(name) --results results/$(name)' "$TMP/own.out"
+mkdir hostile && touch "hostile/$(printf 'a\033[31m\302\233\342\200\256b')"
+own 'a folder with hostile names' hostile 2
+says 'found: a.\[31m..b$'
 own 'another set under the name of mnist' elsewhere/mnist 0
 runs_to elsewhere/mnist results/other
 check_status 2 'another data set with RESULTS=results/mnist: refused' make_mnist "file://$TMP/good" DATA=fashion RESULTS=results/mnist

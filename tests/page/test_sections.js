@@ -121,7 +121,7 @@ test('calibration: the handle on the histogram, by mouse and keyboard', async ()
 });
 
 test('faults: none is the model, others are what the program’s engine does', async () => {
-  const page = await open(), at = '#faults', select = page.locator('#faults-fault');
+  const page = await open(), at = '#faults', select = page.locator('#faults select');
   const names = await select.locator('option').evaluateAll(options => options.map(option => option.textContent.split(':')[0]));
   const listed = spawnSync(process.env.MNISTQ, ['eval', '--break', 'list', model('int8-per-channel')], {encoding: 'utf8'}).stdout;
   assert(names.length > 20);
@@ -136,6 +136,8 @@ test('faults: none is the model, others are what the program’s engine does', a
     await change(page, '#faults-what', () => select.selectOption({index: names.indexOf(name)}));
     await page.waitForFunction(() => document.querySelector('#faults progress').hidden, null, {timeout: 60000});
     assert.match(await verdict(page, at), /✗ Codes are wrong/);
+    const apart = await page.locator('#faults .symptoms tbody tr').first().locator('td').nth(2).textContent();
+    if (name === 'truncation') assert.equal(apart, '−1\u00a0…\u00a00', 'codes are right or 1 too low');
     const broken = evaluate(model('int8-per-channel'), '--data', data, '--break', name);
     assert.equal(number(await figure(page, at, 'accuracy')), Number((100 * broken.correct / count).toFixed(1)), name);
   }
@@ -148,7 +150,7 @@ test('faults: none is the model, others are what the program’s engine does', a
 });
 
 test('faults: the first wrong code is the first, and a zero point shows where there is one', async () => {
-  const page = await open(), select = page.locator('#faults-fault');
+  const page = await open(), select = page.locator('#faults select');
   const pick = name => select.evaluate((element, wanted) => {
     element.selectedIndex = [...element.options].findIndex(option => option.textContent.startsWith(`${wanted}:`));
     element.dispatchEvent(new Event('change'));
@@ -244,7 +246,12 @@ test('dragging stays at 30 frames a second with all images', async () => {
   await verdict(page, '[data-scheme="int8"]');
   await verdict(page, '#calibration');
   for (const [name, slider] of [['outlier', page.locator('#outliers input[type="range"]').first()], ['clip', page.locator('#calibration input[type="range"]').nth(1)]]) {
-    const times = await dragged(page, slider), at = share => times[Math.floor(share * (times.length - 1))];
+    report(name, await dragged(page, slider));
+  }
+  await page.locator('#draw .controls button').first().click();
+  report('pad', await dragged(page, page.locator('.pad')));
+  function report(name, times) {
+    const at = share => times[Math.floor(share * (times.length - 1))];
     const rate = 1000 * times.length / times.reduce((a, b) => a + b, 0);
     console.log(`# ${name}: ${rate.toFixed(1)} frames a second, median ${at(0.5).toFixed(1)} ms, 95% ${at(0.95).toFixed(1)} ms, longest ${at(1).toFixed(1)} ms`);
     assert(at(0.5) < 1000 / 30, `${name}: median frame of ${at(0.5)} ms`);
