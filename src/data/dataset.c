@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static bool find_file(const char *folder, const char *name, char *path, size_t s
         int written = snprintf(path, size, "%s/%s%s", folder, name, gz ? ".gz" : "");
         if (written < 0 || (size_t)written >= size) return fail(err, "%.60s...: the name is too long", folder);
         if (access(path, F_OK) == 0) return true;
+        if (errno != ENOENT && errno != ENOTDIR) return fail(err, "%s: %s", path, strerror(errno));
     }
     return fail(err, "%s/%s: not there, nor with .gz (scripts/fetch_mnist.sh gets MNIST)", folder, name);
 }
@@ -51,7 +53,8 @@ static bool read_split(const char *folder, const char *part, struct split *out, 
     }
     for (int i = 0; ok && i < 2; i++) ok = idx_read(path[i], i == 0 ? 3 : 1, &idx[i], err);
     if (ok && idx[0].count != idx[1].count)
-        ok = fail(err, "%s: %zu labels for the %zu images of %s", path[1], idx[1].count, idx[0].count, path[0]);
+        ok = fail(err, "%s: %zu label%s for the %zu image%s of %s", path[1], idx[1].count, plural(idx[1].count),
+                  idx[0].count, plural(idx[0].count), path[0]);
     if (ok) *out = (struct split){idx[0].count, (int)idx[0].rows, (int)idx[0].cols, idx[0].data, idx[1].data};
     for (int i = 0; !ok && i < 2; i++) idx_free(&idx[i]);
     return ok;
