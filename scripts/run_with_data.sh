@@ -47,7 +47,7 @@ else
     name=$(basename "$(CDPATH='' cd "$data" && pwd)")
     case $name in mnist | reference | /) name=other ;; esac
     case $(ls -R -- "$data") in
-    *idx3* | *idx1*) printf '%s\n' "$(shown "$data: not MNIST's own files; read as they are, for results/$name")" >&2 ;;
+    *[iI][dD][xX][13]*) printf '%s\n' "$(shown "$data: not MNIST's own files; read as they are, for results/$name")" >&2 ;;
     *) refuse 1 "DATA=$data: four IDX files expected (train-images-idx3-ubyte, ...), found: $(files_of "$data")" ;;
     esac
 fi

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/finite.h"
 #include "base/text.h"
 
 /* Where the reader stands. */
@@ -144,5 +145,5 @@ bool csv_number(const char *cell, double *value) {
     char *end;
     if (!*cell || strspn(cell, "+-.0123456789eE") != strlen(cell)) return false;
     *value = strtod(cell, &end);
-    return *end == 0 && end != cell && isfinite(*value);
+    return *end == 0 && end != cell && is_finite(*value);
 }

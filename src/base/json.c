@@ -1,6 +1,5 @@
 #include "base/json.h"
 
-#include <stdint.h>
 #include <string.h>
 
 /* ---- checking: at stands behind what was read, NULL where it is broken ------------------------------------------- */
@@ -205,13 +204,13 @@ size_t json_text(struct json value, char *out, size_t size) {
     return length;
 }
 
-bool json_whole(struct json value, size_t *number) {
+bool json_whole(struct json value, uint64_t *number) {
     uint64_t sum = 0;
     for (size_t i = 0; i < value.size; i++) {
         if (value.text[i] < '0' || value.text[i] > '9') return false;
         sum = 10 * sum + (uint64_t)(value.text[i] - '0');
         if (sum > (uint64_t)1 << 53) return false;
     }
-    *number = (size_t)sum;
-    return sum <= SIZE_MAX;
+    *number = sum;
+    return true;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/inspect_histogram.h"
@@ -114,7 +115,7 @@ static double take_rows(struct weights_page *p, const float *weights, const floa
         }
         if (worst > 0) gain = fmin(gain, p->absmax[i] / worst);
     }
-    return isfinite(gain) ? gain : 1;
+    return is_finite(gain) ? gain : 1;
 }
 
 static void draw_labels(struct weights_page *p) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "data/dataset.h"
 
 static const char *const everywhere[] = {"help", "quiet", "kernel", "keep-blas-core"}; /* main.c takes them */
 static bool quiet;
@@ -58,9 +59,12 @@ void option_ints(struct options *o, const char *name, struct int_list *value, in
     add(o, (struct option_entry){name, "N,N,...", help, OPTION_INTS, value, lo, hi, NULL});
 }
 
+static int memory_mib = DATASET_DEFAULT_MIB;
+
 void option_data(struct options *o, const char **source, const char *help) {
     o->data = source;
     option_text(o, "data", "DIR|digits", source, help);
+    option_int(o, "memory-limit", &memory_mib, 1, DATASET_MOST_MIB, "MiB that its images and labels may take");
 }
 
 void option_results(struct options *o, const char **results, const char *help) {
@@ -304,6 +308,7 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         if (status != OPTIONS_GO_ON) return status;
     }
     if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->data) dataset_memory_limit(memory_mib);
     if (o->results && *o->results && !**o->results) return usage_error(o, "--results: expected a folder, found \"\"");
     if (o->results && !*o->results) derive_results(o);
     o->files = argv + optind;

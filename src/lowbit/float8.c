@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 const struct float8 float8_formats[2] = {{"fp8_e4m3", 3, 7, 0x7e, 0}, {"fp8_e5m2", 2, 15, 0x7b, 0x7c}};
 
 const struct float8 *float8_find(const char *name) {
@@ -23,7 +25,7 @@ static float magnitude_of(const struct float8 *f, int code) {
 uint8_t float8_from_float(const struct float8 *f, float x) {
     int sign = signbit(x) ? 0x80 : 0, code = 0;
     float size = fabsf(x);
-    if (isnan(x)) return (uint8_t)(sign | 0x7f);
+    if (is_nan((double)x)) return (uint8_t)(sign | 0x7f);
     while (code < f->highest && magnitude_of(f, code + 1) <= size) code++;
     float middle = (magnitude_of(f, code) + magnitude_of(f, code + 1)) / 2;
     if (size > middle || (size == middle && code % 2)) code++;

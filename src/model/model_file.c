@@ -217,7 +217,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     if (!st_architecture(file, &out->shape, err) || !contents_check_weights(&c, file, err) ||
         !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
-        !check_outlier_columns(q, err))
+        !check_outlier_columns(q, err) || !dynamic_finish(q, err))
         return false;
     out->bits_per_weight = contents_bits_per_weight(&c);
     return true;
@@ -237,10 +237,17 @@ static bool read_kind(const struct st_file *file, struct model *out, struct erro
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
 }
 
-/* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. */
+/* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. Integers
+ * cannot leave int32 (QLINEAR_MAX_BIAS). bf16 kernels multiply bytes and scale the sum; for other formats that asks no
+ * more than of them. */
+static bool is_bounded(const struct model *m) {
+    if (m->kind == MODEL_INT8) return true;
+    if (m->kind == MODEL_DYNAMIC) return dynamic_is_bounded(&m->dynamic);
+    return mlp_is_bounded(&m->mlp, m->kind == MODEL_WEIGHT_ONLY ? 255 : 1);
+}
+
 static bool check_bounded(const struct model *m, struct error *err) {
-    return (m->kind != MODEL_FP32 && m->kind != MODEL_WEIGHT_ONLY) || mlp_is_bounded(&m->mlp) ||
-        fail(err, "its weights are so large that sums of a layer can leave fp32");
+    return is_bounded(m) || fail(err, "its weights are so large that sums of a layer can leave fp32");
 }
 
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
 
@@ -135,7 +136,7 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
             gather(data, b.order + first, n, &b);
             float rate = learning_rate(config->rate, config->warmup, step++, steps);
             epoch_loss += n * step_fn(context, b.images, b.labels, n, rate);
-            if (!isfinite(epoch_loss))
+            if (!is_finite(epoch_loss))
                 ok = fail(err,
                           "training diverged at step %ld of %ld: the loss is no longer a number (learning rate %g "
                           "is too high)",

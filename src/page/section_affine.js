@@ -86,9 +86,14 @@ function buildRange(root, ctx) {
     state.ceiling = Math.min(to, ends[1] + map.scale / 2);
     const all = engine.quantize(state.values, map);
     state.sqnr = engine.sqnr(state.values, all.back);
-    state.used = new Set(all.codes).size;
+    const met = new Uint8Array(map.qmax - map.qmin + 1);
+    const beyond = map.scale * 0.50001;
     state.clamped = 0;
-    state.values.forEach((value, i) => { if (Math.abs(value - all.back[i]) > map.scale * 0.50001) state.clamped++; });
+    for (let i = 0; i < state.values.length; i++) {
+      met[all.codes[i] - map.qmin] = 1;
+      if (Math.abs(state.values[i] - all.back[i]) > beyond) state.clamped++;
+    }
+    state.used = met.reduce((sum, one) => sum + one, 0);
     state.probe = engine.quantize([state.x], map);
   };
 
@@ -175,8 +180,8 @@ function buildRange(root, ctx) {
       namesOf.zero.update('z', '=', 'round', '(', sub('q', 'min'), '−', frac([mathml('mi', 'lo')], 's'), ')', '=', 'round', '(', least, '−',
         frac(lo, s), ')', '=', z);
     }
-    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ')', '=', 'clamp', '(', 'round', '(', frac(x, s), ')', '+',
-      inBrackets(z), ')', '=', q);
+    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ',', sub('q', 'min'), ',', sub('q', 'max'), ')', '=',
+      'clamp', '(', 'round', '(', frac(x, s), ')', '+', inBrackets(z), ',', least, ',', most, ')', '=', q);
     namesOf.back.update('x', '≈', 's', '(', 'q', '−', 'z', ')', '=', s, '×', '(', q, '−', inBrackets(z), ')', '=', short(state.probe.back[0]));
   };
   const refresh = live(() => {

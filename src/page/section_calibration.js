@@ -139,17 +139,22 @@ registerSection({id: 'calibration', build(root, ctx) {
       figures.set('saturated', percent(100 * run.layers[setting.layer].cut / run.layers[setting.layer].codes, 3), t('calibration.saturated.of', {layer: setting.layer}));
       table.update(affines.map((affine, l) => [l ? `fc${l}` : t('calibration.pixels'), num(affine.scale * (0 - affine.zeroPoint), 3),
         num(affine.scale * (255 - affine.zeroPoint), 3), num(affine.scale, 6), num(affine.zeroPoint), percent(100 * run.layers[l].cut / run.layers[l].codes, 3)]));
+      if (setting !== newest) return; // another verdict is on its way
       if (!original || setting.clip !== 100) return verdict.set(null, t('calibration.moved'));
       const {same, codes} = yield* sameCodes(ctx, network, 'int8');
-      verdict.set(same, t(same ? 'calibration.same' : 'calibration.differs', {codes: num(codes)}));
+      if (setting === newest) verdict.set(same, t(same ? 'calibration.same' : 'calibration.differs', {codes: num(codes)}));
     } finally {
       engine.close(network);
     }
   }
   const start = latest(measure, null, error => verdict.set(false, error.message));
-  const update = live(() => {
+  let newest = null;
+  const begin = live(start);
+  function update() {
+    newest = {...memory};
+    verdict.set(null, t('verdict.running'));
     drawChart();
-    start({...memory});
-  });
+    begin(newest);
+  }
   update();
 }});

@@ -149,6 +149,9 @@ function* findDisagreements(ctx, names) {
   return [...found];
 }
 
+// A doubt in the reader's language; the engine's own words are English.
+const doubtText = text => TEXTS[language]?.[`doubt.${text}`] ?? el('span', {lang: 'en'}, text);
+
 registerSection({id: 'draw', build(root, ctx) {
   const {engine, models, test} = ctx;
   const status = el('p', {role: 'status', id: 'draw-status'});
@@ -157,11 +160,15 @@ registerSection({id: 'draw', build(root, ctx) {
   const memory = ctx.memory.draw ??= {index: 0, drawing: null, image: null};
   let disagreements = null, turn = -1;
 
+  // doubted: what speaks against the picture; what speaks against each model's answer is added, model by model.
   function show(image, said, doubted) {
     memory.image = image;
     status.textContent = said;
-    doubts.replaceChildren(...doubted.map(text => el('li', {lang: 'en'}, text)));
-    doubts.hidden = !doubted.length;
+    const reasons = new Map(doubted.map(text => [text, []]));
+    for (const name of ANSWER_MODELS)
+      for (const text of engine.doubts(models[name], image)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
+    doubts.replaceChildren(...[...reasons].map(([text, names]) => el('li', {}, names.length ? `${names.join('; ')}: ` : '', doubtText(text))));
+    doubts.hidden = !reasons.size;
     seen.update(image, 255);
     answers.show(image);
   }
@@ -176,7 +183,7 @@ registerSection({id: 'draw', build(root, ctx) {
   function take(gray, width, height, said) {
     let made;
     try {
-      made = engine.digit(gray, width, height);
+      made = engine.digit(gray, width, height, models.fp32);
     } catch (error) {
       return refuse(error.message);
     }
@@ -191,7 +198,7 @@ registerSection({id: 'draw', build(root, ctx) {
     memory.index = index;
     const image = test.images.pixels(index);
     pad.picture(image);
-    show(image, t('draw.test', {index, label: test.labels[index]}), engine.doubts(models.int8, image));
+    show(image, t('draw.test', {index, label: test.labels[index]}), []);
   }
   function nextDisagreement() {
     if (!disagreements.length) {

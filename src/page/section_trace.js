@@ -6,7 +6,7 @@ const TRACE_TERMS = 6; // terms shown in the equation's table; the others are in
 // The terms of a sum as rows of a table: where the input comes from, both codes, and what they add.
 function termRows(terms, zeroPoint, side) {
   return terms.map(({k, x, w, product}) => [side ? t('trace.pixel', {row: Math.floor(k / side), column: k % side}) : String(k),
-    String(x), num(w), zeroPoint ? `(${x} − ${zeroPoint}) · ${bracket(w)}` : `${x} · ${bracket(w)}`, num(product)]);
+    String(x), num(w), zeroPoint ? `(${x} − ${zeroPoint}) · ${bracket(w)}` : `${x} · ${bracket(w)}`, whole(product)]);
 }
 const bracket = value => value < 0 ? `(${num(value)})` : num(value);
 
@@ -15,13 +15,13 @@ function traceEquations(root, trace) {
   const {sum, bias, acc, zeroPoint, multiplier, right, rounded, code, lowest, highest: most, exact} = trace;
   const factor = trace.inputScale * trace.weightScale / trace.outputScale;
   equation(root, t('trace.eq5'), sub('acc', 'c'), '=', sub('∑', 'k'), '(', sub('x', 'k'), '−', sub('z', 'x'), ')', sub('w', 'k'), '+', 'b', '=',
-    num(sum), bias < 0 ? '−' : '+', num(Math.abs(bias)), '=', num(acc));
+    whole(sum), bias < 0 ? '−' : '+', whole(Math.abs(bias)), '=', whole(acc));
   equation(root, t('trace.scale'), 'M', '=', frac([sub('s', 'x'), sub('s', 'w')], sub('s', 'y')), '=',
     frac([num(trace.inputScale), '·', num(trace.weightScale)], num(trace.outputScale)), '=', num(factor), '=',
-    num(multiplier), '·', sup('2', [num(-right)]));
-  equation(root, t('trace.eq6'), num(acc), '·', 'M', '=', num(exact, 4), '→', num(rounded), ',',
+    whole(multiplier), '·', sup('2', [num(-right)]));
+  equation(root, t('trace.eq6'), whole(acc), '·', 'M', '=', num(exact, 4), '→', whole(rounded), ',',
     sub('y', 'q'), '=', 'clamp', '(', num(zeroPoint), '+', bracket(rounded), ';', num(lowest), ';', num(most), ')', '=', num(code));
-  root.append(el('p', {class: 'small soft'}, t('trace.rounding', {m: num(multiplier), right, half: num(trace.half), product: trace.product.toLocaleString(language), shift: num(trace.shift)})));
+  root.append(el('p', {class: 'small soft'}, t('trace.rounding', {m: whole(multiplier), right, half: whole(trace.half), product: trace.product.toLocaleString(language), shift: num(trace.shift)})));
 }
 
 // The panel. show(image, layer, neuron): the neuron of one of the integer models.
@@ -30,7 +30,7 @@ function buildTrace(root, ctx) {
   const view = el('div', {class: 'panel', id: 'trace', tabindex: -1});
   root.append(view);
   view.append(el('h3', {}, t('trace.title')), el('p', {}, ...rich(t('trace.lead'))));
-  const controls = el('div', {class: 'controls'}), body = el('div', {'aria-live': 'polite'});
+  const controls = el('div', {class: 'controls'}), body = el('div');
   view.append(controls, body);
   let now = null, name = TRACE_MODELS[0], byHand = false;
   const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: t(l + 1 < models.int8.layers ? 'trace.layer' : 'trace.logits', {layer: l + 1})}));

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 const char *const observer_names[OBSERVER_KINDS] = {"minmax", "moving-average", "percentile", "histogram"};
 
 static const double average_weight = 0.01; /* of each batch after the first, as in PyTorch */
@@ -46,7 +48,7 @@ static void fill_bins(struct observer *o, const float *values, size_t count) {
     double width = bin_width(o);
     if (!(width > 0)) return;
     for (size_t i = 0; i < count; i++) {
-        if (values[i] == 0 || !isfinite(values[i])) continue;
+        if (values[i] == 0 || !is_finite((double)values[i])) continue;
         int bin = (int)((values[i] - o->lo) / width);
         o->bins[bin < 0 ? 0 : bin >= OBSERVER_BINS ? OBSERVER_BINS - 1 : bin]++;
     }
@@ -59,7 +61,7 @@ void observer_see(struct observer *o, const float *values, size_t count) {
     }
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < count; i++) {
-        if (!isfinite(values[i])) continue;
+        if (!is_finite((double)values[i])) continue;
         lo = values[i] < lo ? values[i] : lo;
         hi = values[i] > hi ? values[i] : hi;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/finite.h"
 #include "lowbit/formats.h"
 #include "lowbit/half.h"
 #include "model/evaluation.h"
@@ -87,7 +88,7 @@ static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(
     int binades = 0;
     for (unsigned bits = 1; bits < 0x7fff; bits++) {
         double x = (double)decode((uint16_t)bits), next = (double)decode((uint16_t)(bits + 1));
-        binades += isfinite(x) && x == exp2(ilogb(x)) && next - x == x * step;
+        binades += is_finite(x) && x == exp2(ilogb(x)) && next - x == x * step;
     }
     for (int i = 0; i < VALUES; i++) {
         float x = (float)(1 + rng_uniform(&rng));
@@ -100,7 +101,7 @@ static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(
 
 static void add_formats(struct table *t) {
     float overflow = float_from_half(0x7bff); /* the first fp32 number that rounds to infinity */
-    while (isfinite(float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
+    while (is_finite((double)float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
     add(t, "fp32 step above 1", FLT_EPSILON);
     add(t, "fp32 decades", log10((double)FLT_MAX / FLT_MIN));
     add_storage(t);

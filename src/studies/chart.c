@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/finite.h"
 #include "base/text.h"
 
 enum { WIDTH = 960, HEIGHT = 560, LEFT = 64, RIGHT = 270, TOP = 64, BOTTOM = 60, LINE = 21 };
@@ -26,7 +27,7 @@ static const char *const dashes[] = {"none", "6 4", "2 3"};
 static double place(const struct chart_axis *a, double value) {
     double from = a->below - a->from, to = a->below - a->to, at = a->below - value; /* below 0: signs cancel out */
     at = a->log ? log(at / from) / log(to / from) : (at - from) / (to - from);
-    return isnan(at) ? 0 : fmin(fmax(at, 0), 1);
+    return is_nan(at) ? 0 : fmin(fmax(at, 0), 1);
 }
 
 static double x_of(const struct chart *c, double x) { return LEFT + (WIDTH - LEFT - RIGHT) * place(&c->x, x); }

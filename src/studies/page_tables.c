@@ -51,6 +51,7 @@ static void write_text(char *text, FILE *html) {
     mask_control_characters(text);
     for (; *text; text++) switch (*text) {
         case '<': fputs("&lt;", html); break;
+        case '>': fputs("&gt;", html); break;
         case '&': fputs("&amp;", html); break;
         case '"': fputs("&quot;", html); break;
         default: fputc(*text, html);
@@ -76,7 +77,7 @@ static void write_rows(const struct csv *c, FILE *html) {
     for (size_t k = 0; k < c->columns; k++) write_item("<th scope=\"col\">", c->cells[k], html);
     fputs("</tr></thead><tbody>", html);
     for (size_t k = 0; k < c->rows * c->columns; k++)
-        write_item(k % c->columns ? "<td>" : "\n<tr><td>", c->cells[c->columns + k], html);
+        write_item(k % c->columns ? "<td>" : "<tr>\n<td>", c->cells[c->columns + k], html);
     fputs("</tbody>", html);
 }
 
@@ -87,7 +88,7 @@ static void write_table(const char *name, const struct csv *c, char *markdown, F
     title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : own_title;
     fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
     write_text(title, html);
-    fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", html);
+    fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", html);
     write_text(title, html);
     fprintf(html, "\"><table data-table=\"%s\">", name);
     write_rows(c, html);

@@ -78,6 +78,30 @@ for flags in CFLAGS=-O0 CPPFLAGS=-DWORD=1 LDFLAGS=-Wl,--as-needed "CPPFLAGS=-DTE
     check_grep " $word .*-c src/base/text.c" "$TMP/out" '... compiles with it'
     check "make -q with $flags: done" mk -q "$flags" "$one"
 done
+# -Ofast lets a compiler take every number for finite: not here, in no arithmetic, and not in what looks for NaNs.
+check 'make V=1 CFLAGS=-Ofast' mk V=1 CFLAGS=-Ofast "$one"
+check_grep ' -Ofast -fno-fast-math .*-c src/base/text.c' "$TMP/out" '... is -O3 for all that numbers notice'
+grep -rnE '[^_](isfinite|isnan|isinf)[(]' src >"$TMP/found"
+check '... and all of src looks for them by base/finite.h' [ ! -s "$TMP/found" ]
+cat >"$TMP/finite.c" <<'END_OF_SOURCE'
+#include "base/finite.h"
+#include <float.h>
+#include <stdlib.h>
+int main(int argc, char **argv) { /* inf nan -nan, then numbers, as texts: no compiler knows them */
+    int wrong = argc < 8;
+    for (int i = 1; i < argc; i++) {
+        double x = strtod(argv[i], NULL);
+        float f = (float)x;
+        wrong += is_finite(x) != (i > 4) || is_finite((double)f) != (i > 4) || is_nan(x) != (i == 3 || i == 4);
+    }
+    return wrong;
+}
+END_OF_SOURCE
+ofast() { "$1" -Ofast -Isrc "$TMP/finite.c" -o "$TMP/finite" && "$TMP/finite" inf -inf nan -nan 0 1e-40 -3e38; }
+for cc in gcc clang; do
+    command -v $cc >/dev/null || { skip "$cc -Ofast" "there is no $cc" && continue; }
+    check "$cc -Ofast: what looks for NaNs finds them" ofast $cc
+done
 check 'make V=1 LDFLAGS: links with them' mk V=1 LDFLAGS=-Wl,--as-needed
 check_grep '^cc .*-Wl,--as-needed .*-o .*/mnistq$' "$TMP/out" '... all right'
 check 'make: back to the first flags' mk
