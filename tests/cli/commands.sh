@@ -148,8 +148,8 @@ near() { # A B TOLERANCE
     awk -v a="$1" -v b="$2" -v t="$3" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d <= t && -d <= t) }'
 }
 reference_agrees() { # QMODEL DATA: the plain integer reference and the kernel answer alike, to the last image
-    "$mnistq" eval "$1" --data "$2" --predictions kernel.csv >kernel.txt &&
-        "$mnistq" eval "$1" --data "$2" --reference --predictions reference.csv >reference.txt &&
+    "$mnistq" eval "$1" --data "$2" --predictions answers.csv >kernel.txt && mv answers.csv kernel.csv &&
+        "$mnistq" eval "$1" --data "$2" --reference --predictions answers.csv >reference.txt && mv answers.csv reference.csv &&
         [ "$(wc -l <kernel.csv)" -gt 1 ] && cmp kernel.csv reference.csv && cmp kernel.txt reference.txt
 }
 right=$(right_answers fp32.csv)

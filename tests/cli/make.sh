@@ -218,7 +218,7 @@ runs_to dotted results/dotted
 cp fashion/* "it's" && cp fashion/* mnist && cp fashion/* elsewhere/mnist
 own 'a quote in its name' "it's" 0
 runs_to "it's" "results/it's"
-for name in -x --data 'a;b' 'back\n' '=1' "a
+for name in -x --data 'a;b' 'back\z' '=1' "a
 b"; do
     mkdir -- "$name" && cp fashion/* "./$name"
     own "a folder called $(printf '%s' "$name" | tr '\n' '?')" "$name" 0
