@@ -497,7 +497,7 @@ if grep -q __asan_init "$mnistq"; then
 elif ! command -v valgrind >/dev/null; then
     skip "$name" 'there is no valgrind'
 else
-    "$BUILD/tests/make_idx" tiny 200 50
+    "$BUILD/tests/make_idx" tiny 200 50 12 12
     check "$name" valgrind -q --leak-check=full --error-exitcode=9 \
         "$mnistq" exercise --data tiny --hidden 4,3 --calibration 64 --results r/valgrind
 fi
