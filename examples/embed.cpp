@@ -1,7 +1,7 @@
 // A C++ program with a model in it, through include/mnistq.h: the classes of the images of an IDX file, one a line, and
 // how the first of them ran through the layers.
 //
-//     c++ -std=c++11 -Iinclude examples/embed.cpp build/libmnistq.a -lcjson -lm -o embed
+//     c++ -std=c++11 -Iinclude examples/embed.cpp build/libmnistq.a -lm -o embed
 //     ./embed int8.safetensors t10k-images-idx3-ubyte
 #include <cstdio>
 #include <fstream>

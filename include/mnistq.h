@@ -7,8 +7,7 @@
  *     mnistq_classify(model, pixels, 1, &digit);       784 bytes, 0 the background, 255 full ink
  *     mnistq_close(model);
  *
- * Link build/libmnistq.a and -lcjson -lm (pkg-config libcjson); no BLAS, no OpenMP. It exports the names below and
- * nothing else.
+ * Link build/libmnistq.a and -lm; no BLAS, no OpenMP. It exports the names below and nothing else.
  *
  * Pixels are bytes, row by row, as in MNIST's files. All arrays are the caller's; none is kept, but by the model itself
  * what it copies when it is opened. After opening nothing is allocated and no call fails for want of memory.

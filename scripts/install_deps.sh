@@ -8,10 +8,13 @@ set -u
 
 usage() {
     cat <<'END'
-usage: scripts/install_deps.sh [--check] [--dev]
+usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser]
 
   --check   only say what is missing
   --dev     also what developers use: clang, clang-format, clang-tidy, cppcheck, shellcheck, valgrind
+  --page    also what `make page` compiles WebAssembly with: clang, lld, wasi-libc (250 MB)
+  --browser also what `make test-page` opens the page with: node, Chromium, and from npm, into build/page,
+            playwright-core and axe-core (600 MB)
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
 installs and how much that is (a bare Debian 12: 85 packages, 97 MB to fetch, 450 MB on disk).
@@ -25,10 +28,14 @@ advise() { printf '    %s\n' "$*" >&2; } # a line to copy
 
 check_only=no
 dev=no
+page=no
+browser=no
 for arg; do
     case $arg in
     --check) check_only=yes ;;
     --dev) dev=yes ;;
+    --page) page=yes ;;
+    --browser) browser=yes ;;
     -h | --help)
         usage
         exit 0
@@ -50,7 +57,7 @@ if [ "$(uname -s)" = Darwin ]; then
     system=mac
     if command -v brew >/dev/null 2>&1; then
         brew=$(brew --prefix) # some of its libraries are "keg-only", out of the compiler's sight
-        PKG_CONFIG_PATH=$brew/opt/openblas/lib/pkgconfig:$brew/opt/openssl@3/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+        PKG_CONFIG_PATH=$brew/opt/openblas/lib/pkgconfig:$brew/opt/openssl@3/lib/pkgconfig:$brew/opt/jpeg-turbo/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
         export PKG_CONFIG_PATH
         CPPFLAGS="${CPPFLAGS:-} -I$brew/include"
         LDFLAGS="${LDFLAGS:-} -L$brew/lib"
@@ -102,14 +109,35 @@ find_missing() {
         # Without a compiler nothing can be probed: ask for everything, apt skips what is there.
         case ${cc##*/} in clang*) compiler='clang libomp-dev' ;; *) compiler= ;; esac
         lacks "a C compiler ($cc) that works, perhaps the libraries" \
-            "build-essential $compiler libopenblas-dev libstb-dev zlib1g-dev libcjson-dev libcmocka-dev libssl-dev" \
-            'openblas cjson cmocka libomp openssl@3'
+            "build-essential $compiler libopenblas-dev libstb-dev zlib1g-dev libcjson-dev libcmocka-dev libssl-dev \
+libjpeg-dev libpng-dev" \
+            'openblas cjson cmocka libomp openssl@3 jpeg-turbo libpng'
+    fi
+    [ $page = no ] || builds_wasm || lacks 'clang for WebAssembly' \
+        "clang lld wasi-libc $(libclang_rt)" 'llvm lld wasi-libc wasi-runtimes'
+    if [ $browser = yes ]; then
+        has node || lacks node nodejs node
+        has npm || lacks npm npm ''
+        has chromium || has chromium-browser || has google-chrome || [ -n "${CHROMIUM:-}" ] || lacks Chromium chromium ''
     fi
     if [ $dev = yes ]; then
         has clang || lacks clang 'clang libomp-dev' llvm
         for tool in clang-format clang-tidy cppcheck shellcheck; do has $tool || lacks $tool $tool $tool; done
         [ $system = mac ] || has valgrind || lacks valgrind valgrind '' # there is none for today's macOS
     fi
+}
+
+# As page.mk does; a program with long doubles needs the compiler's own library too.
+builds_wasm() {
+    printf '#include <stdlib.h>\nlong double f(long double x) { return x * x + atoi("1"); }\n' >"$tmp/probe.c"
+    "${WASM_CC:-clang}" --target=wasm32-wasi -msimd128 -mexec-model=reactor -Wl,--export=f "$tmp/probe.c" \
+        -o "$tmp/probe.wasm" >/dev/null 2>&1
+}
+
+# Debian has a package for each version of clang and none without: libclang-rt-14-dev-wasm32.
+libclang_rt() {
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\).*/\1/p' | head -n 1)
+    echo "${version:+libclang-rt-$version-dev-wasm32}"
 }
 
 libraries() {
@@ -130,6 +158,10 @@ int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmo
         lacks cmocka libcmocka-dev cmocka
     with libcrypto -lcrypto '#include <openssl/evp.h>\nint main(void) { return EVP_sha256() == NULL; }' ||
         lacks 'libcrypto (OpenSSL)' libssl-dev openssl@3
+    with libjpeg -ljpeg '#include <stdio.h>\n#include <jpeglib.h>\nint main(void) { struct jpeg_error_mgr e; return !jpeg_std_error(&e); }' ||
+        lacks libjpeg-turbo libjpeg-dev jpeg-turbo
+    with libpng -lpng '#include <png.h>\nint main(void) { return png_access_version_number() == 0; }' ||
+        lacks libpng libpng-dev libpng
     builds '#include <stb/stb_image.h>\n#include <stb/stb_image_write.h>\nint main(void) { return 0; }' ||
         builds '#include <stb_image.h>\n#include <stb_image_write.h>\nint main(void) { return 0; }' || {
         stb=no
@@ -137,8 +169,27 @@ int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmo
     }
 }
 
+# Of fixed versions: a test of the page should not fail for another rule of axe.
+node_packages() {
+    [ $browser = yes ] || return 0
+    folder=$(dirname "$0")/../build/page
+    NODE_PATH="${NODE_PATH:+$NODE_PATH:}$folder/node_modules" \
+        node -e "require('playwright-core'); require('axe-core')" >/dev/null 2>&1 && return 0
+    if [ $check_only = yes ]; then
+        warn 'missing: playwright-core, axe-core'
+        return 1
+    fi
+    say '+ npm install playwright-core axe-core'
+    mkdir -p "$folder" && npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error \
+        playwright-core@1.65.1 axe-core@4.14.1 >"$tmp/npm" 2>&1 && return 0
+    sed 's/^/    /' "$tmp/npm" | tail -n 5 >&2
+    warn 'this failed: npm install playwright-core axe-core'
+    return 1
+}
+
 find_missing
 if [ -z "$missing" ]; then
+    node_packages || exit 1
     say 'install_deps.sh: all there'
     exit 0
 fi
@@ -210,7 +261,7 @@ mac) install_brew || exit 1 ;;
 *)
     warn 'only apt and brew are known here. Install with your package manager what is missing; in all it takes:'
     advise 'a C11 compiler with OpenMP, make, pkg-config, curl or wget, and the development files of'
-    advise 'OpenBLAS (cblas.h), stb (stb_image.h), zlib, cJSON, cmocka, OpenSSL (libcrypto)'
+    advise 'OpenBLAS (cblas.h), stb (stb_image.h), libjpeg-turbo, libpng, zlib, cJSON, cmocka, OpenSSL (libcrypto)'
     exit 1
     ;;
 esac
@@ -226,4 +277,5 @@ if [ -n "$missing" ]; then
     warn "still missing: $missing"
     exit 1
 fi
+node_packages || exit 1
 say 'install_deps.sh: all there'

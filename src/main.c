@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/fileset.h"
+#include "cli/limits.h"
 #include "cli/options.h"
 #include "cli/provenance.h"
 #include "cli/restart.h"
@@ -33,6 +34,7 @@ static const struct command {
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
+    {"page", "the lesson as one offline file, in which the engine runs", command_page},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
@@ -53,11 +55,9 @@ static void print_help(FILE *stream) {
 
 /* Interrupted: no half-written file may stay behind. */
 static void on_signal(int number) {
-    if (!file_set_discard()) {
-        file_set_signal(number);
-        return;
-    }
+    if (file_set_keeps_signal(number)) return;
     out_file_discard_all();
+    file_set_discard();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -114,8 +114,7 @@ static const struct command *find_command(const char *name) {
         meant = likelier(name, commands[i].name, meant);
     }
     char shown[100];
-    snprintf(shown, sizeof shown, "%s", name);
-    mask_control_characters(shown);
+    text_format(shown, sizeof shown, "%s", name);
     fprintf(stderr, "mnistq: there is no command \"%s\"", shown);
     if (meant) fprintf(stderr, "; did you mean %s?", meant);
     fprintf(stderr, " (see `mnistq --help`)\n");
@@ -129,8 +128,13 @@ static void handle_signals(void) {
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit (ulimit -f) is an error like a full disk */
 }
 
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+/* What runs before the constructors of libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(int, char **,
+                                                                                       char **) = limits_leave_threads;
+#endif
+
 int main(int argc, char **argv) {
-    char **typed = argv; /* a second start takes all of it again */
     struct everywhere everywhere = {0};
     provenance_typed(argc, argv);
     if (!take_everywhere(&argc, &argv, &everywhere)) return EXIT_USAGE;
@@ -151,7 +155,7 @@ int main(int argc, char **argv) {
     if (!command) return EXIT_USAGE;
     char asks_help[] = "--help", *for_help[] = {argv[help ? 2 : 1], asks_help, NULL};
     if (help) return flush_output(command->run(2, for_help));
-    if (!everywhere.keep_blas_core) restart_with_better_settings(typed);
+    if (!everywhere.keep_blas_core) restart_with_better_settings();
     if (everywhere.quiet) options_quiet();
     handle_signals();
     return flush_output(command->run(argc - 1, argv + 1));

@@ -632,6 +632,13 @@ static void test_table_that_cannot_be_saved_says_where(void **state) {
     write_bytes(in_folder("not-a-folder"), "x", 1);
     assert_false(table_save(&t, &p, in_folder("not-a-folder"), "table", &err));
     assert_error(err.text, in_folder("not-a-folder"), "is not a folder");
+    struct table twice;
+    table_init(&twice, "Two columns of one name", "a a"); /* which csv_read refuses */
+    table_row(&twice, "1 | 2");
+    assert_false(table_save(&twice, &p, test_folder, "twice", &err));
+    assert_contains(err.text, "not written, since it could not be read");
+    assert_int_equal(access(in_folder("twice.csv"), F_OK), -1);
+    table_free(&twice);
     t.out_of_memory = true;
     assert_false(table_save(&t, &p, test_folder, "lost", &err));
     assert_contains(err.text, "out of memory");
@@ -714,6 +721,68 @@ static void test_out_file_discard_all_leaves_nothing(void **state) {
     for (int i = 0; i < 12; i++) out[i] = opened(in_folder("interrupted/many"));
     for (int i = 0; i < 12; i++) assert_true(out_file_commit(&out[i], &err));
     assert_int_equal(count_entries(in_folder("interrupted")), 2);
+}
+
+/* kill -9 leaves the temporary file; while its writer lives it is locked, and nobody else's business. */
+static void test_out_file_removes_those_of_killed_runs(void **state) {
+    (void)state;
+    struct error err;
+    int ready[2];
+    char byte;
+    fresh_folder("killed");
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct out_file out;
+        bool ok = out_file_open(&out, in_folder("killed/file"), &err) && write(ready[1], "x", 1) == 1;
+        pause();
+        _exit(ok);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    write_bytes(in_folder("killed/file.partial-abcdef"), "left", 4); /* of a version that did not lock */
+    write_bytes(in_folder("killed/file.partial-abcdefg"), "mine", 4);
+    write_bytes(in_folder("killed/other.partial-abcdef"), "mine", 4);
+    write_whole(in_folder("killed/file"), "whole");
+    assert_int_equal(count_entries(in_folder("killed")), 4); /* file, the child's, mine, mine */
+    assert_int_equal(access(in_folder("killed/file.partial-abcdef"), F_OK), -1);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_true(out_file_check(in_folder("killed/file"), &err));
+    assert_int_equal(count_entries(in_folder("killed")), 3);
+    assert_file_is(in_folder("killed/file"), "whole");
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void test_out_file_takes_the_longest_names(void **state) {
+    (void)state;
+    struct error err;
+    struct out_file out;
+    char name[300] = "long/";
+    fresh_folder("long");
+    while (strlen(name) < 5 + 254) strcat(name, "\xc3\xa9"); /* 254 bytes, cut between two for the temporary name */
+    write_whole(in_folder(name), "whole");
+    assert_file_is(in_folder(name), "whole");
+    strcat(name, "x");
+    write_whole(in_folder(name), "longest");
+    assert_file_is(in_folder(name), "longest");
+    assert_int_equal(count_entries(in_folder("long")), 2);
+    strcat(name, "x");
+    assert_false(out_file_open(&out, in_folder(name), &err)); /* of 256 bytes, and not after all the work */
+    assert_contains(err.text, "File name too long");
+    assert_int_equal(count_entries(in_folder("long")), 2);
+}
+
+static void test_out_file_leaves_a_protected_file(void **state) {
+    (void)state;
+    struct error err;
+    struct out_file out;
+    write_bytes(in_folder("protected"), "mine", 4);
+    assert_int_equal(chmod(in_folder("protected"), 0444), 0);
+    assert_false(out_file_open(&out, in_folder("protected"), &err));
+    assert_error(err.text, in_folder("protected"), "write-protected");
+    assert_false(out_file_check(in_folder("protected"), &err));
+    assert_file_is(in_folder("protected"), "mine");
 }
 
 /* A file size limit is a disk that is full: the write fails part way. */
@@ -1070,6 +1139,9 @@ int main(void) {
         cmocka_unit_test(test_out_file_appears_only_when_committed),
         cmocka_unit_test(test_out_file_discard_leaves_nothing),
         cmocka_unit_test(test_out_file_discard_all_leaves_nothing),
+        cmocka_unit_test(test_out_file_removes_those_of_killed_runs),
+        cmocka_unit_test(test_out_file_takes_the_longest_names),
+        cmocka_unit_test(test_out_file_leaves_a_protected_file),
         cmocka_unit_test(test_out_file_keeps_the_old_file_when_the_disk_is_full),
         cmocka_unit_test(test_out_file_to_a_device_or_pipe_writes_into_it),
         cmocka_unit_test(test_out_file_refuses_what_it_cannot_write),

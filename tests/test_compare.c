@@ -85,7 +85,7 @@ static void setting_create(struct setting *s, bool per_channel, bool symmetric) 
     struct mlp_workspace ws;
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct rng rng = rng_seeded(7);
-    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = per_channel, .symmetric_activations = symmetric};
     size_t saturated;
     int hidden[] = {17, 9};
     assert_true(mlp_shape_make(INPUTS, hidden, 2, CLASSES, &shape, &err) && mlp_create(&shape, &s->mlp, &err));

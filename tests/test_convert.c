@@ -119,6 +119,24 @@ static void no_images_give_empty_ranges(void **state) {
     mlp_free(&mlp);
 }
 
+/* A tenth of the values off leaves less than a hundredth off; without a share it is the observer's own. */
+static void a_share_can_be_asked_for(void **state) {
+    (void)state;
+    struct mlp mlp;
+    struct range usual[MLP_MAX_LAYERS + 1], same[MLP_MAX_LAYERS + 1], little[MLP_MAX_LAYERS + 1],
+        much[MLP_MAX_LAYERS + 1];
+    make_network(2, &mlp);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE}, usual);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.0001}, same);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.01}, little);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.1}, much);
+    for (int l = 1; l <= shape.layers; l++) {
+        assert_true(same[l].hi == usual[l].hi && same[l].lo == usual[l].lo);
+        assert_true(little[l].hi < usual[l].hi && much[l].hi < little[l].hi && much[l].hi > 0);
+    }
+    mlp_free(&mlp);
+}
+
 /* ---- Weights ---- */
 
 static void check_codes(const struct dense *d, const struct qmlp *q, int layer, float scale, int c) {
@@ -275,31 +293,6 @@ static void biases_and_multipliers(void **state) {
             nonzero += q.layer[l].bias[c] != 0;
         }
     assert_true(nonzero > 50);
-    qmlp_free(&q);
-    mlp_free(&mlp);
-}
-
-/* onnxruntime#22020: tiny weights make a tiny step, in which the bias is no int32 any more. */
-static void biases_that_do_not_fit_are_counted(void **state) {
-    (void)state;
-    struct mlp mlp;
-    struct qmlp q;
-    uint8_t expected[IMAGES * CLASSES], codes[IMAGES * CLASSES];
-    struct qmlp_workspace ws;
-    make_network(8, &mlp);
-    for (int c = 0; c < 3; c++) {
-        for (int k = 0; k < INPUTS; k++) mlp.layer[0].weight[c * INPUTS + k] *= c < 2 ? 1e-12f : 1e-40f;
-        mlp.layer[0].bias[c] = c == 1 ? -0.5f : 0.5f;
-    }
-    assert_int_equal(converted(&mlp, &minmax, &q), 3);
-    assert_int_equal(q.layer[0].bias[0], QLINEAR_MAX_BIAS);
-    assert_int_equal(q.layer[0].bias[1], -QLINEAR_MAX_BIAS);
-    assert_int_equal(q.layer[0].bias[2], QLINEAR_MAX_BIAS);
-    qmlp_forward_ref(&q, images, IMAGES, expected); /* UBSan watches */
-    CHECK(qmlp_workspace_create(&shape, 1, &ws, &err));
-    qmlp_forward(&q, images, IMAGES, &ws, codes);
-    assert_memory_equal(codes, expected, sizeof codes);
-    qmlp_workspace_free(&ws);
     qmlp_free(&q);
     mlp_free(&mlp);
 }
@@ -469,22 +462,119 @@ static void logits_stay_close_to_fp32(void **state) {
         }
 }
 
+/* ---- Biases that do not fit ---- */
+
+static void kernel_equals_reference(const struct qmlp *q) {
+    uint8_t expected[IMAGES * CLASSES], codes[IMAGES * CLASSES];
+    struct qmlp_workspace ws;
+    qmlp_forward_ref(q, images, IMAGES, expected); /* UBSan watches */
+    CHECK(qmlp_workspace_create(&shape, 1, &ws, &err));
+    qmlp_forward(q, images, IMAGES, &ws, codes);
+    assert_memory_equal(codes, expected, sizeof codes);
+    qmlp_workspace_free(&ws);
+}
+
+/* onnxruntime#22020, Samsung/ONE#6970: weights that decayed to nothing make a tiny step, in which the bias is no int32
+ * any more. The scale is raised until it is; all codes of the row follow it. */
+static void a_scale_is_raised_until_the_bias_fits(void **state) {
+    (void)state;
+    const float decayed[] = {1e-12f, 1e-9f, 1e-40f, 0};
+    for (int way = 0; way < 4; way++) {
+        struct convert_config config = {
+            .per_channel = way & 1, .symmetric_activations = way & 2, .observer = OBSERVER_MINMAX};
+        struct mlp mlp;
+        struct qmlp q;
+        make_network(8, &mlp);
+        int rows = config.per_channel ? 4 : mlp.layer[0].out; /* per tensor: the whole layer decays */
+        for (int c = 0; c < rows; c++) {
+            for (int k = 0; k < INPUTS; k++) mlp.layer[0].weight[c * INPUTS + k] *= decayed[config.per_channel ? c : 1];
+            mlp.layer[0].bias[c] = c == 1 ? -0.5f : 0.5f;
+        }
+        mlp.layer[0].bias[3] = config.per_channel ? 1e7f : 0.5f; /* more than 2^30 steps of 1/255, scale 1 */
+        assert_int_equal(converted(&mlp, &config, &q), 0);
+        for (int c = 0; c < rows; c++) {
+            double step = (double)q.activation[0].scale * (double)qmlp_weight_scale(&q, 0, c);
+            assert_true(abs(q.layer[0].bias[c]) <= QLINEAR_MAX_BIAS);
+            assert_true(abs(q.layer[0].bias[c]) > QLINEAR_MAX_BIAS / 2); /* raised no further than it has to be */
+            assert_true(fabs(q.layer[0].bias[c] * step - (double)mlp.layer[0].bias[c]) <= step);
+            for (int k = 0; k < INPUTS; k++) {
+                float w = mlp.layer[0].weight[c * INPUTS + k];
+                assert_true(fabs((double)w - (double)qmlp_weight_scale(&q, 0, c) * q.layer[0].weight[c * INPUTS + k]) <=
+                            1.01 * (double)qmlp_weight_scale(&q, 0, c)); /* rounded twice */
+            }
+        }
+        kernel_equals_reference(&q);
+        if (mlp.layer[0].bias[3] < 1) assert_true(distance_of(&mlp, &q).agree >= IMAGES * 95 / 100);
+        qmlp_free(&q);
+        mlp_free(&mlp);
+    }
+}
+
+/* Steps so small that no float scale makes up for them. */
+static void biases_that_cannot_fit_are_counted(void **state) {
+    (void)state;
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    struct mlp mlp;
+    struct qmlp q;
+    size_t saturated;
+    make_network(8, &mlp);
+    calibrated(&mlp, &minmax, ranges);
+    ranges[0] = (struct range){0, 1e-35f};
+    ranges[1] = ranges[2] = ranges[3] = (struct range){0, 1e30f};
+    mlp.layer[0].bias[0] = 1e30f;
+    mlp.layer[0].bias[1] = -1e30f;
+    CHECK(convert(&mlp, ranges, &minmax, &q, &saturated, &err));
+    assert_int_equal(saturated, 2);
+    assert_int_equal(q.layer[0].bias[0], QLINEAR_MAX_BIAS);
+    assert_int_equal(q.layer[0].bias[1], -QLINEAR_MAX_BIAS);
+    kernel_equals_reference(&q);
+    qmlp_free(&q);
+    mlp_free(&mlp);
+}
+
+/* Scales and zero points of a network that is there, to the bit, give that network, without its ranges. */
+static void activations_can_be_given(void **state) {
+    (void)state;
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        struct mlp mlp;
+        struct qmlp q, again;
+        size_t saturated;
+        make_network(8, &mlp);
+        struct convert_config config = {.per_channel = true, .symmetric_activations = symmetric};
+        converted(&mlp, &config, &q);
+        q.activation[1].scale *= 1.1f; /* no range is known that gives it */
+        config.activations = q.activation;
+        CHECK(convert(&mlp, NULL, &config, &again, &saturated, &err));
+        for (int l = 0; l <= shape.layers; l++)
+            assert_memory_equal(&again.activation[l], &q.activation[l], sizeof q.activation[l]);
+        for (int l = 0; l < shape.layers; l++)
+            assert_memory_equal(again.layer[l].weight, q.layer[l].weight, (size_t)(q.layer[l].in * q.layer[l].out));
+        assert_int_not_equal(again.layer[1].bias[0], q.layer[1].bias[0]); /* in steps of the given scale */
+        qmlp_free(&q);
+        qmlp_free(&again);
+        mlp_free(&mlp);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minmax_ranges_are_those_of_the_activations),
         cmocka_unit_test(every_observer_stays_within_minmax),
         cmocka_unit_test(no_images_give_empty_ranges),
+        cmocka_unit_test(a_share_can_be_asked_for),
+        cmocka_unit_test(activations_can_be_given),
         cmocka_unit_test(scales_are_absmax_over_127),
         cmocka_unit_test(an_all_zero_row_gets_scale_one),
         cmocka_unit_test(an_outlier_hurts_its_own_channel_only),
         cmocka_unit_test(asymmetric_activations),
         cmocka_unit_test(symmetric_activations_share_the_kernel),
         cmocka_unit_test(biases_and_multipliers),
-        cmocka_unit_test(biases_that_do_not_fit_are_counted),
         cmocka_unit_test(numbers_that_are_none_are_refused),
         cmocka_unit_test(hostile_ranges_give_usable_scales),
         cmocka_unit_test(finish_refuses_what_cannot_run),
         cmocka_unit_test(logits_stay_close_to_fp32),
+        cmocka_unit_test(a_scale_is_raised_until_the_bias_fits),
+        cmocka_unit_test(biases_that_cannot_fit_are_counted),
     };
     return cmocka_run_group_tests_name("convert", tests, NULL, NULL);
 }

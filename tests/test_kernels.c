@@ -240,6 +240,49 @@ static void check_extremes(void) {
                         (uint64_t)(i * 100 + rows));
 }
 
+/* Sums without bias or requantizing, against dot_codes; and what a kernel says that it left out, at both ends. */
+static void check_sums_of(const struct layer_case *t, const struct qkernel *kernel, struct rng *rng) {
+    struct qlinear layer;
+    layer_make(t, rng, &layer);
+    size_t in = (size_t)t->in, out = (size_t)t->out, rows = (size_t)t->rows, whole = (rows + 3) / 4 * 4;
+    size_t stride = qlinear_stride(t->in);
+    memset(layer.folded_bias, 0, out * sizeof *layer.folded_bias);
+    uint8_t *dense = exact_array(rows * in), *x = exact_array(whole * stride);
+    int32_t *acc = exact_array(whole * out * sizeof *acc);
+    void *scratch = exact_array(QLINEAR_SCRATCH * stride);
+    layer.packed = exact_array(kernel->layer_bytes(&layer));
+    kernel->pack_layer(&layer);
+    make_inputs(rng, t, dense);
+    fill_garbage(rng, x, whole * stride);
+    for (size_t r = 0; r < rows; r++) memcpy(x + r * stride, dense + r * in, in);
+    kernel->sums(&layer, x, stride, rows, acc, scratch);
+    for (size_t i = 0; i < rows * out; i++) {
+        int32_t expected = dot_codes(dense + i / out * in, 0, layer.weight + i % out * in, t->in);
+        if (acc[i] != expected && !difference[0])
+            snprintf(difference, sizeof difference,
+                     "%s: sum %zu of row %zu is %d, not %d (in %d, out %d, rows %d, four %d)", kernel->name, i % out,
+                     i / out, acc[i], expected, t->in, t->out, t->rows, t->four_bit);
+    }
+    size_t left_out = kernel->left_out(&layer, x, stride, rows, scratch);
+    if (t->in % 8 == 0 &&
+        ((t->inputs == ALL_255 && left_out != 0) || (t->inputs == ALL_ZERO && left_out != rows * in * out) ||
+         left_out > rows * in * out))
+        snprintf(difference, sizeof difference, "%s left out %zu of %zu products", kernel->name, left_out,
+                 rows * in * out);
+    free(dense), free(x), free(acc), free(scratch), free(layer.packed);
+    layer_free(&layer);
+}
+
+static void check_sums(void) {
+    struct rng rng = rng_seeded(4);
+    for (int k = 0; qkernels[k]; k++)
+        for (int i = 0; i < 400 && qkernels[k]->sums && qkernels[k]->supported(); i++) {
+            struct layer_case t = random_case(&rng);
+            if (i % 2) t.in = (t.in + 7) / 8 * 8;
+            check_sums_of(&t, qkernels[k], &rng);
+        }
+}
+
 /* ---- the network ---- */
 
 static void make_network(const struct mlp_shape *shape, struct rng *rng, bool identity, struct qmlp *q) {
@@ -349,6 +392,7 @@ static const struct {
               {"every number of rows", check_every_number_of_rows},
               {"every shift", check_every_shift},
               {"extreme sums", check_extremes},
+              {"sums", check_sums},
               {"networks", check_networks},
               {"the dispatch table", check_dispatch},
               {"all kernels ran, on data that tell", check_all_kernels_ran}};

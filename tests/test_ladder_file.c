@@ -75,7 +75,7 @@ static void pack(const struct mlp *mlp, int bits, enum method method, struct qml
     static const char *const names[] = {"", "", "int2", "int3", "int4"};
     struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
     struct range ranges[MLP_MAX_LAYERS + 1];
-    struct convert_config minmax = {true, false, OBSERVER_MINMAX};
+    struct convert_config minmax = {.per_channel = true};
     struct coding_config config = {format_find(names[bits]), NULL, CODEC_ROW, method, GRID_MINMAX, 0.01};
     struct mlp_workspace ws;
     size_t saturated;
@@ -533,9 +533,71 @@ static void dynamic_values_that_are_no_numbers(void **state) {
     parts_of(&kinds[8], &p);
     p.dynamic.layer[0].bias[0] = NAN;
     parts_refused(&p, "tensor fc1.bias: element 0");
-    parts_of(&kinds[8], &p); /* absurd and finite: runs, whatever comes of it */
-    for (int c = 0; c < 14; c++) p.dynamic.layer[0].weight_scale[c] = 3e38f;
-    parts_refused(&p, NULL);
+}
+
+/* ---- sums that leave fp32 ---- */
+
+/* All weights of each layer alike, biases 0. */
+static void even_network(const float weights[3], struct mlp *mlp) {
+    make_network(&shape, mlp);
+    for (int l = 0; l < 3; l++) {
+        const struct dense *d = &mlp->layer[l];
+        memset(d->bias, 0, (size_t)d->out * sizeof(float));
+        for (int i = 0; i < d->in * d->out; i++) d->weight[i] = weights[l];
+    }
+}
+
+/* Files of finite numbers whose sums are not: in fp32 at the first or at a hidden layer; in bf16, whose kernel scales
+ * by 1/255 only after the sum, at a 255th of the weights. Whatever CPU reads them. */
+static void sums_beyond_fp32(void **state) {
+    (void)state;
+    static const struct {
+        bool bf16;
+        float weights[3];
+        bool fits;
+    } cases[] = {{false, {7e36f, 1e-20f, 1}, true},       {false, {9e36f, 1e-20f, 1}, false},
+                 {false, {1e30f, 1e5f, 1e-30f}, true},    {false, {1e30f, 1e8f, 1e-30f}, false},
+                 {false, {-1e20f, -1e20f, 1e20f}, false}, {true, {2.5e34f, 1e-20f, 1}, true},
+                 {true, {4e34f, 1e-20f, 1}, false},       {true, {7e36f, 1e-20f, 1}, false},
+                 {true, {1e30f, 1e5f, 1e-30f}, true},     {true, {1e30f, 1e8f, 1e-30f}, false}};
+    static const struct file_kind bf16 = {"bf16", NULL, 0, METHOD_RTN};
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+        struct parts p = {.file = calloc(1, sizeof *p.file)};
+        even_network(cases[t].weights, &p.mlp);
+        st_add_metadata(p.file, "architecture", "mlp 21-14-17-10");
+        if (cases[t].bf16) encode(&p.mlp, &bf16, &p.coded);
+        struct contents c = {.shape = &shape};
+        if (cases[t].bf16) c.coded = &p.coded;
+        else c.mlp = &p.mlp;
+        contents_add(&c, p.file);
+        parts_refused(&p, cases[t].fits ? NULL : "sums of a layer can leave fp32");
+    }
+}
+
+static void dynamic_sums_beyond_fp32(void **state) {
+    (void)state;
+    struct parts p;
+    for (int vector_wise = 0; vector_wise < 2; vector_wise++) {
+        const struct file_kind *kind = &kinds[8 + vector_wise];
+        parts_of(kind, &p);
+        p.dynamic.layer[0].weight_scale[5] = 1e30f;
+        parts_refused(&p, NULL);
+        parts_of(kind, &p);
+        p.dynamic.layer[0].weight_scale[5] = 3e38f;
+        parts_refused(&p, "sums of a layer can leave fp32");
+        parts_of(kind, &p); /* no weight at all, but s_x s_w is infinite, and 0 times that a NaN */
+        p.dynamic.layer[0].weight_scale[5] = 1e30f;
+        p.dynamic.layer[1].weight_scale[2] = 3e38f;
+        memset(p.dynamic.layer[1].weight + 2 * 14, 0, 14);
+        parts_refused(&p, "sums of a layer can leave fp32");
+        parts_of(kind, &p);
+        p.dynamic.layer[2].bias[0] = -3e38f;
+        parts_refused(&p, "sums of a layer can leave fp32");
+    }
+    parts_of(&kinds[9], &p); /* an outlier's weight, however small, on a huge input */
+    p.dynamic.layer[0].weight_scale[1] = 1e35f;
+    p.dynamic.layer[1].outlier_weight[0] = 0x7bff;
+    parts_refused(&p, "sums of a layer can leave fp32");
 }
 
 static void bits_that_are_none(void **state) {
@@ -730,6 +792,8 @@ int main(void) {
         cmocka_unit_test(scales_that_are_no_numbers),
         cmocka_unit_test(outliers_out_of_order_or_range),
         cmocka_unit_test(dynamic_values_that_are_no_numbers),
+        cmocka_unit_test(sums_beyond_fp32),
+        cmocka_unit_test(dynamic_sums_beyond_fp32),
         cmocka_unit_test(bits_that_are_none),
         cmocka_unit_test(a_small_file_that_promises_gigabytes),
         cmocka_unit_test(cut_files_are_refused),

@@ -461,6 +461,28 @@ static void the_seed_decides_every_byte(void **state) {
     }
 }
 
+/* b += origin * sum_k w[k] of the first layer */
+static void shift_by_hand(struct mlp *mlp, double origin) {
+    for (int c = 0; c < mlp->layer[0].out; c++) {
+        double sum = 0;
+        for (int k = 0; k < mlp->layer[0].in; k++) sum += (double)mlp->layer[0].weight[c * mlp->layer[0].in + k];
+        mlp->layer[0].bias[c] = (float)((double)mlp->layer[0].bias[c] + origin * sum);
+    }
+}
+
+static int by_byte(const void *a, const void *b) { return *(const uint8_t *)a - *(const uint8_t *)b; }
+
+/* The byte that half of the others are no greater than, as a share of 255. */
+static float median_by_hand(const uint8_t *bytes, size_t count) {
+    uint8_t *sorted = malloc(count);
+    assert_non_null(sorted);
+    memcpy(sorted, bytes, count);
+    qsort(sorted, count, 1, by_byte);
+    float median = (float)sorted[(count - 1) / 2] / 255.0f;
+    free(sorted);
+    return median;
+}
+
 /* mlp_train written out with the parts tested above: 50 images in batches of 8, the seventh of 2. */
 static double train_by_hand(const struct train_config *config, struct mlp *mlp) {
     struct fixture *f = calloc(1, sizeof *f);
@@ -473,6 +495,8 @@ static double train_by_hand(const struct train_config *config, struct mlp *mlp) 
     fixture_make(&small, config->batch, 1, f);
     CHECK(optimizer_create(config->optimizer, mlp_padded_count(mlp), &o, &err));
     for (uint32_t i = 0; i < IMAGES; i++) order[i] = i;
+    f->ws.origin = median_by_hand(train_images, sizeof train_images);
+    shift_by_hand(mlp, (double)f->ws.origin);
     for (int epoch = 0; epoch < config->epochs; epoch++) {
         rng_shuffle(&rng, order, IMAGES);
         loss = 0;
@@ -489,6 +513,7 @@ static double train_by_hand(const struct train_config *config, struct mlp *mlp) 
                            mlp_parameters(&f->gradient));
         }
     }
+    shift_by_hand(mlp, -(double)f->ws.origin);
     optimizer_free(&o);
     fixture_free(f);
     free(f);
@@ -515,6 +540,77 @@ static void the_last_batch_may_be_short(void **state) {
         mlp_free(&trained);
         mlp_free(&by_hand);
     }
+}
+
+static void the_origin_is_the_median_byte(void **state) {
+    (void)state;
+    enum { MANY = 9000, PAIRS = 2 * MANY };
+    static uint8_t images[PAIRS];
+    struct rng rng = rng_seeded(3);
+    for (int count = 1; count < 40; count++) {
+        for (int i = 0; i < 3 * count; i++) images[i] = (uint8_t)rng_below(&rng, count % 2 ? 256 : 5);
+        float origin = train_origin(&(struct train_data){images, NULL, (size_t)count, 3, NULL, NULL});
+        assert_true(origin == median_by_hand(images, 3 * (size_t)count));
+    }
+    for (int i = 0; i < PAIRS; i++) images[i] = i < PAIRS * 4 / 10 ? 0 : 255; /* a set sorted by class */
+    assert_true(train_origin(&(struct train_data){images, NULL, MANY, 2, NULL, NULL}) == 1);
+    for (int i = 0; i < PAIRS; i++) images[i] = i < PAIRS * 6 / 10 ? 0 : 255;
+    assert_true(train_origin(&(struct train_data){images, NULL, MANY, 2, NULL, NULL}) == 0);
+}
+
+/* The network of x - shift, by the definition: it answers x as the old one did x - shift. */
+static void a_shift_of_the_inputs_is_taken_back_by_the_bias(void **state) {
+    (void)state;
+    static struct fixture f;
+    float before[MOST_IMAGES * 4], largest = 0;
+    fixture_make(&(struct mlp_shape){2, {6, 5, 4}}, 20, 1, &f);
+    f.ws.origin = 0.25f;
+    forward(&f);
+    memcpy(before, f.ws.activation[2], 20 * 4 * sizeof(float));
+    f.ws.origin = 0;
+    mlp_shift_inputs(&f.mlp, 0.25f);
+    forward(&f);
+    for (int i = 0; i < 20 * 4; i++) {
+        assert_true(fabsf(before[i] - f.ws.activation[2][i]) <= 1e-5f);
+        largest = fmaxf(largest, fabsf(before[i]));
+    }
+    assert_true(largest > 0.1f);
+    fixture_free(&f);
+}
+
+/* A set and its negative are one problem: where x becomes 1 - x and the first layer's weights change their signs, all
+ * else comes out the same. (The new network's biases are 0 for what it learns from: see train_origin.) */
+static void a_negative_is_learned_like_its_positive(void **state) {
+    (void)state;
+    struct mlp mlp[2];
+    float logits[2][IMAGES * CLASSES], largest = 0;
+    for (int negative = 0; negative < 2; negative++) {
+        struct rng rng = rng_seeded(8);
+        struct train_report report;
+        struct mlp_workspace ws;
+        struct train_data data = {train_images, train_labels, IMAGES, INPUTS, NULL, NULL};
+        CHECK(mlp_create(&small, &mlp[negative], &err));
+        mlp_initialise(&mlp[negative], &rng);
+        separable(train_images, train_labels, IMAGES, INPUTS, CLASSES);
+        for (int i = 0; i < IMAGES * INPUTS; i++)
+            if (train_images[i] < 60) train_images[i] = 0;
+        for (int i = 0; negative && i < IMAGES * INPUTS; i++) train_images[i] = (uint8_t)(255 - train_images[i]);
+        for (int i = 0; negative && i < INPUTS * 8; i++) mlp[1].layer[0].weight[i] *= -1;
+        assert_true(train_origin(&data) == (float)negative);
+        mlp_shift_inputs(&mlp[negative], train_origin(&data));
+        CHECK(mlp_train(&mlp[negative], &data, &plain, &report, &err));
+        CHECK(mlp_workspace_create(&small, IMAGES, false, &ws, &err));
+        mlp_infer(&mlp[negative], train_images, IMAGES, &ws);
+        memcpy(logits[negative], ws.activation[2], sizeof logits[0]);
+        mlp_workspace_free(&ws);
+    }
+    for (int i = 0; i < IMAGES * CLASSES; i++) {
+        if (!(fabsf(logits[0][i] - logits[1][i]) <= 1e-3f))
+            fail_msg("logit %d: %g and %g", i, (double)logits[0][i], (double)logits[1][i]);
+        largest = fmaxf(largest, fabsf(logits[0][i]));
+    }
+    assert_true(largest > 0.5f);
+    for (int i = 0; i < 2; i++) mlp_free(&mlp[i]);
 }
 
 /* Nothing between the arrays ever becomes other than 0: an optimizer walks over it. */
@@ -744,6 +840,9 @@ int main(void) {
         cmocka_unit_test(schedule_rises_then_falls_and_stays_positive),
         cmocka_unit_test(the_seed_decides_every_byte),
         cmocka_unit_test(the_last_batch_may_be_short),
+        cmocka_unit_test(the_origin_is_the_median_byte),
+        cmocka_unit_test(a_shift_of_the_inputs_is_taken_back_by_the_bias),
+        cmocka_unit_test(a_negative_is_learned_like_its_positive),
         cmocka_unit_test(padding_stays_zero),
         cmocka_unit_test(divergence_is_an_error),
         cmocka_unit_test(a_separable_problem_is_learned),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/finite.h"
 #include "base/text.h"
 
 /* Where the reader stands. */
@@ -100,7 +101,7 @@ static bool parse(struct csv *c, size_t size, struct error *err) {
 
 bool csv_parse(const char *name, const char *text, size_t size, char separator, struct csv *out, struct error *err) {
     *out = (struct csv){.text = malloc(size + 1), .separator = separator};
-    snprintf(out->name, sizeof out->name, "%s", name);
+    text_format(out->name, sizeof out->name, "%s", name);
     if (!out->text) return fail(err, "%s: out of memory", name);
     memcpy(out->text, text, size);
     out->text[size] = 0;
@@ -144,5 +145,5 @@ bool csv_number(const char *cell, double *value) {
     char *end;
     if (!*cell || strspn(cell, "+-.0123456789eE") != strlen(cell)) return false;
     *value = strtod(cell, &end);
-    return *end == 0 && end != cell && isfinite(*value);
+    return *end == 0 && end != cell && is_finite(*value);
 }

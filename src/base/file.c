@@ -1,14 +1,19 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/text.h"
 
 /* The temporary names that a signal handler has to remove. A slot is in use while its flag is set; the flag
  * is written last when taking a slot and first when leaving it, so that a handler never sees half a name. */
@@ -41,11 +46,55 @@ static int create_noted(char *temporary) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     creating = true;
     int descriptor = mkstemp(temporary), why = errno;
+    if (descriptor >= 0) flock(descriptor, LOCK_EX);
     if (descriptor >= 0) pending_add(temporary);
     creating = false;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = why;
     return descriptor;
+}
+
+static bool is_at(int descriptor, int folder, const char *name) {
+    struct stat opened, there;
+    return fstat(descriptor, &opened) == 0 && fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(there.st_mode) && opened.st_ino == there.st_ino && opened.st_dev == there.st_dev;
+}
+
+/* NAME.partial-XXXXXX beside path, NAME cut where that would be longer than a file's name may be. */
+static void name_temporary(const char *path, char *temporary, size_t size) {
+    static const char ending[] = ".partial-XXXXXX";
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    int length = text_cut(name, NAME_MAX - strlen(ending));
+    snprintf(temporary, size, "%.*s%.*s%s", (int)(name - path), path, length, name, ending);
+}
+
+/* Removes temporary files of this name whose writers were killed: they hold a lock on it while they live. */
+static void remove_dead(const char *temporary) {
+    const char *slash = strrchr(temporary, '/'), *name = slash ? slash + 1 : temporary;
+    size_t length = strlen(name), random = strlen("XXXXXX");
+    char folder[4160];
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash + 1 - temporary) : 1, slash ? temporary : ".");
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
+        if (strncmp(entry->d_name, name, length - random) != 0 || strlen(entry->d_name) != length) continue;
+        int at = dirfd(entries), left = openat(at, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (left >= 0 && flock(left, LOCK_EX | LOCK_NB) == 0 && is_at(left, at, entry->d_name))
+            unlinkat(at, entry->d_name, 0);
+        if (left >= 0) close(left);
+    }
+    if (entries) closedir(entries);
+}
+
+/* Another run that removes dead files may take this one before it is locked: then once more. */
+static int create_temporary(const char *path, char *temporary, size_t size) {
+    for (int tries = 0;; tries++) {
+        name_temporary(path, temporary, size);
+        if (tries == 0) remove_dead(temporary);
+        int descriptor = create_noted(temporary);
+        if (descriptor < 0 || tries == 3 || is_at(descriptor, AT_FDCWD, temporary)) return descriptor;
+        pending_remove(temporary);
+        close(descriptor);
+    }
 }
 
 void out_file_discard_all(void) {
@@ -72,6 +121,12 @@ static bool open_standard(struct out_file *out, struct error *err) {
     return out->stream ? true : fail(err, "standard output: cannot be written: %s", strerror(errno));
 }
 
+bool file_may_change(const char *path, const struct stat *info, struct error *err) {
+    if (info->st_mode & 0222 && access(path, W_OK) == 0)
+        return true; /* root may write everything: asks the mode alone */
+    return fail(err, "%s: cannot be written: it is write-protected", path);
+}
+
 bool out_file_open(struct out_file *out, const char *path, struct error *err) {
     *out = (struct out_file){0};
     if (!*path) return fail(err, "the name of the file to write is empty");
@@ -79,13 +134,14 @@ bool out_file_open(struct out_file *out, const char *path, struct error *err) {
     if (!resolve(path, out->path, sizeof out->path, err)) return false;
     struct stat info;
     bool exists = stat(out->path, &info) == 0;
+    if (!exists && errno == ENAMETOOLONG) return fail(err, "%s: cannot be written: %s", path, strerror(errno));
     if (exists && S_ISDIR(info.st_mode)) return fail(err, "%s: is a folder, cannot be written as a file", path);
     if (exists && !S_ISREG(info.st_mode)) { /* /dev/stdout, a pipe: nothing to rename */
         out->stream = fopen(out->path, "wb");
         return out->stream ? true : fail(err, "%s: cannot be written: %s", path, strerror(errno));
     }
-    snprintf(out->temporary, sizeof out->temporary, "%s.partial-XXXXXX", out->path);
-    int descriptor = create_noted(out->temporary);
+    if (exists && !file_may_change(path, &info, err)) return false;
+    int descriptor = create_temporary(out->path, out->temporary, sizeof out->temporary);
     if (descriptor < 0) {
         out->temporary[0] = 0;
         return fail(err, "%s: cannot be written: %s", path, strerror(errno));
@@ -121,10 +177,11 @@ bool out_file_commit(struct out_file *out, struct error *err) {
     errno = 0;
     bool written = fflush(out->stream) == 0 && !ferror(out->stream);
     if (written && out->temporary[0]) written = fsync(fileno(out->stream)) == 0;
-    int why = errno;
+    int why = errno, locked = dup(fileno(out->stream)); /* until it has its name, others see that it is alive */
     if (fclose(out->stream) != 0 && written) written = false, why = errno;
     out->stream = NULL;
     if (written && out->temporary[0] && rename(out->temporary, out->path) != 0) written = false, why = errno;
+    if (locked >= 0) close(locked);
     if (written) {
         pending_remove(out->temporary);
         return true;

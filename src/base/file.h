@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 
@@ -19,8 +20,12 @@ struct out_file {
 /* Where "-" is written: standard output, unless a program keeps that for the file alone and moves its own text away. */
 extern int out_file_standard;
 
-/* Creates the temporary file. Errors: folder missing or not writable, path is a folder. */
+/* Creates the temporary file, and removes those of path that killed runs left. Errors: folder missing or not writable,
+ * path is a folder or write-protected. */
 bool out_file_open(struct out_file *out, const char *path, struct error *err);
+
+/* Whether a file that is there may be replaced; renaming would not ask. Error: it is write-protected. */
+bool file_may_change(const char *path, const struct stat *info, struct error *err);
 
 /* Flushes, checks that every write reached the file (a full disk shows here), renames it into place.
  * On an error the temporary file is removed and what was at path before is still there. */

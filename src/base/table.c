@@ -10,9 +10,8 @@ void provenance_add(struct provenance *p, const char *name, const char *format, 
     fact->name = name;
     va_list args;
     va_start(args, format);
-    vsnprintf(fact->value, sizeof fact->value, format, args);
+    text_vformat(fact->value, sizeof fact->value, format, args);
     va_end(args);
-    mask_control_characters(fact->value);
 }
 
 /* The array with room for one more item: it doubles when count is a power of two. NULL when there is no memory. */
@@ -25,14 +24,15 @@ static void *grown(struct table *t, void *array, size_t count, size_t size) {
 
 static void add_columns(struct table *t, const char *columns) {
     for (const char *word = columns + strspn(columns, " "); *word; word += strspn(word, " ")) {
-        size_t length = strcspn(word, " "), name = strcspn(word, " :-");
+        size_t length = strcspn(word, " "), name = strcspn(word, " :-="), rest = name + (word[name] == '=');
         struct column *array = grown(t, t->columns, t->column_count, sizeof *array);
         if (!array) return;
         t->columns = array;
         struct column *c = &array[t->column_count++];
-        bool named = word[name] == ':', hidden = word[name] == '-';
-        const char *heading = named ? word + name + 1 : word;
-        int heading_length = hidden ? 0 : (int)(named ? length - name - 1 : name);
+        bool named = word[rest] == ':', hidden = word[rest] == '-';
+        const char *heading = named ? word + rest + 1 : word;
+        int heading_length = hidden ? 0 : (int)(named ? length - rest - 1 : name);
+        c->signs = rest > name;
         snprintf(c->name, sizeof c->name, "%.*s", (int)name, word);
         snprintf(c->heading, sizeof c->heading, "%.*s", heading_length, heading);
         for (char *x = c->heading; *x; x++)

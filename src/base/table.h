@@ -23,6 +23,7 @@ void provenance_add(struct provenance *p, const char *name, const char *format, 
 struct column {
     char name[48];    /* snake_case: the CSV header and the JSON key */
     char heading[48]; /* on a terminal; "": only in the files and in JSON */
+    bool signs;       /* its texts are the program's own and may begin with a sign: see text_csv */
 };
 
 struct table {
@@ -38,7 +39,8 @@ struct table {
 };
 
 /* columns: names with spaces between, as "format file_bytes:bytes correct- accuracy_percent". NAME:HEADING has a
- * heading of its own on a terminal (an underscore is a space), NAME- is left to the files and to JSON. */
+ * heading of its own on a terminal (an underscore is a space), NAME- is left to the files and to JSON. NAME=,
+ * NAME=:HEADING, NAME=-: columns of signs (struct column). */
 void table_init(struct table *t, const char *title, const char *columns);
 /* More columns at the right, for tables whose columns depend on what they show; before the first row. */
 void table_add_columns(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);

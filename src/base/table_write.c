@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/file.h"
+#include "base/json.h"
 
 static const struct cell *cell_at(const struct table *t, size_t row, size_t column) {
     return &t->cells[row * t->column_count + column];
@@ -162,20 +164,11 @@ bool table_print(const struct table *t, FILE *stream, int width, struct error *e
 
 /* ---- Markdown --------------------------------------------------------------------------------------------------- */
 
-static size_t markdown_width(const char *text) {
-    size_t width = text_width(text);
-    for (; *text; text++) width += *text == '|';
-    return width;
-}
-
-/* A bar in a cell would end it, and is written as \|. Titles have spaces for the underscores of their columns. */
-static void write_markdown_cell(const char *text, bool is_title, size_t width, bool right, FILE *stream) {
-    int pad = (int)(width - markdown_width(text));
+/* Titles have spaces for the underscores of their columns. */
+static void write_markdown_cell(const char *text, size_t width, bool right, FILE *stream) {
+    int pad = (int)(width - text_markdown(text, NULL));
     fprintf(stream, "| %*s", right ? pad : 0, "");
-    for (; *text; text++) {
-        if (*text == '|') fputc('\\', stream);
-        fputc(is_title && *text == '_' ? ' ' : *text, stream);
-    }
+    text_markdown(text, stream);
     fprintf(stream, "%*s ", right ? 0 : pad, "");
 }
 
@@ -185,8 +178,13 @@ struct layout {
 };
 
 static void write_grid(const struct table *t, const struct layout *l, FILE *stream) {
-    for (size_t c = 0; c < t->column_count; c++)
-        write_markdown_cell(t->columns[c].name, true, l[c].width, l[c].right, stream);
+    for (size_t c = 0; c < t->column_count; c++) {
+        char title[sizeof t->columns[c].name];
+        strcpy(title, t->columns[c].name);
+        for (char *x = title; *x; x++)
+            if (*x == '_') *x = ' ';
+        write_markdown_cell(title, l[c].width, l[c].right, stream);
+    }
     fputs("|\n", stream);
     for (size_t c = 0; c < t->column_count; c++) {
         fputs("| ", stream);
@@ -196,7 +194,7 @@ static void write_grid(const struct table *t, const struct layout *l, FILE *stre
     fputs("|\n", stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
         for (size_t c = 0; c < t->column_count; c++)
-            write_markdown_cell(cell_at(t, row, c)->text, false, l[c].width, l[c].right, stream);
+            write_markdown_cell(cell_at(t, row, c)->text, l[c].width, l[c].right, stream);
         fputs("|\n", stream);
     }
 }
@@ -207,15 +205,21 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
     for (size_t c = 0; c < t->column_count; c++) {
         l[c] = (struct layout){strlen(t->columns[c].name), table_column_is_numeric(t, c)};
         for (size_t row = 0; row < table_row_count(t); row++) {
-            size_t width = markdown_width(cell_at(t, row, c)->text);
+            size_t width = text_markdown(cell_at(t, row, c)->text, NULL);
             if (width > l[c].width) l[c].width = width;
         }
     }
-    fprintf(stream, "# %s\n\n", t->title);
+    fputs("# ", stream);
+    text_markdown(t->title, stream);
+    fputs("\n\n", stream);
     write_grid(t, l, stream);
     free(l);
     fputc('\n', stream);
-    for (size_t i = 0; i < t->note_count; i++) fprintf(stream, "%s\n\n", t->notes[i]);
+    for (size_t i = 0; i < t->note_count; i++) {
+        if (t->notes[i][0] && strchr("#>+-=", t->notes[i][0])) fputc('\\', stream); /* a heading, quotation, list */
+        text_markdown(t->notes[i], stream);
+        fputs("\n\n", stream);
+    }
     fputs("Provenance:\n", stream);
     for (size_t i = 0; i < p->count; i++) {
         fprintf(stream, "- %s: `", p->facts[i].name);
@@ -227,17 +231,6 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
 
 /* ---- CSV -------------------------------------------------------------------------------------------------------- */
 
-/* '#' begins a comment, see write_csv, unless it is quoted. */
-static void write_csv_field(const char *text, FILE *stream) {
-    if (!strpbrk(text, ",\"#")) {
-        fputs(text, stream);
-        return;
-    }
-    fputc('"', stream);
-    for (; *text; text++) fprintf(stream, *text == '"' ? "\"\"" : "%c", *text);
-    fputc('"', stream);
-}
-
 /* Provenance lines begin with '#': pandas.read_csv(..., comment="#") and numpy skip them. */
 static bool write_csv(const struct table *t, const struct provenance *p, FILE *stream) {
     for (size_t c = 0; c < t->column_count; c++) fprintf(stream, "%s%s", c ? "," : "", t->columns[c].name);
@@ -245,23 +238,41 @@ static bool write_csv(const struct table *t, const struct provenance *p, FILE *s
     for (size_t row = 0; row < table_row_count(t); row++)
         for (size_t c = 0; c < t->column_count; c++) {
             if (c) fputc(',', stream);
-            write_csv_field(cell_at(t, row, c)->text, stream);
+            text_csv(cell_at(t, row, c)->text, t->columns[c].signs, stream);
             if (c + 1 == t->column_count) fputc('\n', stream);
         }
-    for (size_t i = 0; i < p->count; i++) fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
+    for (size_t i = 0; i < p->count; i++) {
+        fprintf(stream, "# %s: ", p->facts[i].name);
+        text_csv_comment(p->facts[i].value, stream);
+        fputc('\n', stream);
+    }
     return true;
+}
+
+/* Whether a reader gets the rows back. */
+static bool reads_back(const struct table *t, const char *path, const char *text, size_t size, struct error *err) {
+    struct csv c;
+    if (!csv_parse(path, text, size, ',', &c, err)) return fail_in(err, "not written, since it could not be read");
+    bool same = c.columns == t->column_count && c.rows == table_row_count(t);
+    csv_free(&c);
+    return same || fail(err, "%s: not written, since it would be read as another table", path);
 }
 
 static bool save_one(const struct table *t, const struct provenance *p, const char *folder, const char *name,
                      const char *ending, struct error *err) {
-    char path[4096];
+    bool csv = strcmp(ending, ".csv") == 0;
+    char path[4096], *text = NULL;
+    size_t size = 0;
     if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path)
         return fail(err, "%.60s...: the name is too long", folder);
+    FILE *stream = open_memstream(&text, &size);
+    bool ok = stream && (csv ? write_csv : write_markdown)(t, p, stream);
+    ok = (stream && fclose(stream) == 0 && ok) || fail(err, "%s: out of memory", path);
     struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    if ((strcmp(ending, ".md") == 0 ? write_markdown : write_csv)(t, p, out.stream)) return out_file_commit(&out, err);
-    out_file_discard(&out);
-    return fail(err, "%s: out of memory", path);
+    ok = ok && (!csv || reads_back(t, path, text, size, err)) && out_file_open(&out, path, err) &&
+        (fwrite(text, 1, size, out.stream), out_file_commit(&out, err));
+    free(text);
+    return ok;
 }
 
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,
@@ -273,28 +284,18 @@ bool table_save(const struct table *t, const struct provenance *p, const char *f
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
-/* All text in a table is UTF-8 without control characters: see mask_control_characters. */
-static void write_json_text(const char *text, FILE *stream) {
-    fputc('"', stream);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') fputc('\\', stream);
-        fputc(*text, stream);
-    }
-    fputc('"', stream);
-}
-
 /* Numbers keep the digits of the other formats, but for the '+' that JSON does not allow. */
 static void write_json_cell(const struct cell *cell, FILE *stream) {
     bool is_bool = strcmp(cell->text, "true") == 0 || strcmp(cell->text, "false") == 0;
     if (!cell->text[0]) fputs("null", stream);
     else if (cell->is_number || is_bool) fputs(cell->text + (cell->text[0] == '+'), stream);
-    else write_json_text(cell->text, stream);
+    else text_json(cell->text, stream);
 }
 
 bool table_print_json_members(const struct table *t, const struct provenance *p, FILE *stream, struct error *err) {
     if (t->out_of_memory) return fail(err, "out of memory while the table was filled");
     fputs("{\n\t\"title\": ", stream);
-    write_json_text(t->title, stream);
+    text_json(t->title, stream);
     fputs(",\n\t\"rows\": [", stream);
     for (size_t row = 0; row < table_row_count(t); row++)
         for (size_t c = 0; c < t->column_count; c++) {
@@ -304,12 +305,12 @@ bool table_print_json_members(const struct table *t, const struct provenance *p,
     fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
     for (size_t i = 0; i < t->note_count; i++) {
         fputs(i ? ",\n\t\t" : "\n\t\t", stream);
-        write_json_text(t->notes[i], stream);
+        text_json(t->notes[i], stream);
     }
     fputs("],\n\t\"provenance\": {", stream);
     for (size_t i = 0; p && i < p->count; i++) {
         fprintf(stream, "%s\"%s\": ", i ? ",\n\t\t" : "\n\t\t", p->facts[i].name);
-        write_json_text(p->facts[i].value, stream);
+        text_json(p->facts[i].value, stream);
     }
     fputc('}', stream);
     return true;

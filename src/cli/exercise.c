@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/stats.h"
+#include "base/text.h"
 #include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/fileset.h"
@@ -16,58 +17,56 @@
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
-/* Where the next model goes. */
-static bool next_path(struct exercise *e, const char *folder, const char *name, struct error *err) {
-    char *path = e->paths[e->count];
-    return snprintf(path, sizeof e->paths[0], "%s/%s.safetensors", folder, name) < (int)sizeof e->paths[0] ||
-        fail(err, "%.60s...: the name is too long", folder);
+/* Where a model goes. */
+static const char *path_of(struct study *s, const char *folder, const char *name) {
+    char file[128];
+    snprintf(file, sizeof file, "%s/%s.safetensors", folder, name);
+    return study_path(s, file);
 }
 
 /* The file there becomes the next model: what is evaluated is what a reader of the file gets. */
-static bool read_back(struct exercise *e, const struct split *test, struct error *err) {
+static bool read_back(struct study *s, const char *path, struct exercise *e) {
     int i = e->count++;
-    return model_read(e->paths[i], &e->models[i], NULL, err) && file_size(e->paths[i], &e->bytes[i], err) &&
-        evaluate(&e->models[i], test, false, &e->evaluations[i], err);
+    return model_read(path, &e->models[i], NULL, &s->err) && file_size(path, &e->bytes[i], &s->err) &&
+        evaluate(&e->models[i], &s->data.test, false, &e->evaluations[i], &s->err);
 }
 
-static bool run_fp32(const struct dataset *data, const struct training_recipe *recipe, const char *folder,
-                     const struct model_notes *notes, struct exercise *e, struct error *err) {
+static bool run_fp32(struct study *s, const struct training_recipe *recipe, const char *folder,
+                     const struct model_notes *notes, struct exercise *e) {
     struct mlp mlp;
-    if (!next_path(e, folder, "fp32", err) || !train_model(data, recipe, &mlp, &e->training, err)) return false;
-    bool ok = model_write_mlp(e->paths[0], &mlp, notes, err);
+    const char *path = path_of(s, folder, "fp32");
+    if (!path || !train_model(&s->data, recipe, &mlp, &e->training, &s->err)) return false;
+    bool ok = model_write_mlp(path, &mlp, notes, &s->err);
     mlp_free(&mlp);
-    return ok && read_back(e, &data->test, err);
+    return ok && read_back(s, path, e);
 }
 
-static bool run_int8(const struct dataset *data, const struct quantization_recipe *recipe, const char *folder,
-                     const struct model_notes *notes, struct exercise *e, struct error *err) {
+static bool run_int8(struct study *s, const struct quantization_recipe *recipe, const char *folder,
+                     const struct model_notes *notes, struct exercise *e) {
     struct qmlp q;
     size_t saturated;
     char name[64];
     snprintf(name, sizeof name, "int8-%s", scheme_names[recipe->scheme]);
-    if (!next_path(e, folder, name, err) ||
-        !quantize_model(&e->models[0].mlp, &data->train, recipe, &q, &saturated, err))
-        return false;
+    const char *path = path_of(s, folder, name);
+    if (!path || !quantize_model(&e->models[0].mlp, &s->data.train, recipe, &q, &saturated, &s->err)) return false;
     e->saturated += saturated;
-    bool ok = model_write_qmlp(e->paths[e->count], &q, notes, err);
+    bool ok = model_write_qmlp(path, &q, notes, &s->err);
     qmlp_free(&q);
-    return ok && read_back(e, &data->test, err);
+    return ok && read_back(s, path, e);
 }
 
-bool exercise_run(const struct dataset *data, const struct training_recipe *training,
-                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out,
-                  struct error *err) {
+bool exercise_run(struct study *s, const struct training_recipe *training,
+                  const struct quantization_recipe *quantization, const char *folder, struct exercise *out) {
     struct model_notes notes = {0};
     *out = (struct exercise){0};
-    describe_training(data, training, &notes);
-    bool ok = recipes_fit(data, training, quantization, err) && folder_create(folder, err) &&
-        run_fp32(data, training, folder, &notes, out, err);
+    describe_training(&s->data, training, &notes);
+    bool ok = recipes_fit(&s->data, training, quantization, &s->err) && run_fp32(s, training, folder, &notes, out);
     describe_quantization(quantization, &notes);
     for (int scheme = 0; ok && scheme < SCHEMES; scheme++) {
         struct quantization_recipe one = *quantization;
         if (one.scheme != SCHEMES && one.scheme != scheme) continue;
         one.scheme = scheme;
-        ok = run_int8(data, &one, folder, &notes, out, err);
+        ok = run_int8(s, &one, folder, &notes, out);
     }
     return ok;
 }
@@ -210,10 +209,12 @@ static void tile_text(const void *context, size_t at, int line, char *text, size
                  answer == label ? "right" : "wrong");
 }
 
-/* Writes FOLDER/changed.png: the test digits that fp32 and int8 answer differently. */
-static bool write_changed(const struct exercise *e, const struct split *test, const char *folder, struct error *err) {
-    struct changed c = {e, test, aligned_array(test->count, sizeof *c.images, err), 0};
-    char head[160], path[4096];
+/* Writes changed.png: the test digits that fp32 and int8 answer differently. */
+static bool write_changed(struct study *s, const struct exercise *e) {
+    const struct split *test = &s->data.test;
+    const char *path = study_path(s, "changed.png");
+    struct changed c = {e, test, path ? aligned_array(test->count, sizeof *c.images, &s->err) : NULL, 0};
+    char head[160];
     if (!c.images) return false;
     for (size_t image = 0; image < test->count; image++) {
         bool differs = false;
@@ -223,35 +224,48 @@ static bool write_changed(const struct exercise *e, const struct split *test, co
     }
     snprintf(head, sizeof head, "%zu of %zu test images are answered differently by fp32 and int8", c.count,
              test->count);
-    snprintf(path, sizeof path, "%.4000s/changed.png", folder);
     struct tiles tiles = {test, c.images, c.count, e->count + 1, tile_text, &c};
-    bool ok = folder_create(folder, err) && tiles_write(&tiles, head, path, err);
+    bool ok = tiles_write(&tiles, head, path, &s->err);
     free(c.images);
     return ok;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
-static const struct file_set files = {
-    .stamp = ".exercise",
-    .names = {"exercise.md", "exercise.csv", "layers.md", "layers.csv", "confusion.md", "confusion.csv", "changed.png",
-              "models/fp32.safetensors", "models/int8-per-channel.safetensors", "models/int8-per-tensor.safetensors"},
-    .derived = {"models/int4.safetensors", "models/bf16.safetensors"}}; /* by make bench */
+/* All that the command can write, and what make bench and make page make from it: looked at before the long work, and
+ * removed where this run does not write it. */
+static const char *const files[] = {"exercise.md",
+                                    "exercise.csv",
+                                    "layers.md",
+                                    "layers.csv",
+                                    "confusion.md",
+                                    "confusion.csv",
+                                    "changed.png",
+                                    "models/fp32.safetensors",
+                                    "models/int8-per-channel.safetensors",
+                                    "models/int8-per-tensor.safetensors",
+                                    "models/int4.safetensors",
+                                    "models/bf16.safetensors",
+                                    "models/int2.safetensors",
+                                    "models/int2-qat.safetensors"};
+
+static bool declare_files(struct study *s) {
+    bool ok = file_set_begin(s->results, &s->err) != NULL;
+    for (size_t i = 0; ok && i < sizeof files / sizeof files[0]; i++) ok = file_set_path(files[i], &s->err) != NULL;
+    return ok;
+}
 
 static bool run(struct study *s, const struct training_recipe *training,
                 const struct quantization_recipe *quantization) {
     struct exercise e = {0};
     struct speed speeds[EXERCISE_MAX_MODELS];
-    char models[4096];
-    snprintf(models, sizeof models, "%.4000s/models", s->results);
-    bool ok = exercise_run(&s->data, training, quantization, models, &e, &s->err);
+    bool ok = exercise_run(s, training, quantization, "models", &e);
     for (int i = 0; i < e.count; i++) speeds[i] = speed_of(&e.models[i]);
     ok = ok && measure_speeds(speeds, e.count, &s->data.test, &s->err);
     if (ok) {
         exercise_table(s, &e, speeds);
         confusion_table(s, &e);
-        ok = layers_table(s, &e, quantization->calibration) && study_path(s, "changed.png") &&
-            write_changed(&e, &s->data.test, s->results, &s->err) && study_path(s, "models/");
+        ok = layers_table(s, &e, quantization->calibration) && write_changed(s, &e);
     }
     exercise_free(&e);
     return ok;
@@ -270,6 +284,7 @@ int command_exercise(int argc, char **argv) {
                "exercise, layers, confusion and the picture changed.png to --results, the models to its models/.");
     s.options.examples = "mnistq exercise\n"
                          "mnistq exercise --data digits --scheme per-tensor --results /tmp/try";
+    s.stamp = ".exercise";
     option_choice(&s.options, "scheme", &quantization.scheme, schemes, SCHEMES + 1,
                   "weight scales: one per output row, or per layer");
     training_options(&s.options, &training);
@@ -282,12 +297,13 @@ int command_exercise(int argc, char **argv) {
     if (told) memmove(told, told + strlen(reuse_option), strlen(told + strlen(reuse_option)) + 1);
     provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
     bool ok = study_begin(&s);
-    if (ok && reuse && !s.json && file_set_is_current(&files, s.results, &s.provenance)) {
-        printf("%s: as this program wrote it for the same command and data; nothing to do\n", s.results);
+    if (ok && reuse && !s.json && file_set_is_current(s.results, s.stamp, &s.provenance)) {
+        text_plain(s.results, stdout);
+        printf(": as this program wrote it for the same command and data; nothing to do\n");
         dataset_free(&s.data);
         return EXIT_DONE;
     }
-    ok = ok && recipes_fit(&s.data, &training, &quantization, &s.err) && study_as_set(&s, &files) &&
+    ok = ok && recipes_fit(&s.data, &training, &quantization, &s.err) && declare_files(&s) &&
         run(&s, &training, &quantization);
     return study_end(&s, ok);
 }

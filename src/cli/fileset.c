@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <openssl/evp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,43 +13,38 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/restart.h"
 
-static const struct file_set *current; /* NULL between sets */
-static const char *target;
-/* Made in advance, for a signal handler: staging itself, its subfolder or "", its files. */
-static char staging[4096], subfolder[4200], staged[FILE_SET_MAX][4200];
-static int staging_lock = -1;                   /* held while the set is written: so that others tell a killed run's */
+enum { NAME = 300, PATH = 4200 };
+
+static const char *target;             /* where the set goes; NULL between sets */
+static char staging[PATH];             /* the folder that it is written to */
+static int staging_folder = -1, count; /* open and locked while the set is written: so others tell a killed run's */
+static char names[FILE_SET_MAX][NAME]; /* [count], for a signal handler */
 static volatile sig_atomic_t moving, signalled; /* between the first move and the last; a signal that came then */
 static const char prefix[] = ".unfinished-";
 
-static bool path_in(const char *folder, const char *name, char *path, size_t size, struct error *err) {
-    return snprintf(path, size, "%s/%s", folder, name) < (int)size ||
-        fail(err, "%.60s...: the name is too long", folder);
+static bool path_in(const char *folder, const char *name, char *path, struct error *err) {
+    return snprintf(path, PATH, "%s/%s", folder, name) < PATH || fail(err, "%.60s...: the name is too long", folder);
 }
 
-/* The folder that a name such as "models/a" goes to. */
-static bool make_subfolder(const char *folder, const char *name, char *path, size_t size, struct error *err) {
-    if (!strchr(name, '/')) return true;
-    return path_in(folder, name, path, size, err) && (*strrchr(path, '/') = 0, folder_create(path, err));
+/* ---- the folder of the set --------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at) {
+    (void)info, (void)kind, (void)at;
+    return remove(path);
 }
 
 /* Removes what killed runs left: folders whose lock nobody holds. */
-static void sweep(const struct file_set *set, const char *folder) {
+static void sweep(const char *folder) {
     struct error ignored;
-    char path[4200], file[4300];
+    char path[PATH];
     DIR *entries = opendir(folder);
     for (const struct dirent *entry; entries && (entry = readdir(entries));) {
         if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
-        if (!path_in(folder, entry->d_name, path, sizeof path, &ignored)) continue;
+        if (!path_in(folder, entry->d_name, path, &ignored)) continue;
         int lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-            for (int i = 0; set->names[i]; i++) {
-                if (!path_in(path, set->names[i], file, sizeof file, &ignored)) continue;
-                unlink(file);
-                if (strchr(set->names[i], '/') && (*strrchr(file, '/') = 0, true)) rmdir(file);
-            }
-            rmdir(path);
-        }
+        if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
         if (lock >= 0) close(lock);
     }
     if (entries) closedir(entries);
@@ -58,75 +54,104 @@ static void sweep(const struct file_set *set, const char *folder) {
 static bool make_staging(const char *folder, struct error *err) {
     struct stat ours, there;
     for (int tries = 0; tries < 3; tries++) {
-        if (snprintf(staging, sizeof staging - 64, "%s/%sXXXXXX", folder, prefix) >= (int)sizeof staging - 64)
+        if (snprintf(staging, PATH, "%s/%sXXXXXX", folder, prefix) >= PATH - NAME)
             return fail(err, "%.60s...: the name is too long", folder);
         if (!folder_create(folder, err)) return false;
         if (!mkdtemp(staging)) return fail(err, "%s: cannot be written: %s", folder, strerror(errno));
         chmod(staging, 0755);
-        staging_lock = open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (staging_lock >= 0 && flock(staging_lock, LOCK_EX | LOCK_NB) == 0 && fstat(staging_lock, &ours) == 0 &&
+        staging_folder = open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (staging_folder >= 0 && flock(staging_folder, LOCK_EX | LOCK_NB) == 0 && fstat(staging_folder, &ours) == 0 &&
             stat(staging, &there) == 0 && ours.st_ino == there.st_ino)
             return true;
-        if (staging_lock >= 0) close(staging_lock);
-        staging_lock = -1;
+        if (staging_folder >= 0) close(staging_folder);
+        staging_folder = -1;
     }
     return fail(err, "%s: cannot be written: others write there", folder);
 }
 
+const char *file_set_begin(const char *folder, struct error *err) {
+    if (target) return staging;
+    count = 0;
+    signalled = 0;
+    sweep(folder);
+    if (!make_staging(folder, err)) return NULL;
+    target = folder; /* from here on a signal removes what there is */
+    return staging;
+}
+
+/* ---- its files --------------------------------------------------------------------------------------------------- */
+
+/* The folders that a name such as "models/a" goes to. */
+static bool make_folders(const char *folder, const char *name, struct error *err) {
+    char path[PATH];
+    if (!strchr(name, '/')) return true;
+    return path_in(folder, name, path, err) && (*strrchr(path, '/') = 0, folder_create(path, err));
+}
+
 /* Where a file of the set goes, through a symbolic link where there is one. Errors: something else than a file is
- * there, or on another file system, where nothing can be moved to. */
-static bool place_of(const char *name, char *path, size_t size, struct error *err) {
+ * there, one that may not be written, or on another file system, where nothing can be moved to. */
+static bool place_of(const char *set, const char *name, char path[PATH], struct error *err) {
     struct stat info, folder;
-    char resolved[4200];
-    if (!path_in(target, name, path, size, err) || stat(path, &info) != 0) return true;
+    if (!path_in(set, name, path, err) || stat(path, &info) != 0) return true;
     if (!S_ISREG(info.st_mode)) return fail(err, "%s: is no file, and would be written over", path);
-    if (stat(target, &folder) != 0 || folder.st_dev != info.st_dev)
+    if (!file_may_change(path, &info, err)) return false;
+    if (stat(set, &folder) != 0 || folder.st_dev != info.st_dev)
         return fail(err, "%s: leads to another file system than the results", path);
     char *real = realpath(path, NULL);
-    snprintf(resolved, sizeof resolved, "%s", real ? real : path);
+    if (real && strlen(real) < PATH) strcpy(path, real);
     free(real);
-    snprintf(path, size, "%s", resolved);
     return true;
 }
 
-const char *file_set_begin(const struct file_set *set, const char *folder, struct error *err) {
-    char there[4200];
-    subfolder[0] = 0;
-    signalled = 0;
-    sweep(set, folder);
-    target = folder;
-    if (!make_staging(folder, err)) return NULL;
-    bool ok = true;
-    for (int i = 0; ok && set->names[i]; i++) ok = path_in(staging, set->names[i], staged[i], sizeof staged[i], err);
-    current = set; /* from here on a signal removes what there is */
-    ok = ok && place_of(set->stamp, there, sizeof there, err);
-    for (int i = 0; ok && set->names[i]; i++)
-        ok = make_subfolder(staging, set->names[i], subfolder, sizeof subfolder, err) &&
-            make_subfolder(folder, set->names[i], there, sizeof there, err) &&
-            place_of(set->names[i], there, sizeof there, err);
-    if (!ok) file_set_discard();
-    return ok ? staging : NULL;
+bool file_set_check(const char *folder, const char *name, const char *ending, struct error *err) {
+    char file[NAME], path[PATH];
+    snprintf(file, sizeof file, "%s%s", name, ending);
+    return place_of(folder, file, path, err);
 }
 
-bool file_set_discard(void) {
-    const struct file_set *set = current;
-    if (moving) return false;
-    if (!set) return true;
-    for (int i = 0; set->names[i]; i++) unlink(staged[i]);
-    if (subfolder[0]) rmdir(subfolder);
+const char *file_set_path(const char *name, struct error *err) {
+    static char path[PATH];
+    char there[PATH];
+    int i = 0;
+    while (i < count && strcmp(names[i], name) != 0) i++;
+    if (i == FILE_SET_MAX || strlen(name) >= NAME) {
+        fail(err, "%s: more than %d files, or a name that is too long", name, FILE_SET_MAX);
+        return NULL;
+    }
+    if (!place_of(target, name, there, err) || !make_folders(target, name, err)) return NULL;
+    strcpy(names[i], name); /* from here on a signal removes what is made for it */
+    if (i == count) count++;
+    return make_folders(staging, name, err) && path_in(staging, name, path, err) ? path : NULL;
+}
+
+void file_set_discard(void) {
+    if (!target) return;
+    for (int i = 0; i < count; i++) {
+        char folder[NAME];
+        unlinkat(staging_folder, names[i], 0);
+        strcpy(folder, names[i]);
+        for (char *slash; (slash = strrchr(folder, '/'));) { /* the last file of each empties it */
+            *slash = 0;
+            unlinkat(staging_folder, folder, AT_REMOVEDIR);
+        }
+    }
     rmdir(staging);
-    if (staging_lock >= 0) close(staging_lock);
-    staging_lock = -1;
-    current = NULL;
-    return true;
+    target = NULL;
+    close(staging_folder);
+    staging_folder = -1;
 }
 
-void file_set_signal(int number) { signalled = number; }
+bool file_set_keeps_signal(int number) {
+    if (moving) signalled = number;
+    return moving;
+}
 
-/* ---- the stamp -------------------------------------------------------------------------------------------------- */
+/* ---- the stamp --------------------------------------------------------------------------------------------------- */
 
-/* The SHA-256 of a file in hexadecimal, 65 bytes with its end; "" when it cannot be read. */
-static void hash_file(const char *path, char *hex) {
+enum { HEX = 2 * EVP_MAX_MD_SIZE + 1 };
+
+/* The SHA-256 of a file in hexadecimal; "" when it cannot be read. */
+static void hash_file(const char *path, char hex[HEX]) {
     unsigned char *data, digest[EVP_MAX_MD_SIZE];
     size_t size;
     unsigned int length = 0;
@@ -138,83 +163,94 @@ static void hash_file(const char *path, char *hex) {
     free(data);
 }
 
-/* What made the files of a folder, and the hashes of those that are there, as `sha256sum --check` reads them. Release
- * with free; NULL when out of memory, or when the program's own file cannot be read. */
-static char *describe(const struct file_set *set, const char *folder, const struct provenance *p) {
-    char *text = NULL, path[4200], hex[2 * EVP_MAX_MD_SIZE + 1];
-    size_t size;
-    struct error ignored;
-    hash_file("/proc/self/exe", hex);
-    FILE *stream = hex[0] ? open_memstream(&text, &size) : NULL;
-    if (!stream) return NULL;
+/* What made a set. False when out of memory, or when the program's own file cannot be read. */
+static bool describe(const struct provenance *p, FILE *stream) {
+    char hex[HEX], program[PATH];
+    hash_file(program_path(program, sizeof program), hex);
     fprintf(stream, "# program SHA-256: %s\n", hex);
     for (size_t i = 0; i < p->count; i++) fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
-    for (int i = 0; set->names[i]; i++) {
-        if (path_in(folder, set->names[i], path, sizeof path, &ignored)) hash_file(path, hex);
-        if (hex[0]) fprintf(stream, "%s  %s\n", hex, set->names[i]);
-    }
-    if (fclose(stream) == 0) return text;
-    free(text);
-    return NULL;
+    return hex[0] && !ferror(stream);
 }
 
-bool file_set_is_current(const struct file_set *set, const char *folder, const struct provenance *p) {
-    char path[4200];
-    unsigned char *found = NULL;
-    size_t size;
+/* Whether each line "SHA256  NAME" is that of the folder's file. Cuts the text. */
+static bool files_are(const char *folder, char *text) {
     struct error ignored;
-    char *expected = describe(set, folder, p);
-    bool same = expected && path_in(folder, set->stamp, path, sizeof path, &ignored) &&
-        file_read_all(path, 1 << 20, &found, &size, &ignored) && strcmp((char *)found, expected) == 0;
+    char path[PATH], hex[HEX];
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+        char *name = strstr(line, "  ");
+        *end = 0;
+        if (!name || !path_in(folder, name + 2, path, &ignored)) return false;
+        *name = 0;
+        hash_file(path, hex);
+        if (!hex[0] || strcmp(hex, line) != 0) return false;
+        text = end + 1;
+    }
+    return !*text;
+}
+
+bool file_set_is_current(const char *folder, const char *stamp, const struct provenance *p) {
+    char path[PATH], *expected = NULL;
+    unsigned char *found = NULL;
+    size_t size, length;
+    struct error ignored;
+    FILE *stream = open_memstream(&expected, &length);
+    bool same = stream && describe(p, stream);
+    same = stream && fclose(stream) == 0 && same && path_in(folder, stamp, path, &ignored) &&
+        file_read_all(path, 1 << 20, &found, &size, &ignored) && size > length &&
+        memcmp(found, expected, length) == 0 && files_are(folder, (char *)found + length);
     free(expected);
     free(found);
     return same;
 }
 
+/* As `sha256sum --check` reads it. Without what describe needs there is none: the next run does not know that it need
+ * not run. */
 static bool write_stamp(const char *path, const struct provenance *p, struct error *err) {
     struct out_file out;
-    char *text = describe(current, target, p);
-    if (!text) return true; /* no stamp: the next run does not know that it need not run */
-    bool ok = out_file_open(&out, path, err) && (fputs(text, out.stream), out_file_commit(&out, err));
-    free(text);
-    return ok;
+    char file[PATH], hex[HEX];
+    if (!out_file_open(&out, path, err)) return false;
+    if (!describe(p, out.stream)) return out_file_discard(&out), true;
+    for (int i = 0; i < count; i++) {
+        if (path_in(target, names[i], file, err)) hash_file(file, hex);
+        if (hex[0]) fprintf(out.stream, "%s  %s\n", hex, names[i]);
+    }
+    return out_file_commit(&out, err);
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 /* Without the stamp while files move: a set that is half moved is not taken for a whole one. */
-static bool move_all(const struct provenance *p, struct error *err) {
-    char stamp[4200], to[4200];
-    if (!path_in(target, current->stamp, stamp, sizeof stamp, err)) return false;
-    unlink(stamp);
-    for (int i = 0; current->names[i]; i++) {
-        if (!place_of(current->names[i], to, sizeof to, err)) return false;
-        if (access(staged[i], F_OK) != 0) unlink(to);
-        else if (rename(staged[i], to) != 0) return fail(err, "%s: could not be written: %s", to, strerror(errno));
+static bool move_all(const char *stamp, const struct provenance *p, struct error *err) {
+    char stamp_path[PATH], to[PATH];
+    if (stamp && (!place_of(target, stamp, stamp_path, err) || (unlink(stamp_path), false))) return false;
+    for (int i = 0; i < count; i++) {
+        if (!place_of(target, names[i], to, err)) return false;
+        if (faccessat(staging_folder, names[i], F_OK, 0) != 0) unlink(to);
+        else if (renameat(staging_folder, names[i], AT_FDCWD, to) != 0)
+            return fail(err, "%s: could not be written: %s", to, strerror(errno));
     }
-    for (int i = 0; current->derived[i]; i++)
-        if (path_in(target, current->derived[i], to, sizeof to, err)) unlink(to);
-    return write_stamp(stamp, p, err);
+    return !stamp || write_stamp(stamp_path, p, err);
 }
 
 /* An error is of the file that the user knows, not of the folder that is gone when he reads it. */
-static void name_target(struct error *err) {
+static void name_target(const char *folder, struct error *err) {
     char *at = strstr(err->text, staging), rest[sizeof err->text];
     if (!at) return;
     snprintf(rest, sizeof rest, "%s", at + strlen(staging));
-    snprintf(at, sizeof err->text - (size_t)(at - err->text), "%s%s", target, rest);
+    snprintf(at, sizeof err->text - (size_t)(at - err->text), "%s%s", folder, rest);
 }
 
-bool file_set_end(const struct provenance *p, bool ok, struct error *err) {
-    if (!current) return false;
-    int lock = ok ? open(target, O_RDONLY | O_CLOEXEC) : -1; /* another run's set moves before or after this one */
+bool file_set_end(const char *stamp, const struct provenance *p, bool ok, struct error *err) {
+    const char *folder = target;
+    if (!folder) return ok;
+    int lock = ok ? open(folder, O_RDONLY | O_CLOEXEC) : -1; /* another run's set moves before or after this one */
     if (lock >= 0) flock(lock, LOCK_EX);
     moving = 1; /* a signal waits */
-    ok = ok && move_all(p, err);
+    ok = ok && move_all(stamp, p, err);
     moving = 0;
     file_set_discard();
     if (lock >= 0) close(lock);
     if (signalled) raise(signalled);
-    if (!ok) name_target(err);
+    if (!ok) name_target(folder, err);
     return ok;
 }

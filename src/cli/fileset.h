@@ -1,35 +1,38 @@
 /* The files that a command writes as one set: into a folder of their own inside the results, and from there, when all
  * are whole, to their places. An interrupted run leaves the old set, and of two at the same time the whole set of one.
- * A last file, the stamp, tells what made the set and the SHA-256 of each file, so that the same command need not run
- * again. One set at a time. */
+ * A set may have a stamp, a last file that tells what made it and the SHA-256 of each file, so that the same command
+ * need not run again. One set at a time. */
 #ifndef CLI_FILESET_H
 #define CLI_FILESET_H
 
 #include "base/table.h"
 
-enum { FILE_SET_MAX = 16 };
+enum { FILE_SET_MAX = 256 };
 
-struct file_set {
-    const char *stamp; /* ".exercise" */
-    /* All that the command can write, NULL behind them; at most one folder: "models/a". */
-    const char *names[FILE_SET_MAX];
-    const char *derived[4]; /* made from them by other commands, NULL behind them: removed when a new set comes */
-};
+/* Makes the folder to write to, unless it is made already, and returns its path; removes those of killed runs. NULL on
+ * an error: it cannot be made. folder is kept by reference. */
+const char *file_set_begin(const char *folder, struct error *err);
 
-/* Makes the folder to write to and returns its path; removes those of killed runs. NULL on an error: it cannot be made,
- * or what is in a file's place is no file. folder and set are kept by reference. */
-const char *file_set_begin(const struct file_set *set, const char *folder, struct error *err);
+/* The path, in that folder, of a file of the set such as "models/sweep/fp32.safetensors"; makes the folders of its
+ * name. Valid until the next call. A file that is then not written is removed at its place by file_set_end: it was made
+ * from something else. NULL on an error: what is there in its place is no file, write-protected, or on another file
+ * system. */
+const char *file_set_path(const char *name, struct error *err);
 
-/* ok: moves the files to their places. Those of the set that were not written this time are removed there: they were
- * made from something else. Else removes what was written, and returns false. */
-bool file_set_end(const struct provenance *p, bool ok, struct error *err);
+/* Whether a file NAMEENDING could go to the folder, before any set is begun and before long work. Errors: as above. */
+bool file_set_check(const char *folder, const char *name, const char *ending, struct error *err);
 
-/* Whether the folder holds what this very program wrote for the same provenance, every file as it was. */
-bool file_set_is_current(const struct file_set *set, const char *folder, const struct provenance *p);
+/* ok: moves the files to their places, and writes the stamp (NULL: none). Else removes what was written, and returns
+ * false. Does nothing where no set was begun. */
+bool file_set_end(const char *stamp, const struct provenance *p, bool ok, struct error *err);
 
-/* Removes what was written so far; async-signal-safe, for a handler of SIGINT. False while files move to their places:
- * the handler then leaves its signal to file_set_signal and returns, and file_set_end raises it again at the end. */
-bool file_set_discard(void);
-void file_set_signal(int number);
+/* Whether the folder's stamp is that of this very program for the same provenance, and every file as it says. */
+bool file_set_is_current(const char *folder, const char *stamp, const struct provenance *p);
+
+/* For a handler of SIGINT, all async-signal-safe. While files move to their places a signal has to wait: true, and
+ * file_set_end raises it again at the end. Else, when no temporary file is in it any more, the handler removes what was
+ * written so far. */
+bool file_set_keeps_signal(int number);
+void file_set_discard(void);
 
 #endif

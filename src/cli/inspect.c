@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/inspect_histogram.h"
@@ -114,7 +115,7 @@ static double take_rows(struct weights_page *p, const float *weights, const floa
         }
         if (worst > 0) gain = fmin(gain, p->absmax[i] / worst);
     }
-    return isfinite(gain) ? gain : 1;
+    return is_finite(gain) ? gain : 1;
 }
 
 static void draw_labels(struct weights_page *p) {
@@ -227,8 +228,8 @@ static bool run(struct study *s, struct inspected *x) {
     if (x->cpu) return study_begin(s) && show_kernels(s);
     provenance_add(&s->provenance, "file", "%s", s->options.files[0]);
     if (!load(s, x) || (x->picture && !draw(s, x))) return false;
-    snprintf(x->title, sizeof x->title, x->histogram ? "How %.150s, %zu bytes, uses its codes" : "%.200s, %zu bytes",
-             s->options.files[0], x->file->file_bytes);
+    text_format(x->title, sizeof x->title, x->histogram ? "How %.*s, %zu bytes, uses its codes" : "%.*s, %zu bytes",
+                text_cut(s->options.files[0], 150), s->options.files[0], x->file->file_bytes);
     if (!x->histogram) {
         fill_list(study_table(s, "inspect", x->title, "part dtype shape bytes percent- lowest highest"), x->file);
         return true;

@@ -14,7 +14,7 @@ enum { LEVELS = HISTOGRAM_MAX, LINE = 32 };
 
 const char histogram_columns[] =
     "tensor dtype- holds- elements- codes- used used_percent- never_used- at_lowest_percent- at_highest_percent- "
-    "saturated_percent:saturated_% entropy_bits:bits histogram";
+    "saturated_percent:saturated_% entropy_bits:bits histogram=";
 
 /* One character for each run of levels: . for none, then steps of 2 in frequency, so that tails show beside a peak. */
 static void draw(const struct histogram *h, char line[LINE + 1]) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "data/dataset.h"
 
 static const char *const everywhere[] = {"help", "quiet", "kernel", "keep-blas-core"}; /* main.c takes them */
 static bool quiet;
@@ -54,9 +55,12 @@ void option_ints(struct options *o, const char *name, struct int_list *value, in
     add(o, (struct option_entry){name, "N,N,...", help, OPTION_INTS, value, lo, hi, NULL});
 }
 
+static int memory_mib = DATASET_DEFAULT_MIB;
+
 void option_data(struct options *o, const char **source, const char *help) {
     o->data = source;
     option_text(o, "data", "DIR|digits", source, help);
+    option_int(o, "memory-limit", &memory_mib, 1, DATASET_MOST_MIB, "MiB that its images and labels may take");
 }
 
 void option_results(struct options *o, const char **results, const char *help) {
@@ -68,9 +72,8 @@ int usage_error(const struct options *o, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
-    mask_control_characters(text);
     fprintf(stderr, "mnistq: %s: %s (see `mnistq %s --help`)\n", o->command, text, o->command);
     return EXIT_USAGE;
 }
@@ -121,6 +124,7 @@ static void print_help(const struct options *o) {
             print_default(o, e, stream);
             fclose(stream);
         }
+        mask_control_characters(text);
         printf("  --%s%s%s", e->name, e->type == OPTION_FLAG ? "" : " ", e->argument ? e->argument : "");
         if (e->type == OPTION_CHOICE) print_choices(stdout, e, "|");
         printf("\n");
@@ -191,8 +195,7 @@ static int bad_value(const struct options *o, const struct option_entry *e, cons
     if (e->type == OPTION_REAL) fprintf(stderr, "a number from %g to %g", e->lo, e->hi);
     if (e->type == OPTION_CHOICE) print_choices(stderr, e, " or ");
     char found[256];
-    snprintf(found, sizeof found, "%s", text);
-    mask_control_characters(found);
+    text_format(found, sizeof found, "%s", text);
     fprintf(stderr, ", found \"%s\"", found);
     const char *meant = NULL;
     for (int i = 0; e->type == OPTION_CHOICE && i <= (int)e->hi; i++) meant = likelier(text, e->choices[i], meant);
@@ -292,6 +295,7 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         if (status != OPTIONS_GO_ON) return status;
     }
     if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->data) dataset_memory_limit(memory_mib);
     if (o->results && *o->results && !**o->results) return usage_error(o, "--results: expected a folder, found \"\"");
     if (o->results && !*o->results) derive_results(o);
     o->files = argv + optind;

@@ -52,8 +52,9 @@ void option_choice(struct options *o, const char *name, int *value, const char *
                    const char *help);
 void option_ints(struct options *o, const char *name, struct int_list *value, int lo, int hi, const char *help);
 
-/* --data DIR|digits, and --results DIR for a command that always writes tables: where it is not given, *results becomes
- * results/NAME after the last part of --data, so that no data set's tables land under another's name. */
+/* --data DIR|digits with --memory-limit, and --results DIR for a command that always writes tables: where it is not
+ * given, *results becomes results/NAME after the last part of --data, so that no data set's tables land under another's
+ * name. */
 void option_data(struct options *o, const char **source, const char *help);
 void option_results(struct options *o, const char **results, const char *help);
 

@@ -1,7 +1,9 @@
 #include "cli/recipe.h"
 
 #include "base/stats.h"
+#include "base/text.h"
 #include "data/idx.h"
+#include "data/picture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +117,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
     struct progress bar;
     struct train_data learn = {train->images,           train->labels,   train->count - (size_t)r->validation,
                                (size_t)shape.widths[0], progress_update, &bar};
+    mlp_shift_inputs(out, train_origin(&learn));
     progress_begin(&bar, "training", "images");
     bool ok = mlp_train(out, &learn, &config, report, err);
     progress_end(&bar);
@@ -128,13 +131,14 @@ uint8_t *calibration_images(const struct split *train, int calibration, struct e
     if (!fits("calibration", calibration, train->count, train, err)) return NULL;
     uint8_t *images = aligned_array(n, pixels, err);
     for (size_t i = 0; images && i < n; i++)
-        memcpy(images + i * pixels, train->images + i * train->count / n * pixels, pixels);
+        memcpy(images + i * pixels, train->images + calibration_image(train, calibration, i) * pixels, pixels);
     return images;
 }
 
 static struct convert_config convert_config_of(const struct quantization_recipe *r) {
-    return (struct convert_config){r->scheme == SCHEME_PER_CHANNEL, r->activations == 1,
-                                   (enum observer_kind)r->observer};
+    return (struct convert_config){.per_channel = r->scheme == SCHEME_PER_CHANNEL,
+                                   .symmetric_activations = r->activations == 1,
+                                   .observer = (enum observer_kind)r->observer};
 }
 
 bool calibrate_model(const struct mlp *mlp, const struct split *train, const struct quantization_recipe *r,
@@ -158,8 +162,10 @@ bool quantize_model(const struct mlp *mlp, const struct split *train, const stru
 
 void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes) {
     snprintf(notes->seed, sizeof notes->seed, "%llu", (unsigned long long)r->seed);
-    snprintf(notes->training, sizeof notes->training, "%s, %d epoch%s, %s, batch %d, rate %g", data->name, r->epochs,
-             r->epochs == 1 ? "" : "s", optimizer_names[r->optimizer], r->batch, r->rate);
+    text_format(notes->training, sizeof notes->training, "%s, %d epoch%s, %s, batch %d, rate %g", data->name, r->epochs,
+                r->epochs == 1 ? "" : "s", optimizer_names[r->optimizer], r->batch, r->rate);
+    if (data->train.rows == 28 && data->train.cols == 28)
+        picture_form_print(picture_form_measure(data->train.images, data->train.count), notes->images);
 }
 
 void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes) {

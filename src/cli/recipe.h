@@ -59,6 +59,11 @@ bool calibrate_model(const struct mlp *mlp, const struct split *train, const str
 /* The images that both show: [calibration][pixels], release with free. Error: more than there are. */
 uint8_t *calibration_images(const struct split *train, int calibration, struct error *err);
 
+/* Which training image is number i of them. */
+static inline size_t calibration_image(const struct split *train, int calibration, size_t i) {
+    return i * train->count / (size_t)calibration;
+}
+
 /* What the model files say about how they were made. */
 void describe_training(const struct dataset *data, const struct training_recipe *r, struct model_notes *notes);
 void describe_quantization(const struct quantization_recipe *r, struct model_notes *notes);

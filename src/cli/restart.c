@@ -1,10 +1,19 @@
 #include "cli/restart.h"
 
+#ifdef _OPENMP
 #include <omp.h>
+#else
+#define omp_set_num_threads(n) (void)(n)
+#endif
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 #include "nn/gemm.h"
 
@@ -64,17 +73,53 @@ static bool spared_for_valgrind(void) {
     return true;
 }
 
-void restart_with_better_settings(char **argv) {
+/* ---- which file this program is ---------------------------------------------------------------------------------- */
+
+const char *program_path(char *path, size_t size) {
+    static const char usual[] = "/proc/self/exe";
+    char line[4400], *result = NULL;
+    struct stat started;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && !result && fgets(line, sizeof line, maps)) { /* FROM-TO rights offset device inode PATH */
+        unsigned long long from, to, inode;
+        int at = 0;
+        if (sscanf(line, "%llx-%llx %*s %*s %*s %llu %n", &from, &to, &inode, &at) < 3 || !at) continue;
+        if ((uintptr_t)program_path < from || (uintptr_t)program_path >= to) continue;
+        line[strcspn(line, "\n")] = 0;
+        if (stat(usual, &started) != 0 || started.st_ino == inode || strlen(line + at) >= size) break;
+        result = strcpy(path, line + at);
+    }
+    if (maps) fclose(maps);
+    return result ? result : usual;
+}
+
+/* ---- the second start -------------------------------------------------------------------------------------------- */
+
+/* Starts as this program was started, by the words that the kernel keeps: argv lacks those before the program's name
+ * where the dynamic loader was started with it. Returns only when it failed. */
+static void start_again(void) {
+    unsigned char *words;
+    size_t size, count = 0;
+    struct error ignored;
+    if (!file_read_all("/proc/self/cmdline", 1 << 24, &words, &size, &ignored)) return;
+    char **argv = calloc(size + 1, sizeof *argv);
+    for (size_t at = 0; argv && at < size; at += strlen((char *)words + at) + 1) argv[count++] = (char *)words + at;
+    if (argv) execv("/proc/self/exe", argv);
+    free(argv);
+    free(words);
+}
+
+void restart_with_better_settings(void) {
 #if defined(__linux__)
     if (getenv(again) || spared_for_valgrind()) return;
     bool blas = set_blas_core(), spinning = set_spinning();
     if ((!blas && !spinning) || setenv(again, spinning ? "spinning" : "core", 1) != 0) return;
-    execv("/proc/self/exe", argv); /* returns only when it failed: then it has to do as it is */
+    start_again(); /* returns only when it failed: then it has to do as it is */
     unsetenv(again);
     if (blas) unsetenv(replaced), unsetenv("OPENBLAS_CORETYPE");
     if (spinning) unsetenv("GOMP_SPINCOUNT");
 #else
-    (void)argv, (void)set_blas_core, (void)set_spinning, (void)spared_for_valgrind;
+    (void)start_again, (void)set_blas_core, (void)set_spinning, (void)spared_for_valgrind;
 #endif
 }
 

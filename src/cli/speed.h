@@ -31,10 +31,11 @@ struct speed {
     bool against_peak;        /* whether of_peak_percent is wanted */
 
     /* Left by measure_speeds. */
-    double images_per_second, gops; /* gops: billions of operations a second, a multiply-add counting two */
-    double spread_percent;          /* of the time of a run, from the 10th to the 90th percentile, against the median */
-    double of_peak_percent;         /* of what speed_peak's loop does, run before each turn; NaN where there is none */
-    double p50_us, p99_us;          /* wall time of a batch: what a caller waits */
+    double images_per_second, gops; /* billions of operations done in a second, a multiply-add counting two */
+    double skipped_percent; /* operations left out, since an input is 0: neither in gops nor in of_peak_percent */
+    double spread_percent;  /* of the time of a run, from the 10th to the 90th percentile, against the median */
+    double of_peak_percent; /* of what speed_peak's loop does, run before each turn; NaN where there is none */
+    double p50_us, p99_us;  /* wall time of a batch: what a caller waits */
 };
 
 enum { SPEED_TURNS = 7 };

@@ -44,7 +44,12 @@ static bool load_data(struct study *s) {
 }
 
 bool study_begin(struct study *s) {
-    if ((s->results && !folder_check(s->results, &s->err)) || (s->source && !load_data(s))) return false;
+    if (s->results && !folder_check(s->results, &s->err)) return false;
+    for (int i = 0; s->results && i < s->table_count; i++)
+        if (!file_set_check(s->results, s->tables[i].name, ".md", &s->err) ||
+            !file_set_check(s->results, s->tables[i].name, ".csv", &s->err))
+            return false;
+    if (s->source && !load_data(s)) return false;
     if (s->source) provenance_dataset(&s->provenance, &s->data);
     provenance_machine(&s->provenance);
     return true;
@@ -58,30 +63,40 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
     return &t->table;
 }
 
+/* Once: the name, or the folder that it is in. */
 static void note_written(struct study *s, const char *name) {
-    size_t used = strlen(s->written);
-    snprintf(s->written + used, sizeof s->written - used, "%s%s", used ? ", " : "", name);
+    size_t used = strlen(s->written), length = strcspn(name, "/");
+    char shown[256];
+    snprintf(shown, sizeof shown, "%.*s", (int)(length + (name[length] == '/')), name);
+    if (!strstr(s->written, shown))
+        snprintf(s->written + used, sizeof s->written - used, "%s%s", used ? ", " : "", shown);
 }
 
 const char *study_path(struct study *s, const char *name) {
-    if (snprintf(s->path, sizeof s->path, "%s/%s", s->results, name) >= (int)sizeof s->path) {
-        fail(&s->err, "%.60s...: the name is too long", s->results);
-        return NULL;
-    }
-    if (!folder_create(s->results, &s->err)) return NULL;
-    note_written(s, name);
-    return s->path;
+    const char *path = file_set_begin(s->results, &s->err) ? file_set_path(name, &s->err) : NULL;
+    if (path) note_written(s, name);
+    return path;
 }
 
-static bool is_empty(const struct study_table *t) {
-    return table_row_count(&t->table) + t->table.note_count == 0 && !t->table.out_of_memory;
+static bool table_is_empty(const struct table *t) {
+    return table_row_count(t) + t->note_count == 0 && !t->out_of_memory;
+}
+
+bool study_save_table(struct study *s, const struct table *t, const struct provenance *p, const char *name) {
+    static const char *const endings[] = {".md", ".csv"};
+    const char *folder = file_set_begin(s->results, &s->err);
+    char file[300];
+    bool ok = folder != NULL;
+    for (int i = 0; ok && i < 2; i++) {
+        snprintf(file, sizeof file, "%s%s", name, endings[i]);
+        ok = file_set_path(file, &s->err) != NULL;
+    }
+    return ok && (table_is_empty(t) || table_save(t, p, folder, name, &s->err));
 }
 
 static bool save(struct study *s) {
     for (int i = 0; s->results && i < s->table_count; i++)
-        if (!is_empty(&s->tables[i]) &&
-            !table_save(&s->tables[i].table, &s->provenance, s->results, s->tables[i].name, &s->err))
-            return false;
+        if (!study_save_table(s, &s->tables[i].table, &s->provenance, s->tables[i].name)) return false;
     return true;
 }
 
@@ -102,7 +117,7 @@ static bool show(struct study *s) {
     size_t used = (size_t)snprintf(text, sizeof text, "Written to %.1500s:", s->results ? s->results : "");
     for (int i = 0; i < s->table_count; i++) {
         const struct study_table *t = &s->tables[i];
-        if (is_empty(t)) continue;
+        if (table_is_empty(&t->table)) continue;
         if (used < sizeof text)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", saved++ ? "," : "", t->name);
         if (t->shown && !show_table(t, width, &s->err)) return false;
@@ -115,11 +130,6 @@ static bool show(struct study *s) {
     return true;
 }
 
-bool study_as_set(struct study *s, const struct file_set *set) {
-    s->moved_to = s->results;
-    return (s->results = file_set_begin(set, s->moved_to, &s->err)) != NULL;
-}
-
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
 /* The first table, which the others that are shown join before its last brace. */
@@ -127,8 +137,10 @@ static bool print_json(struct study *s) {
     size_t others = 0;
     bool ok = table_print_json_members(&s->tables[0].table, &s->provenance, stdout, &s->err);
     for (int i = 1; ok && i < s->table_count; i++) {
-        if (!s->tables[i].shown || is_empty(&s->tables[i])) continue;
-        printf("%s\"%s\":\t", others++ ? "," : ",\n\t\"tables\":\t{", s->tables[i].name);
+        if (!s->tables[i].shown || table_is_empty(&s->tables[i].table)) continue;
+        fputs(others++ ? "," : ",\n\t\"tables\":\t{", stdout);
+        text_json(s->tables[i].name, stdout);
+        fputs(":\t", stdout);
         ok = table_print_json(&s->tables[i].table, NULL, stdout, &s->err);
     }
     if (ok) printf("%s\n}\n", others ? "}" : "");
@@ -150,10 +162,7 @@ int study_end(struct study *s, bool ok) {
     for (int i = 0; ok && i < s->table_count; i++)
         if (s->tables[i].table.out_of_memory) ok = fail(&s->err, "out of memory for the table %s", s->tables[i].name);
     ok = ok && save(s);
-    if (s->moved_to) {
-        ok = file_set_end(&s->provenance, ok, &s->err);
-        s->results = s->moved_to;
-    }
+    ok = file_set_end(s->stamp, &s->provenance, ok, &s->err);
     ok = ok && (s->json ? print_json(s) : show(s));
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);
     dataset_free(&s->data);

@@ -36,9 +36,8 @@ struct study {
         bool shown;       /* printed at the end; the first one is, the others where the study says so */
         size_t most_rows; /* that the terminal shows; 0: all */
     } tables[STUDY_MAX_TABLES];
-    const char *moved_to; /* where study_end moves what is in results, see study_as_set; else NULL */
-    char path[4096];      /* study_path's */
-    char written[1024];   /* names of the files beside the tables, ", " between */
+    const char *stamp;  /* of the set of files, see cli/fileset.h; NULL: none */
+    char written[1024]; /* names of the files beside the tables, ", " between */
     struct error err;
 };
 
@@ -59,12 +58,14 @@ bool study_begin(struct study *s);
 /* One more table, saved as NAME.md and NAME.csv by study_end when it has rows or notes. title, name: by reference. */
 struct table *study_table(struct study *s, const char *name, const char *title, const char *columns);
 
-/* RESULTS/NAME in s->path, for a file beside the tables, which the last line of output then names too; NULL with s->err
- * set when it is too long. */
+/* Where to write RESULTS/NAME, a file beside the tables or below them ("models/fp32.safetensors"): it joins the set of
+ * files that study_end moves to RESULTS with the tables, and its last line of output names it, or the folder. Valid
+ * until the next call. NULL with s->err set when it cannot be written there. */
 const char *study_path(struct study *s, const char *name);
 
-/* After study_begin: whatever the study writes to s->results becomes one set, which study_end moves to its place. */
-bool study_as_set(struct study *s, const struct file_set *set);
+/* Saves a table, with facts of its own, as NAME.md and NAME.csv in that set; one that is empty is removed there: an
+ * older one of its name does not belong to this run. False with s->err set. */
+bool study_save_table(struct study *s, const struct table *t, const struct provenance *p, const char *name);
 
 /* Like fail(&s->err, ...), for a command line that does not go with what the files hold: study_end returns 2. */
 bool study_wrong_use(struct study *s, const char *format, ...) PRINTF_LIKE(2, 3);

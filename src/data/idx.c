@@ -99,7 +99,7 @@ static bool read_header(struct source *s, int dimensions, struct idx *out, struc
 /* The bytes behind the header. The buffer doubles as they arrive: a lying count costs no memory. */
 static bool read_body(struct source *s, struct idx *out, struct error *err) {
     const char *path = s->path;
-    size_t total = out->count * out->rows * out->cols, have = 0, capacity = 0;
+    size_t total = idx_bytes(out), have = 0, capacity = 0;
     while (have < total) {
         capacity = capacity ? 2 * capacity : FIRST_CHUNK;
         if (capacity > total) capacity = total;
@@ -120,10 +120,21 @@ static bool read_body(struct source *s, struct idx *out, struct error *err) {
     return true;
 }
 
-bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err) {
+bool idx_header(const char *path, int dimensions, struct idx *out, struct error *err) {
     struct source s;
     *out = (struct idx){0};
-    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err) && read_body(&s, out, err);
+    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err);
+    source_close(&s);
+    return ok;
+}
+
+bool idx_read(const char *path, int dimensions, size_t most, struct idx *out, struct error *err) {
+    struct source s;
+    *out = (struct idx){0};
+    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err) &&
+        (idx_bytes(out) <= most ||
+         fail(err, "%s: holds %zu bytes of data, more than the %zu that are read", path, idx_bytes(out), most)) &&
+        read_body(&s, out, err);
     source_close(&s);
     if (!ok) idx_free(out);
     return ok;

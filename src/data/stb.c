@@ -1,20 +1,15 @@
-/* The bodies of stb_image and stb_image_write, which are headers only: here and nowhere else. Only the formats that
- * mnistq promises are compiled in: every decoder that is left out is one that no hostile file can reach. */
+/* The bodies of stb_image and stb_image_write, which are headers only: here and nowhere else. Only BMP and
+ * PNM are compiled in, where its decoder stays within its buffers: no hostile file reaches the others. */
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-/* A deflate stream can claim a thousand times its size, so a small file could ask for all memory. No picture
- * within the limits of picture.h needs a block this large. Zeroed, because stb_image hands out the block as
+/* No picture within the limits of picture.h needs a block this large. Zeroed, because stb_image hands out the block as
  * pixels even where a short file did not fill it. */
 enum { LARGEST_BLOCK = 1 << 30 }; /* bytes */
 
 static void *bounded_calloc(size_t size) { return size <= LARGEST_BLOCK ? calloc(1, size ? size : 1) : NULL; }
-
-static void *bounded_realloc(void *block, size_t size) {
-    return size <= LARGEST_BLOCK ? realloc(block, size ? size : 1) : NULL;
-}
 
 /* stb_image_write goes on with NULL when memory is short: it is left from here instead, and what it holds is lost. */
 static _Thread_local jmp_buf out_of_memory;
@@ -28,10 +23,8 @@ static void *or_leave(void *block) {
 #define STBIW_REALLOC(block, size) or_leave(realloc(block, size))
 #define STBIW_FREE(block) free(block)
 #define STBI_MALLOC(size) bounded_calloc(size)
-#define STBI_REALLOC(block, size) bounded_realloc(block, size)
+#define STBI_REALLOC(block, size) realloc(block, size)
 #define STBI_FREE(block) free(block)
-#define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_PNM
 #define STBI_NO_STDIO

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/vectorise.h"
 #include "lowbit/half.h"
 
@@ -25,7 +26,7 @@ const struct bf16_kernel *bf16_kernel_best(void) {
 static bool round_weights(const struct dense *from, struct bf16_layer *to, int l, struct error *err) {
     for (size_t i = 0; i < (size_t)from->in * (size_t)from->out; i++) {
         to->weight[i] = bfloat_from_float(from->weight[i]);
-        if (!isfinite(float_from_bfloat(to->weight[i])))
+        if (!is_finite((double)float_from_bfloat(to->weight[i])))
             return fail(err, "fc%d.weight: weight %zu is not a finite number in bf16", l + 1, i);
     }
     memcpy(to->bias, from->bias, (size_t)from->out * sizeof *to->bias);

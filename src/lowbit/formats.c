@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "quant/affine.h"
 #include "lowbit/ggml.h"
 #include "lowbit/half.h"
@@ -40,7 +41,7 @@ void unpack_bits(const uint8_t *bytes, size_t n, int bits, uint8_t *codes) {
  * largest: the codes are then chosen for the scale that is really used. */
 float scale_in_half(float scale) {
     float stored = float_from_half(half_from_float(scale));
-    return stored == 0 ? 0x1p-24f : isinf(stored) ? 65504.0f : stored;
+    return stored == 0 ? 0x1p-24f : !is_finite((double)stored) ? 65504.0f : stored;
 }
 
 struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "lowbit/half.h"
 
 /* ---- parts that the layouts share ---------------------------------------------------------------------- */
@@ -43,7 +44,7 @@ static float in_half_range(float d) { return d > HALF_MAX ? HALF_MAX : d < -HALF
 
 static float inverse(float d) {
     float inverse = d != 0 ? 1 / d : 0;
-    return isfinite(inverse) ? inverse : 0;
+    return is_finite(inverse) ? inverse : 0;
 }
 
 /*  | d: f16 | q[0] ... q[31]: int8 |   d = absmax / 127, ties away from 0 */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/block.h"
+#include "base/finite.h"
 
 /* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
  * the upper triangle to us. */
@@ -96,7 +97,7 @@ bool cholesky_of_inverse(int n, double *a) {
     bool ok = info == 0;
     for (size_t i = 0; i < size; i++) {
         for (size_t j = 0; j < i; j++) a[i * size + j] = 0;
-        ok = ok && isfinite(a[i * size + i]) && a[i * size + i] > 0; /* OpenBLAS lets a NaN pass */
+        ok = ok && is_finite(a[i * size + i]) && a[i * size + i] > 0; /* OpenBLAS lets a NaN pass */
     }
     return ok;
 }

@@ -23,6 +23,7 @@ struct qat {
     struct range *ranges; /* [layers + 1] */
     int bits;
     float smoothing;
+    float origin; /* what training takes off each pixel, once its code is chosen */
     long step;
 };
 
@@ -100,6 +101,7 @@ static void forward(const struct qat *q, int count, bool follow, struct mlp_work
         if (i > 0) mlp_forward_layer(&q->fake, i - 1, count, ws);
         if (follow && i > 0) follow_range(ws->activation[i], n, &q->ranges[i]);
         fake_quantize_activation(ws->activation[i], n, q->ranges[i]);
+        for (size_t j = 0; i == 0 && q->origin != 0 && j < n; j++) ws->activation[0][j] -= q->origin;
     }
 }
 
@@ -116,16 +118,29 @@ static double qat_step(void *context, const uint8_t *images, const uint8_t *labe
     return loss;
 }
 
+/* The latent biases learned for weights as they are quantized: it is those whose sums are taken off. */
+static void shift_back(struct qat *q) {
+    refresh_grids(q);
+    fake_quantize_weights(q);
+    mlp_shift_inputs(&q->fake, q->origin);
+    memcpy(q->latent->layer[0].bias, q->fake.layer[0].bias, (size_t)q->fake.layer[0].out * sizeof(float));
+}
+
 bool qat_train(struct mlp *mlp, const struct train_data *data, const struct qat_config *config, struct range *ranges,
                struct train_report *report, struct error *err) {
     struct qat q;
     bool ok = qat_create(mlp, config->weight_bits, config->train.batch, &q, err) &&
         optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
-    if (ok) optimizer_follow(&q.optimizer, mlp);
     q.ranges = ranges;
     q.smoothing = config->train.smoothing;
+    if (ok) {
+        optimizer_follow(&q.optimizer, mlp);
+        q.origin = train_origin(data);
+        mlp_shift_inputs(mlp, -q.origin);
+    }
     ok = ok && train_epochs(data, &config->train, qat_step, &q, report, err) &&
         train_check_finite(mlp, config->train.rate, err);
+    if (ok) shift_back(&q);
     qat_free(&q);
     return ok;
 }

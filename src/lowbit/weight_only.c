@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "nn/gemm.h"
 #include "lowbit/half.h"
 
@@ -247,7 +248,7 @@ bool weight_only_decode(const struct weight_only *c, struct mlp *out, struct err
         decode_layer(layer, d);
         memcpy(d->bias, layer->bias, (size_t)d->out * sizeof(float));
         for (size_t i = 0; i < (size_t)d->in * (size_t)d->out; i++)
-            if (!isfinite(d->weight[i])) {
+            if (!is_finite((double)d->weight[i])) {
                 mlp_free(out);
                 return fail(err, "fc%d.weight: weight %zu is not a finite number once decoded", l + 1, i);
             }

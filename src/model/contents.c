@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "lowbit/half.h"
 
 const char *layer_tensor(char name[ST_NAME], int layer, const char *part) {
@@ -120,7 +121,7 @@ static const struct st_tensor *find_part(const struct st_file *file, const struc
 static bool check_values(const struct part *p, const struct st_tensor *t, struct error *err) {
     for (size_t i = 0; p->values != ANY && i < t->elements; i++) {
         float x = p->dtype == ST_F32 ? ((const float *)p->data)[i] : float_from_half(((const uint16_t *)p->data)[i]);
-        if (!isfinite(x)) return fail(err, "tensor %s: element %zu is not a finite number", t->name, i);
+        if (!is_finite((double)x)) return fail(err, "tensor %s: element %zu is not a finite number", t->name, i);
         if (p->values == POSITIVE && !(x > 0))
             return fail(err, "tensor %s: element %zu is %g: expected a finite number > 0", t->name, i, (double)x);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "model/model_run.h"
 
 struct mnistq_model {
@@ -29,7 +30,7 @@ mnistq_model *mnistq_open_memory(const void *bytes, size_t size, char *error, si
     free(file);
     if (ok) return m;
     mnistq_close(m);
-    if (error_size) snprintf(error, error_size, "%s", err.text);
+    if (error_size) text_format(error, error_size, "%s", err.text);
     return NULL;
 }
 

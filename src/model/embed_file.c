@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 mnistq_model *mnistq_open(const char *path, char *error, size_t error_size) {
     struct error err;
@@ -17,6 +18,6 @@ mnistq_model *mnistq_open(const char *path, char *error, size_t error_size) {
         free(bytes);
         if (!model) fail_in(&err, path);
     }
-    if (!model && error_size) snprintf(error, error_size, "%s", err.text);
+    if (!model && error_size) text_format(error, error_size, "%s", err.text);
     return model;
 }

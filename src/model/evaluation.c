@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "nn/gemm.h"
 
 enum { EVALUATION_BATCH = 2000, LAYERS_BATCH = 512, MEASURE_BATCH = 1000 };
@@ -106,6 +107,24 @@ bool compare_outputs(const struct model *a, const struct model *b, const uint8_t
     }
     for (int i = 0; i < 2; i++) model_run_free(&runs[i]);
     return ok;
+}
+
+void model_digests(struct model_run *r, const uint8_t *images, size_t count, uint64_t *layers, uint64_t *per_image) {
+    const struct mlp_shape *shape = &r->model->shape;
+    for (size_t first = 0, n; first < count; first += n) {
+        n = batch_at(count, first, (size_t)r->capacity);
+        model_run(r, images + first * (size_t)shape->widths[0], (int)n, NULL);
+        for (int l = 1; l <= shape->layers; l++)
+            layers[l - 1] = digest_add(layers[l - 1], r->codes[l], n * (size_t)shape->widths[l]);
+        for (size_t i = 0; per_image && i < n; i++) {
+            uint64_t digest = DIGEST_START;
+            for (int l = 1; l <= shape->layers; l++) {
+                size_t width = (size_t)shape->widths[l];
+                digest = digest_add(digest, r->codes[l] + i * width, width);
+            }
+            per_image[first + i] = digest;
+        }
+    }
 }
 
 /* ---- with a fault ------------------------------------------------------------------------------------------------ */

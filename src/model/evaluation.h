@@ -43,6 +43,11 @@ float *model_logits(const struct model *model, const struct split *split, struct
 bool compare_outputs(const struct model *a, const struct model *b, const uint8_t *images, size_t count,
                      struct similarity *outputs, struct similarity *rounding, float *const *logits, struct error *err);
 
+/* Digests (base/digest.h) of an integer model's codes on images [count][inputs]: of each layer over all images, layers
+ * [layers], from layer 1 on; the caller begins with DIGEST_START and may go on with more images. Of each image over all
+ * layers: per_image [count], or NULL. r: made with RUN_LAYERS; its fault stays. */
+void model_digests(struct model_run *r, const uint8_t *images, size_t count, uint64_t *layers, uint64_t *per_image);
+
 /* What a model gives on labelled images, a fault in it or not, and how far that is from what it should give. */
 struct trial {
     const struct model *model;

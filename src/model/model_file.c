@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "model/contents.h"
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -14,6 +15,7 @@ static const struct note {
     bool integer_only;
 } notes_written[] = {{"seed", offsetof(struct model_notes, seed), 32, false},
                      {"training", offsetof(struct model_notes, training), ST_TEXT, false},
+                     {"images", offsetof(struct model_notes, images), 48, false},
                      {"method", offsetof(struct model_notes, method), 64, false},
                      {"observer", offsetof(struct model_notes, observer), 32, true},
                      {"calibration", offsetof(struct model_notes, calibration), 32, true}};
@@ -25,6 +27,14 @@ static void add_notes(struct st_file *file, const struct model_notes *notes, boo
         if (*text && notes_written[i].integer_only == integer_only)
             st_add_metadata(file, notes_written[i].key, "%s", text);
     }
+}
+
+/* The checks of every reader, on what is about to be written. */
+static bool reads_back(const struct st_file *file, struct error *err) {
+    struct model model;
+    bool ok = model_parse(file, &model, NULL, err);
+    if (ok) model_free(&model);
+    return ok;
 }
 
 static bool write_contents(const char *path, const struct contents *c, const struct model_notes *notes,
@@ -42,7 +52,7 @@ static bool write_contents(const char *path, const struct contents *c, const str
         if (c->bits < 8) st_add_metadata(file, "weight_bits", "%d", c->bits);
     }
     contents_add(c, file);
-    bool ok = st_write(path, file, err);
+    bool ok = st_write_checked(path, file, reads_back, err);
     free(file);
     return ok;
 }
@@ -207,7 +217,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     if (!st_architecture(file, &out->shape, err) || !contents_check_weights(&c, file, err) ||
         !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
-        !check_outlier_columns(q, err))
+        !check_outlier_columns(q, err) || !dynamic_finish(q, err))
         return false;
     out->bits_per_weight = contents_bits_per_weight(&c);
     return true;
@@ -227,10 +237,17 @@ static bool read_kind(const struct st_file *file, struct model *out, struct erro
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
 }
 
-/* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. */
+/* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. Integers
+ * cannot leave int32 (QLINEAR_MAX_BIAS). bf16 kernels multiply bytes and scale the sum; for other formats that asks no
+ * more than of them. */
+static bool is_bounded(const struct model *m) {
+    if (m->kind == MODEL_INT8) return true;
+    if (m->kind == MODEL_DYNAMIC) return dynamic_is_bounded(&m->dynamic);
+    return mlp_is_bounded(&m->mlp, m->kind == MODEL_WEIGHT_ONLY ? 255 : 1);
+}
+
 static bool check_bounded(const struct model *m, struct error *err) {
-    return (m->kind != MODEL_FP32 && m->kind != MODEL_WEIGHT_ONLY) || mlp_is_bounded(&m->mlp) ||
-        fail(err, "its weights are so large that sums of a layer can leave fp32");
+    return is_bounded(m) || fail(err, "its weights are so large that sums of a layer can leave fp32");
 }
 
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
@@ -243,7 +260,7 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
     if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
     for (int i = 0; notes && i < NOTES; i++) {
         const char *text = st_metadata(file, notes_written[i].key);
-        snprintf((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
+        text_format((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");
     }
     return true;
 }

@@ -45,6 +45,7 @@ static inline bool runs_bf16(const struct model *model) { return model->bf16.ker
 /* What the writer knows and the file should tell; seed, training: how the weights came to be. */
 struct model_notes {
     char seed[32], training[ST_TEXT], observer[32], calibration[32], method[64];
+    char images[48]; /* what images it takes, as data/picture.h prints a form; empty: as MNIST's */
     int weight_bits; /* of an integer model's codes: 8, 4, 3 or 2; 0 means 8 */
 };
 

@@ -1,17 +1,13 @@
 #include "model/safetensors.h"
 
-#include <errno.h>
-#include <cjson/cJSON.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/text.h"
 
-static const size_t max_file = (size_t)1 << 32, max_header = (size_t)1 << 20;
-
-enum { MAX_NESTING = 16 }; /* brackets; a header has three */
+static const uint64_t max_file = (uint64_t)1 << 32, max_header = (uint64_t)1 << 20;
 
 const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I8", 1}, {"U8", 1}};
 
@@ -40,85 +36,91 @@ const char *st_metadata(const struct st_file *file, const char *key) {
     return NULL;
 }
 
-/* A JSON number that is a whole one in [0, 2^53]; cJSON keeps numbers as doubles. */
-static bool whole_number(const cJSON *item, size_t *value) {
-    if (!cJSON_IsNumber(item)) return false;
-    double d = item->valuedouble;
-    if (!(d >= 0 && d <= 0x1p53) || d != floor(d)) return false;
-    *value = (size_t)d;
-    return true;
-}
-
-static bool read_dtype(const cJSON *object, struct st_tensor *t, struct error *err) {
-    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(object, "dtype");
-    if (!cJSON_IsString(dtype)) return fail(err, "tensor %s has no dtype", t->name);
+static bool read_dtype(struct json object, struct st_tensor *t, struct error *err) {
+    struct json dtype;
+    char name[64];
+    if (!json_member(object, "dtype", &dtype) || json_kind(dtype) != JSON_TEXT)
+        return fail(err, "tensor %s has no dtype", t->name);
+    json_text(dtype, name, sizeof name);
     for (int i = 0; i < ST_DTYPES; i++)
-        if (strcmp(dtype->valuestring, st_types[i].name) == 0) {
+        if (strcmp(name, st_types[i].name) == 0) {
             t->dtype = (enum st_dtype)i;
             return true;
         }
-    return fail(err, "tensor %s has the dtype %.20s: expected F32, F16, BF16, I32, I8 or U8", t->name,
-                dtype->valuestring);
+    return fail(err, "tensor %s has the dtype %.20s: expected F32, F16, BF16, I32, I8 or U8", t->name, name);
 }
 
-static bool read_shape(const cJSON *object, struct st_tensor *t, struct error *err) {
-    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(object, "shape"), *item;
-    if (!cJSON_IsArray(shape)) return fail(err, "tensor %s has no shape", t->name);
-    t->elements = 1;
-    cJSON_ArrayForEach(item, shape) {
-        size_t size;
+/* 64 bits: a count of 2^32 would be 0 where size_t has 32. */
+static bool read_shape(struct json object, struct st_tensor *t, uint64_t *elements, struct error *err) {
+    struct json shape, name, item;
+    if (!json_member(object, "shape", &shape) || json_kind(shape) != JSON_ARRAY)
+        return fail(err, "tensor %s has no shape", t->name);
+    *elements = 1;
+    for (size_t at = 0; json_next(shape, &at, &name, &item);) {
+        uint64_t size;
         if (t->dimensions == ST_MAX_DIMENSIONS)
             return fail(err, "tensor %s has more than %d dimensions", t->name, ST_MAX_DIMENSIONS);
-        if (!whole_number(item, &size)) return fail(err, "tensor %s: its shape is not of whole numbers", t->name);
-        if (size && t->elements > max_file / size) return fail(err, "tensor %s: its shape is too large", t->name);
-        t->shape[t->dimensions++] = size;
-        t->elements *= size;
+        if (!json_whole(item, &size)) return fail(err, "tensor %s: its shape is not of whole numbers", t->name);
+        if (size && *elements > max_file / size) return fail(err, "tensor %s: its shape is too large", t->name);
+        t->shape[t->dimensions++] = (size_t)size;
+        *elements *= size;
     }
+    t->elements = (size_t)*elements;
     return true;
 }
 
-static bool read_offsets(const cJSON *object, struct st_file *file, struct st_tensor *t, size_t *begin,
+/* [begin, end] and nothing else. */
+static bool read_pair(struct json object, uint64_t pair[2]) {
+    struct json offsets, name, item;
+    int count = 0;
+    if (!json_member(object, "data_offsets", &offsets) || json_kind(offsets) != JSON_ARRAY) return false;
+    for (size_t at = 0; json_next(offsets, &at, &name, &item);)
+        if (count == 2 || !json_whole(item, &pair[count++])) return false;
+    return count == 2;
+}
+
+static bool read_offsets(struct json object, struct st_file *file, uint64_t elements, struct st_tensor *t,
                          struct error *err) {
-    const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(object, "data_offsets");
-    size_t end, available = file->file_bytes - 8 - file->header_bytes;
-    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
-        !whole_number(cJSON_GetArrayItem(offsets, 0), begin) || !whole_number(cJSON_GetArrayItem(offsets, 1), &end))
-        return fail(err, "tensor %s has no data_offsets [begin, end]", t->name);
-    if (*begin > end || end > available)
-        return fail(err, "tensor %s: its bytes %zu to %zu are out of range, the data is %zu bytes long", t->name,
-                    *begin, end, available);
-    t->bytes = end - *begin;
-    if (t->bytes != t->elements * st_types[t->dtype].bytes)
-        return fail(err, "tensor %s: its shape needs %zu bytes, its offsets give %zu", t->name,
-                    t->elements * st_types[t->dtype].bytes, t->bytes);
-    t->data = file->bytes + 8 + file->header_bytes + *begin;
+    uint64_t at[2], available = file->file_bytes - 8 - file->header_bytes;
+    uint64_t needed = elements * st_types[t->dtype].bytes;
+    if (!read_pair(object, at)) return fail(err, "tensor %s has no data_offsets [begin, end]", t->name);
+    if (at[0] > at[1] || at[1] > available)
+        return fail(err, "tensor %s: its bytes %llu to %llu are out of range, the data is %llu bytes long", t->name,
+                    (unsigned long long)at[0], (unsigned long long)at[1], (unsigned long long)available);
+    t->bytes = (size_t)(at[1] - at[0]);
+    if (t->bytes != needed)
+        return fail(err, "tensor %s: its shape needs %llu bytes, its offsets give %zu", t->name,
+                    (unsigned long long)needed, t->bytes);
+    t->data = file->bytes + 8 + file->header_bytes + at[0];
     return true;
 }
 
-static bool read_tensor(const cJSON *object, struct st_file *file, struct error *err) {
-    if (strlen(object->string) >= ST_NAME)
-        return fail(err, "a tensor's name is longer than %d bytes: %.40s...", ST_NAME - 1, object->string);
-    if (file->tensor_count == ST_MAX_TENSORS) return fail(err, "more than %d tensors", ST_MAX_TENSORS);
-    if (st_find(file, object->string)) return fail(err, "two tensors are called %s", object->string);
+static bool read_tensor(struct json name, struct json object, struct st_file *file, struct error *err) {
     struct st_tensor t = {0};
-    size_t begin;
-    strcpy(t.name, object->string);
-    if (!cJSON_IsObject(object)) return fail(err, "tensor %s is not described by an object", t.name);
-    if (!read_dtype(object, &t, err) || !read_shape(object, &t, err) || !read_offsets(object, file, &t, &begin, err))
+    if (json_text(name, t.name, sizeof t.name) >= ST_NAME)
+        return fail(err, "a tensor's name is longer than %d bytes: %.40s...", ST_NAME - 1, t.name);
+    if (file->tensor_count == ST_MAX_TENSORS) return fail(err, "more than %d tensors", ST_MAX_TENSORS);
+    if (st_find(file, t.name)) return fail(err, "two tensors are called %s", t.name);
+    if (json_kind(object) != JSON_OBJECT) return fail(err, "tensor %s is not described by an object", t.name);
+    uint64_t elements = 0;
+    if (!read_dtype(object, &t, err) || !read_shape(object, &t, &elements, err) ||
+        !read_offsets(object, file, elements, &t, err))
         return false;
     file->tensors[file->tensor_count++] = t;
     return true;
 }
 
-static bool read_metadata(const cJSON *object, struct st_file *file, struct error *err) {
-    const cJSON *item;
-    if (!cJSON_IsObject(object)) return fail(err, "__metadata__ is not an object");
-    cJSON_ArrayForEach(item, object) {
-        if (!cJSON_IsString(item)) return fail(err, "metadata %.40s is not a text", item->string);
+static bool read_metadata(struct json object, struct st_file *file, struct error *err) {
+    struct json name, item;
+    if (json_kind(object) != JSON_OBJECT) return fail(err, "__metadata__ is not an object");
+    for (size_t at = 0; json_next(object, &at, &name, &item);) {
+        char key[ST_NAME];
+        json_text(name, key, sizeof key);
+        if (json_kind(item) != JSON_TEXT) return fail(err, "metadata %.40s is not a text", key);
         if (file->metadata_count == ST_MAX_METADATA) return fail(err, "more than %d metadata texts", ST_MAX_METADATA);
         size_t i = file->metadata_count++;
-        snprintf(file->metadata[i].key, ST_NAME, "%s", item->string);
-        snprintf(file->metadata[i].text, ST_TEXT, "%s", item->valuestring);
+        memcpy(file->metadata[i].key, key, sizeof key);
+        json_text(item, file->metadata[i].text, ST_TEXT);
     }
     return true;
 }
@@ -143,39 +145,31 @@ static bool check_cover(struct st_file *file, struct error *err) {
     return true;
 }
 
-/* How deep brackets nest; cJSON calls itself for each. Brackets in texts do not count: a text ends at the first quote
- * without a backslash before it. */
-static int nesting(const char *text, size_t size) {
-    int depth = 0, deepest = 0;
-    bool in_text = false;
-    for (size_t i = 0; i < size; i++) {
-        if (in_text && text[i] == '\\') i++;
-        else if (text[i] == '"') in_text = !in_text;
-        else if (!in_text && (text[i] == '[' || text[i] == '{')) deepest = ++depth > deepest ? depth : deepest;
-        else if (!in_text && (text[i] == ']' || text[i] == '}')) depth--;
+static bool read_header(struct json root, struct st_file *file, struct error *err) {
+    struct json name, item;
+    for (size_t at = 0; json_next(root, &at, &name, &item);) {
+        char key[ST_NAME];
+        json_text(name, key, sizeof key);
+        if (!(strcmp(key, "__metadata__") == 0 ? read_metadata(item, file, err) : read_tensor(name, item, file, err)))
+            return false;
     }
-    return deepest;
+    return true;
 }
 
 static bool parse_header(struct st_file *file, struct error *err) {
-    const char *end = NULL, *text = (const char *)file->bytes + 8;
-    /* cJSON would end a name there: two programs would see two names */
+    const char *text = (const char *)file->bytes + 8, *end = text + file->header_bytes;
+    struct json root;
+    /* A name would end there: two programs would see two names. */
     if (memchr(text, 0, file->header_bytes) || memmem(text, file->header_bytes, "\\u0000", 6))
         return fail(err, "its header holds a NUL character");
     if (!is_utf8(text, file->header_bytes)) return fail(err, "its header is not UTF-8");
-    if (nesting(text, file->header_bytes) > MAX_NESTING)
-        return fail(err, "its header nests deeper than %d: not one of safetensors", MAX_NESTING);
-    errno = 0; /* cJSON does not tell why it stops */
-    cJSON *root = cJSON_ParseWithLengthOpts(text, file->header_bytes, &end, 0);
-    bool short_of_memory = !root && errno == ENOMEM;
-    bool ok = cJSON_IsObject(root) ||
-        fail(err, short_of_memory ? "out of memory for its header" : "its header is not a JSON object");
-    for (; ok && end < text + file->header_bytes; end++)
-        if (*end != ' ') ok = fail(err, "its JSON header is followed by something else");
-    for (const cJSON *item = ok ? root->child : NULL; ok && item; item = item->next)
-        ok = strcmp(item->string, "__metadata__") == 0 ? read_metadata(item, file, err) : read_tensor(item, file, err);
-    cJSON_Delete(root);
-    return ok && check_cover(file, err);
+    enum json_status status = json_parse(text, file->header_bytes, &root);
+    if (status == JSON_TOO_DEEP)
+        return fail(err, "its header nests deeper than %d: not one of safetensors", JSON_MAX_NESTING);
+    if (status == JSON_BROKEN || json_kind(root) != JSON_OBJECT) return fail(err, "its header is not a JSON object");
+    for (const char *at = root.text + root.size; at < end; at++)
+        if (!memchr(" \t\n\r", *at, 4)) return fail(err, "its JSON header is followed by something else");
+    return read_header(root, file, err) && check_cover(file, err);
 }
 
 bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {

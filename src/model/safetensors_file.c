@@ -1,10 +1,10 @@
 /* Containers as files; what stands in them is parsed in safetensors.c. */
-#include <cjson/cJSON.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "model/safetensors.h"
 
 static const size_t max_file = (size_t)1 << 32;
@@ -35,11 +35,13 @@ void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t 
 
 void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
     size_t i = file->metadata_count++;
+    char text[ST_TEXT + 4]; /* longer by a character: whether it has to be cut */
     snprintf(file->metadata[i].key, ST_NAME, "%s", key);
     va_list args;
     va_start(args, format);
-    vsnprintf(file->metadata[i].text, ST_TEXT, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    snprintf(file->metadata[i].text, ST_TEXT, "%.*s", text_cut(text, ST_TEXT - 1), text);
 }
 
 /* The order of the bytes in the file: position i holds tensors[order[i]]. */
@@ -50,31 +52,51 @@ static void order_by_width(const struct st_file *file, size_t *order) {
             if (st_types[file->tensors[i].dtype].bytes == width) order[used++] = i;
 }
 
-static bool add_numbers(cJSON *object, const char *key, const double *numbers, int count) {
-    cJSON *array = cJSON_CreateDoubleArray(numbers, count);
-    if (array && cJSON_AddItemToObject(object, key, array)) return true;
-    cJSON_Delete(array);
-    return false;
+/* In quotes; what JSON does not take as it is, escaped. */
+static void write_text(const char *text, FILE *stream) {
+    static const char escaped[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    fputc('"', stream);
+    for (; *text; text++) {
+        const char *found = strchr(escaped, *text);
+        if (found) fprintf(stream, "\\%c", letters[found - escaped]);
+        else fprintf(stream, (unsigned char)*text < ' ' ? "\\u%04x" : "%c", *text);
+    }
+    fputc('"', stream);
 }
 
-/* NULL when memory is short: nothing may be missing from the header. */
+/* NULL when memory is short. Release with free. */
 static char *make_header(const struct st_file *file, const size_t *order) {
-    cJSON *root = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(root, "__metadata__");
-    bool ok = metadata != NULL;
-    for (size_t i = 0; ok && i < file->metadata_count; i++)
-        ok = cJSON_AddStringToObject(metadata, file->metadata[i].key, file->metadata[i].text) != NULL;
-    double offsets[2] = {0};
-    for (size_t i = 0; ok && i < file->tensor_count; i++, offsets[0] = offsets[1]) {
-        const struct st_tensor *t = &file->tensors[order[i]];
-        double shape[2] = {(double)t->shape[0], (double)t->shape[1]};
-        offsets[1] = offsets[0] + (double)t->bytes;
-        cJSON *object = cJSON_AddObjectToObject(root, t->name);
-        ok = cJSON_AddStringToObject(object, "dtype", st_types[t->dtype].name) &&
-            add_numbers(object, "shape", shape, t->dimensions) && add_numbers(object, "data_offsets", offsets, 2);
+    size_t metadata = file->metadata_count * 6 * (ST_NAME + ST_TEXT),
+           tensors = file->tensor_count * (6 * ST_NAME + 200);
+    size_t enough = 64 + metadata + tensors, offset = 0; /* 6: \u0001 for a byte */
+    char *header = malloc(enough);
+    FILE *out = header ? fmemopen(header, enough, "w") : NULL;
+    if (!out) {
+        free(header);
+        return NULL;
     }
-    char *text = ok ? cJSON_PrintUnformatted(root) : NULL;
-    cJSON_Delete(root);
-    return text;
+    fprintf(out, "{\"__metadata__\":{");
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        if (i) fputc(',', out);
+        write_text(file->metadata[i].key, out);
+        fputc(':', out);
+        write_text(file->metadata[i].text, out);
+    }
+    fputc('}', out);
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        const struct st_tensor *t = &file->tensors[order[i]];
+        fputc(',', out);
+        write_text(t->name, out);
+        fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[%zu", st_types[t->dtype].name, t->shape[0]);
+        if (t->dimensions == 2) fprintf(out, ",%zu", t->shape[1]);
+        fprintf(out, "],\"data_offsets\":[%zu,%zu]}", offset, offset + t->bytes);
+        offset += t->bytes;
+    }
+    fputc('}', out);
+    bool ok = !ferror(out);
+    if (fclose(out) == 0 && ok) return header;
+    free(header);
+    return NULL;
 }
 
 static void write_elements(const struct st_tensor *t, FILE *stream) {
@@ -87,20 +109,53 @@ static void write_elements(const struct st_tensor *t, FILE *stream) {
     }
 }
 
-bool st_write(const char *path, const struct st_file *file, struct error *err) {
+/* The whole file; release with free. NULL when memory is short. */
+static unsigned char *make_file(const struct st_file *file, size_t *size) {
     size_t order[ST_MAX_TENSORS];
-    struct out_file out;
+    char *bytes = NULL;
     order_by_width(file, order);
     char *header = make_header(file, order);
-    if (!header) return fail(err, "%s: out of memory for the header", path);
-    if (!out_file_open(&out, path, err)) {
-        cJSON_free(header);
-        return false;
+    FILE *stream = header ? open_memstream(&bytes, size) : NULL;
+    if (stream) {
+        size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
+        for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), stream);
+        fprintf(stream, "%-*s", (int)padded, header);
+        for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], stream);
+        bool whole = fflush(stream) == 0 && !ferror(stream);
+        if (fclose(stream) != 0 || !whole) free(bytes), bytes = NULL;
     }
-    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
-    for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), out.stream);
-    fprintf(out.stream, "%-*s", (int)padded, header);
-    cJSON_free(header);
-    for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], out.stream);
-    return out_file_commit(&out, err);
+    free(header);
+    return (unsigned char *)bytes;
+}
+
+/* Whether a reader takes these bytes. */
+static bool reads_back(const unsigned char *bytes, size_t size, st_reader *reader, struct error *err) {
+    struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
+    bool ok = (file || fail(err, "out of memory")) && st_parse(bytes, size, file, err) &&
+        (!reader || reader(file, err));
+    free(file);
+    return ok;
+}
+
+bool st_write_checked(const char *path, const struct st_file *file, st_reader *reader, struct error *err) {
+    struct out_file out;
+    size_t size = 0;
+    if (!out_file_open(&out, path, err)) return false;
+    unsigned char *bytes = make_file(file, &size);
+    if (!bytes) fail(err, "%s: out of memory for the header and data", path);
+    else if (!reads_back(bytes, size, reader, err)) {
+        fail_in(err, "not written, since it could not be read");
+        fail_in(err, path);
+    } else {
+        fwrite(bytes, 1, size, out.stream);
+        free(bytes);
+        return out_file_commit(&out, err);
+    }
+    free(bytes);
+    out_file_discard(&out);
+    return false;
+}
+
+bool st_write(const char *path, const struct st_file *file, struct error *err) {
+    return st_write_checked(path, file, NULL, err);
 }

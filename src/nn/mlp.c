@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
 
@@ -62,7 +63,7 @@ bool mlp_copy(const struct mlp *from, struct mlp *to, struct error *err) {
 
 bool all_finite(const float *x, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
+        if (!is_finite((double)x[i])) return false;
     return true;
 }
 
@@ -90,14 +91,29 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
             out->gradient[i] = with_gradient && i > 0 ? block_take(&out->block, size, sizeof(float)) : NULL;
         }
     while (block_again(&out->block, err));
-    return out->block.memory != NULL;
+    if (!out->block.memory) return false;
+    if (gemm_reserve(err)) return true;
+    mlp_workspace_free(out);
+    return false;
 }
 
 void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }
 
 VECTORISED
-static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float *restrict x) {
-    for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f;
+static void convert_bytes(const uint8_t *restrict bytes, size_t n, float origin, float *restrict x) {
+    for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f - origin;
+}
+
+void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x) { convert_bytes(bytes, n, origin, x); }
+
+void mlp_shift_inputs(struct mlp *mlp, float shift) {
+    const struct dense *d = &mlp->layer[0];
+    const float *w = d->weight;
+    for (int c = 0; shift != 0 && c < d->out; c++) {
+        double sum = 0;
+        for (int k = 0; k < d->in; k++) sum += (double)*w++;
+        d->bias[c] = (float)((double)d->bias[c] - (double)shift * sum);
+    }
 }
 
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
@@ -105,7 +121,8 @@ void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, st
 #pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (parts > 1)
     for (size_t part = 0; part < parts; part++) {
         size_t first = n * part / parts, end = n * (part + 1) / parts;
-        bytes_to_floats(images + first * inputs, (end - first) * inputs, ws->activation[0] + first * inputs);
+        bytes_to_floats(images + first * inputs, (end - first) * inputs, ws->origin,
+                        ws->activation[0] + first * inputs);
     }
 }
 
@@ -210,20 +227,21 @@ size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *
     return ties;
 }
 
-bool mlp_is_bounded(const struct mlp *mlp) {
-    double bound = 1; /* a pixel is byte / 255 */
+bool mlp_is_bounded(const struct mlp *mlp, double pixel) {
+    double input = pixel; /* the largest, of a layer whose inputs are at least 0 */
     for (int i = 0; i < mlp->shape.layers; i++) {
         const struct dense *d = &mlp->layer[i];
         double highest = 0;
         for (int c = 0; c < d->out; c++) {
-            double sum = fabs((double)d->bias[c]);
+            double sum = 0, bias = fabs((double)d->bias[c]);
             for (int k = 0; k < d->in; k++)
-                sum += fabs((double)d->weight[(size_t)c * (size_t)d->in + (size_t)k]) * bound;
-            highest = fmax(highest, sum);
+                sum += fabs((double)d->weight[(size_t)c * (size_t)d->in + (size_t)k]) * input;
+            if (!(sum + bias < (double)MLP_LARGEST_SUM)) return false;
+            highest = fmax(highest, (i == 0 ? sum / pixel : sum) + bias);
         }
-        bound = highest;
+        input = highest;
     }
-    return bound < (double)FLT_MAX;
+    return true;
 }
 
 enum { INFER_ROWS = 250 };
@@ -234,7 +252,7 @@ static void infer_block(const struct mlp *mlp, const uint8_t *images, size_t fir
                         const struct mlp_workspace *ws, size_t row) {
     size_t inputs = (size_t)mlp->shape.widths[0];
     float *x = ws->activation[0] + row * inputs;
-    bytes_to_floats(images + first * inputs, n * inputs, x);
+    bytes_to_floats(images + first * inputs, n * inputs, ws->origin, x);
     for (int i = 0; i < mlp->shape.layers; i++) {
         const struct dense *d = &mlp->layer[i];
         bool last = i + 1 == mlp->shape.layers;

@@ -2,6 +2,7 @@
 #ifndef NN_MLP_H
 #define NN_MLP_H
 
+#include <float.h>
 #include <stdint.h>
 
 #include "base/block.h"
@@ -32,6 +33,7 @@ struct mlp {
 /* What a forward pass writes and a backward pass reads, for batches of up to capacity images. */
 struct mlp_workspace {
     int capacity;
+    float origin;                          /* what mlp_load_images takes off each pixel: 0, but in training */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
     struct block block;
@@ -72,7 +74,13 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
                           struct error *err);
 void mlp_workspace_free(struct mlp_workspace *ws);
 
-/* Pixels [count][inputs] as bytes -> x = byte / 255 in ws->activation[0]. */
+/* Rewrites layer 1's bias, b -= shift * sum_k w[k], so that the network answers x + shift as it did x. */
+void mlp_shift_inputs(struct mlp *mlp, float shift);
+
+/* n pixels as bytes -> x = byte / 255 - origin. */
+void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x);
+
+/* Pixels [count][inputs] as bytes -> x = byte / 255 - ws->origin in ws->activation[0]. */
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
 /* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
@@ -104,8 +112,11 @@ uint8_t highest_class(const float *logits, int classes, size_t *ties);
 /* The same for each row of logits [count][classes]; returns how many had a tie. */
 size_t highest_classes(const float *logits, size_t count, int classes, uint8_t *predicted);
 
-/* Whether no image, bytes of 0 to 255, can drive a sum beyond fp32: bounds grow by sum |w| + |b| from layer to layer.
- */
-bool mlp_is_bounded(const struct mlp *mlp);
+/* What no sum of a float network may reach: half of what fp32 holds, since each rounding may add to it. */
+#define MLP_LARGEST_SUM (FLT_MAX / 2)
+
+/* Whether no image can drive a sum, of any layer, to MLP_LARGEST_SUM: bounds grow by sum |w| + |b| from layer to layer.
+ * pixel: the largest that the first layer multiplies, 1, or 255 where it takes bytes and is scaled afterwards. */
+bool mlp_is_bounded(const struct mlp *mlp, double pixel);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
 
@@ -135,7 +136,7 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
             gather(data, b.order + first, n, &b);
             float rate = learning_rate(config->rate, config->warmup, step++, steps);
             epoch_loss += n * step_fn(context, b.images, b.labels, n, rate);
-            if (!isfinite(epoch_loss))
+            if (!is_finite(epoch_loss))
                 ok = fail(err,
                           "training diverged at step %ld of %ld: the loss is no longer a number (learning rate %g "
                           "is too high)",
@@ -148,6 +149,17 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
     *report = (struct train_report){epoch_loss / (double)count, seconds_now() - started, steps};
     block_free(&b.block);
     return ok;
+}
+
+float train_origin(const struct train_data *data) {
+    size_t seen[256] = {0}, n = data->count < 4096 ? data->count : 4096, inputs = data->inputs, below = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *x = data->images + i * data->count / n * inputs; /* a set may be sorted by class */
+        for (size_t k = 0; k < inputs; k++) seen[x[k]]++;
+    }
+    int median = 0;
+    while (median < 255 && 2 * (below += seen[median]) < n * inputs) median++;
+    return (float)median / 255.0f;
 }
 
 /* ---- fp32 ---------------------------------------------------------------------------------------------------- */
@@ -183,8 +195,13 @@ bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct trai
     bool ok = mlp_create(&mlp->shape, &t.gradient, err) &&
         mlp_workspace_create(&mlp->shape, config->batch, true, &t.ws, err) &&
         optimizer_create(config->optimizer, mlp_padded_count(mlp), &t.optimizer, err);
-    if (ok) optimizer_follow(&t.optimizer, mlp);
+    if (ok) {
+        optimizer_follow(&t.optimizer, mlp);
+        t.ws.origin = train_origin(data);
+        mlp_shift_inputs(mlp, -t.ws.origin);
+    }
     ok = ok && train_epochs(data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
+    mlp_shift_inputs(mlp, t.ws.origin);
     mlp_free(&t.gradient);
     mlp_workspace_free(&t.ws);
     optimizer_free(&t.optimizer);

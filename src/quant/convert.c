@@ -1,5 +1,6 @@
 #include "quant/convert.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -21,7 +22,10 @@ bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const
     int tensors = mlp->shape.layers + 1;
     struct observer *observers = aligned_array((size_t)tensors, sizeof *observers, err);
     if (!observers) return false;
-    for (int i = 0; i < tensors; i++) observer_init(&observers[i], config->observer);
+    for (int i = 0; i < tensors; i++) {
+        observer_init(&observers[i], config->observer);
+        if (config->outside > 0) observers[i].outside = config->outside;
+    }
     for (int pass = 0; pass < observer_passes(config->observer); pass++) {
         for (int i = 0; i < tensors; i++) observer_begin_pass(&observers[i], pass);
         observe_pass(mlp, images, count, ws, observers);
@@ -33,9 +37,7 @@ bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const
     return true;
 }
 
-/* Activations are unsigned codes either way: symmetric ones are those of eq. 4 shifted by 128, so that one
- * kernel serves both. */
-static struct qparams activation_qparams(struct range range, bool symmetric) {
+struct qparams activation_qparams(struct range range, bool symmetric) {
     if (!symmetric) return qparams_asymmetric(range.lo, range.hi, 0, 255);
     struct qparams p = qparams_symmetric(fmaxf(fabsf(range.lo), fabsf(range.hi)), 127);
     return (struct qparams){p.scale, 128, p.qmin + 128, p.qmax + 128};
@@ -52,12 +54,40 @@ static void quantize_weights(const struct dense *d, struct qmlp *q, int layer) {
     }
 }
 
-/* b_q = round(b / (s_x * s_w)), eq. 5; returns how many did not fit. */
+/* b_q = round(b / (s_x * s_w)), eq. 5, before it is cut */
+static double bias_code(float bias, float x_scale, float weight_scale) {
+    return rint((double)bias / ((double)x_scale * (double)weight_scale));
+}
+
+/* The smallest weight scale in which a bias is at most QLINEAR_MAX_BIAS steps: scale itself, in all but odd networks;
+ * and where no float is enough. */
+static float scale_for_bias(float scale, float bias, float x_scale) {
+    if (fabs(bias_code(bias, x_scale, scale)) <= QLINEAR_MAX_BIAS) return scale;
+    float raised = (float)(fabs((double)bias) / ((double)x_scale * QLINEAR_MAX_BIAS));
+    while (fabs(bias_code(bias, x_scale, raised)) > QLINEAR_MAX_BIAS) raised = nextafterf(raised, INFINITY);
+    return raised <= FLT_MAX && raised > scale ? raised : scale;
+}
+
+/* Where weights decayed to almost nothing and their bias did not, the bias is too many steps s_x * s_w for eq. 5. The
+ * scale of the row (of the matrix, per tensor) is raised until it fits, and the codes follow: beside a bias of 2^30
+ * steps, what they lose by being rounded again is nothing. */
+static void fit_scales_to_biases(const struct dense *d, struct qmlp *q, int layer) {
+    size_t rows_at_once = q->per_channel ? 1 : (size_t)d->out, codes = rows_at_once * (size_t)d->in;
+    for (size_t first = 0; first < (size_t)d->out; first += rows_at_once) {
+        float *scale = &q->weight_scale[layer][q->per_channel ? first : 0], before = *scale;
+        int8_t *code = q->layer[layer].weight + first * (size_t)d->in;
+        for (size_t c = first; c < first + rows_at_once; c++)
+            *scale = scale_for_bias(*scale, d->bias[c], q->activation[layer].scale);
+        for (size_t k = 0; *scale != before && k < codes; k++)
+            code[k] = (int8_t)rint((double)code[k] * (double)before / (double)*scale);
+    }
+}
+
+/* Returns how many biases do not fit. */
 static size_t quantize_biases(const struct dense *d, struct qmlp *q, int layer) {
     size_t saturated = 0;
     for (int c = 0; c < d->out; c++) {
-        double step = (double)q->activation[layer].scale * (double)qmlp_weight_scale(q, layer, c);
-        double code = rint(d->bias[c] / step);
+        double code = bias_code(d->bias[c], q->activation[layer].scale, qmlp_weight_scale(q, layer, c));
         if (!(fabs(code) <= QLINEAR_MAX_BIAS)) {
             saturated++;
             code = code < 0 ? -QLINEAR_MAX_BIAS : QLINEAR_MAX_BIAS;
@@ -76,13 +106,17 @@ bool convert_start(const struct mlp *mlp, const struct range *ranges, const stru
     }
     if (!qmlp_create(&mlp->shape, config->per_channel, config->symmetric_activations, out, err)) return false;
     for (int i = 0; i <= mlp->shape.layers; i++)
-        out->activation[i] = activation_qparams(ranges[i], config->symmetric_activations);
+        out->activation[i] = config->activations ? config->activations[i]
+                                                 : activation_qparams(ranges[i], config->symmetric_activations);
     return true;
 }
 
 bool convert_complete(const struct mlp *mlp, struct qmlp *out, size_t *saturated, struct error *err) {
     *saturated = 0;
-    for (int i = 0; i < mlp->shape.layers; i++) *saturated += quantize_biases(&mlp->layer[i], out, i);
+    for (int i = 0; i < mlp->shape.layers; i++) {
+        fit_scales_to_biases(&mlp->layer[i], out, i);
+        *saturated += quantize_biases(&mlp->layer[i], out, i);
+    }
     if (qmlp_finish(out, err)) return true;
     qmlp_free(out);
     return false;

@@ -3,10 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 const char *const observer_names[OBSERVER_KINDS] = {"minmax", "moving-average", "percentile", "histogram"};
 
-static const double average_weight = 0.01;  /* of each batch after the first, as in PyTorch */
-static const double outside_share = 0.0001; /* what the percentile observer cuts off: 0.01% */
+static const double average_weight = 0.01; /* of each batch after the first, as in PyTorch */
 
 int observer_passes(enum observer_kind kind) {
     return kind == OBSERVER_PERCENTILE || kind == OBSERVER_HISTOGRAM ? 2 : 1;
@@ -15,6 +16,7 @@ int observer_passes(enum observer_kind kind) {
 void observer_init(struct observer *o, enum observer_kind kind) {
     memset(o, 0, sizeof *o);
     o->kind = kind;
+    o->outside = 0.0001;
 }
 
 void observer_begin_pass(struct observer *o, int pass) {
@@ -46,7 +48,7 @@ static void fill_bins(struct observer *o, const float *values, size_t count) {
     double width = bin_width(o);
     if (!(width > 0)) return;
     for (size_t i = 0; i < count; i++) {
-        if (values[i] == 0 || !isfinite(values[i])) continue;
+        if (values[i] == 0 || !is_finite((double)values[i])) continue;
         int bin = (int)((values[i] - o->lo) / width);
         o->bins[bin < 0 ? 0 : bin >= OBSERVER_BINS ? OBSERVER_BINS - 1 : bin]++;
     }
@@ -59,7 +61,7 @@ void observer_see(struct observer *o, const float *values, size_t count) {
     }
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < count; i++) {
-        if (!isfinite(values[i])) continue;
+        if (!is_finite((double)values[i])) continue;
         lo = values[i] < lo ? values[i] : lo;
         hi = values[i] > hi ? values[i] : hi;
     }
@@ -71,7 +73,7 @@ static struct range percentile_range(const struct observer *o) {
     uint64_t total = 0;
     for (int i = 0; i < OBSERVER_BINS; i++) total += o->bins[i];
     int sides = (o->lo < 0) + (o->hi > 0);
-    double allowed = sides ? outside_share * (double)total / sides : 0, below = 0, above = 0;
+    double allowed = sides ? o->outside * (double)total / sides : 0, below = 0, above = 0;
     int first = 0, last = OBSERVER_BINS - 1;
     while (o->lo < 0 && first < last && (below += (double)o->bins[first]) <= allowed) first++;
     while (o->hi > 0 && last > first && (above += (double)o->bins[last]) <= allowed) last--;

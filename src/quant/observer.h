@@ -27,6 +27,7 @@ struct observer {
     int pass;                     /* 0, then 1 */
     uint64_t batches;             /* seen in this pass */
     double lo, hi;                /* the range as far as it is known */
+    double outside;               /* the share of values that the percentile observer cuts off: 0.0001 */
     uint64_t bins[OBSERVER_BINS]; /* non-zero values of the second pass, equal bins over [lo, hi] */
 };
 

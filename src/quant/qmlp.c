@@ -80,8 +80,9 @@ static void gather_rows(const uint8_t *from, size_t stride, size_t rows, size_t 
 }
 
 /* rows images, at most QMLP_BLOCK, through all layers in one thread's scratch [QMLP_ROWS][stride] */
-static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch, size_t stride,
-                          uint8_t *codes) {
+static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch,
+                          const struct qmlp_workspace *ws, uint8_t *codes) {
+    size_t stride = ws->stride;
     uint8_t *side[2] = {scratch, scratch + QMLP_BLOCK * stride};
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers], x_stride = stride;
     const uint8_t *x = side[0];
@@ -90,18 +91,24 @@ static void forward_block(const struct qmlp *q, const uint8_t *images, size_t ro
     else
         for (size_t r = 0; r < rows; r++) encode_pixels(q, images + r * inputs, side[0] + r * stride);
     for (int l = 0; l < q->shape.layers; l++, x_stride = stride) {
-        q->kernel->run(&q->layer[l], x, x_stride, rows, side[(l + 1) % 2], stride, scratch + 2 * QMLP_BLOCK * stride);
+        uint8_t *of_kernel = scratch + 2 * QMLP_BLOCK * stride;
+        if (ws->left_out && q->kernel->left_out) {
+            size_t products = q->kernel->left_out(&q->layer[l], x, x_stride, rows, of_kernel);
+#pragma omp atomic
+            *ws->left_out += products;
+        }
+        q->kernel->run(&q->layer[l], x, x_stride, rows, side[(l + 1) % 2], stride, of_kernel);
         x = side[(l + 1) % 2];
     }
     gather_rows(x, stride, rows, classes, codes);
 }
 
-static void forward_range(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *scratch, size_t stride,
-                          uint8_t *codes) {
+static void forward_range(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *scratch,
+                          const struct qmlp_workspace *ws, uint8_t *codes) {
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
     for (size_t done = 0; done < count; done += QMLP_BLOCK) {
         size_t rows = count - done < QMLP_BLOCK ? count - done : QMLP_BLOCK;
-        forward_block(q, images + done * inputs, rows, scratch, stride, codes + done * classes);
+        forward_block(q, images + done * inputs, rows, scratch, ws, codes + done * classes);
     }
 }
 
@@ -114,7 +121,7 @@ void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, str
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
     size_t parts = count / WORTH_A_THREAD < (size_t)ws->threads ? count / WORTH_A_THREAD : (size_t)ws->threads;
     if (parts <= 1) {
-        forward_range(q, images, count, ws->rows, ws->stride, codes);
+        forward_range(q, images, count, ws->rows, ws, codes);
         return;
     }
     size_t each = ((count + parts - 1) / parts + ROWS_TOGETHER - 1) / ROWS_TOGETHER * ROWS_TOGETHER;
@@ -122,7 +129,7 @@ void qmlp_forward(const struct qmlp *q, const uint8_t *images, size_t count, str
     for (size_t part = 0; part < parts; part++) {
         size_t first = part * each < count ? part * each : count, rows = count - first < each ? count - first : each;
         uint8_t *scratch = ws->rows + part * QMLP_ROWS * ws->stride;
-        forward_range(q, images + first * inputs, rows, scratch, ws->stride, codes + first * classes);
+        forward_range(q, images + first * inputs, rows, scratch, ws, codes + first * classes);
     }
 }
 

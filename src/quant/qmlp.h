@@ -25,6 +25,8 @@ struct qmlp_workspace {
     int threads;
     size_t stride; /* of a row: the widest layer, padded */
     uint8_t *rows; /* [threads][QMLP_ROWS][stride]: two sides of QMLP_BLOCK rows, and the kernel's scratch */
+    size_t
+        *left_out; /* where qmlp_forward adds the products that the kernel left out, which takes time; NULL: nowhere */
 };
 
 /* Images that walk through all layers together, so that their activations stay in L1 and L2. A multiple of

@@ -3,10 +3,11 @@
 
 #include <math.h>
 
+#include "base/finite.h"
 #include "quant/qmlp.h"
 
 bool multiplier_from_real(double real, struct multiplier *out) {
-    if (!isfinite(real) || real < 0 || real >= 0x1p30) return false;
+    if (!is_finite(real) || real < 0 || real >= 0x1p30) return false;
     int exponent;
     double fraction = frexp(real, &exponent); /* real = fraction * 2^exponent, fraction in [1/2, 1) */
     int64_t m = (int64_t)rint(fraction * 0x1p31);
@@ -18,7 +19,7 @@ bool multiplier_from_real(double real, struct multiplier *out) {
     return out->right >= 1;
 }
 
-static bool usable_scale(float scale) { return isfinite(scale) && scale > 0; }
+static bool usable_scale(float scale) { return is_finite((double)scale) && scale > 0; }
 
 /* M[c] = s_x * s_w[c] / s_y, eq. 6, in double: both sides of a comparison with NumPy get the same m. */
 static bool make_multipliers(struct qmlp *q, int l, struct error *err) {

@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/recipe.h"
+#include "cli/restart.h"
 #include "cli/study.h"
 #include "studies/audit.h"
 
@@ -26,8 +27,8 @@ struct audit {
     char options[MAX_OPTIONS][128]; /* those typed for the studies: "--hidden=32" */
     int option_count;
     struct csv read[MAX_TABLES]; /* [read_count] */
-    char names[MAX_TABLES][128];
-    bool used[MAX_TABLES]; /* by the claim at hand */
+    char names[MAX_TABLES][128]; /* of these tables */
+    bool used[MAX_TABLES];       /* by the claim at hand */
     int read_count;
 };
 
@@ -86,12 +87,14 @@ static bool run_command(struct audit *a, const struct source *s) {
     for (int i = 0; (s->flags & TRAINS) && i < a->option_count; i++) argv[argc++] = a->options[i];
     char *ends[] = {"--data", (char *)a->study.source, "--results", (char *)a->study.results};
     for (int i = 0; i < 4; i++) argv[argc++] = ends[i];
-    for (int i = 0; i < argc; i++) fprintf(stderr, "%s%s", argv[i], i + 1 < argc ? " " : "\n");
+    struct provenance typed = {0};
+    provenance_typed(argc, argv);
+    provenance_command(&typed);
+    fprintf(stderr, "%s\n", typed.facts[0].value);
     fflush(stdout);
     int printed = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY);
     if (printed < 0 || nowhere < 0) return fail(&a->study.err, "audit: standard output cannot be set aside");
     dup2(nowhere, STDOUT_FILENO);
-    provenance_typed(argc, argv);
     int status = s->command(argc - 1, argv + 1);
     fflush(stdout);
     dup2(printed, STDOUT_FILENO);
@@ -111,8 +114,9 @@ static bool run_fill(struct audit *a, const struct source *s, const char *name) 
         "What the claims of the audit are computed from where no study has the number: see src/studies/claims.tsv.");
     if (s->flags & NEEDS_EXERCISE) provenance_dataset(&p, &a->study.data);
     provenance_machine(&p);
-    bool ok = s->fill(&t, a->study.results, &a->study.data, &a->study.err) &&
-        table_save(&t, &p, a->study.results, name, &a->study.err);
+    bool ok = file_set_begin(a->study.results, &a->study.err) &&
+        s->fill(&t, a->study.results, &a->study.data, &a->study.err) && study_save_table(&a->study, &t, &p, name);
+    ok = file_set_end(NULL, &p, ok, &a->study.err);
     table_free(&t);
     return ok;
 }
@@ -137,7 +141,8 @@ static const char *why_run(const struct audit *a, const struct source *s, const 
     struct csv c;
     struct error err;
     if (stat(path, &table) != 0) return "is missing";
-    if (stat("/proc/self/exe", &other) == 0 && table.st_mtime < other.st_mtime) return "is older than the program";
+    if (stat(program_path(exercise, sizeof exercise), &other) == 0 && table.st_mtime < other.st_mtime)
+        return "is older than the program";
     if ((s->flags & NEEDS_EXERCISE) && stat(in_results(a, "exercise", ".csv", exercise), &other) == 0 &&
         table.st_mtime < other.st_mtime)
         return "is older than exercise.csv";
@@ -166,7 +171,8 @@ static bool provide(struct audit *a, const char *name, const char *path) {
     if (s->flags && !begin(a)) return false;
     const char *why = why_run(a, s, path);
     if (!why) return true;
-    fprintf(stderr, "%s %s: ", path, why);
+    text_plain(path, stderr);
+    fprintf(stderr, " %s: ", why);
     return s->command ? run_command(a, s) : run_fill(a, s, name);
 }
 
@@ -175,12 +181,13 @@ static const struct csv *find_table(struct tables *tables, const char *name, str
     char path[PATH];
     int i = 0;
     in_results(a, name, ".csv", path);
-    while (i < a->read_count && strcmp(a->read[i].name, path) != 0) i++;
+    while (i < a->read_count && strcmp(a->names[i], name) != 0) i++;
     if (i == a->read_count) {
         a->stopped = a->stopped || (!a->no_run && !provide(a, name, path));
         i = a->read_count; /* provide may have read another */
         if (i == MAX_TABLES) fail(err, "over %d tables", i);
         if (a->stopped || i == MAX_TABLES || !csv_read(path, &a->read[i], err)) return NULL;
+        snprintf(a->names[i], sizeof a->names[i], "%s", name);
         a->read_count++;
     }
     a->used[i] = true;
@@ -292,7 +299,7 @@ int command_audit(int argc, char **argv) {
     int status = study_parse(s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
     struct table *t = study_table(s, "audit", "The audit: what the lesson says, and what comes out",
-                                  "id part- claim claimed ours verdict explanation- measured- tolerance- command-");
+                                  "id part- claim claimed= ours= verdict explanation=- measured- tolerance=- command-");
     size_t row = 0;
     bool ok = claims_read(&claims, &s->err);
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;

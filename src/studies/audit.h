@@ -69,8 +69,9 @@ void claim_tolerance(const struct csv *claims, size_t row, char *text, size_t si
 
 /* ---- the audit's own tables -------------------------------------------------------------------------------------- */
 
-/* Worked examples, number formats and the network of the PyTorch listing, through this program's own functions. folder:
- * for the model files that are measured; data: not looked at. Errors: a file that cannot be written, out of memory. */
+/* Worked examples, number formats and the network of the PyTorch listing, through this program's own functions. The
+ * model files that are measured join the set of files that is begun; folder, data: not looked at. Errors: a file that
+ * cannot be written, out of memory. */
 bool audit_arithmetic(struct table *t, const char *folder, const struct dataset *data, struct error *err);
 
 /* Weights and logits of the networks that the exercise left in folder, on the test images. Errors: a model that cannot

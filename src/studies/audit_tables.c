@@ -1,3 +1,4 @@
+#include "cli/fileset.h"
 #include "studies/audit.h"
 
 #include <float.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/finite.h"
 #include "lowbit/formats.h"
 #include "lowbit/half.h"
 #include "model/evaluation.h"
@@ -86,7 +88,7 @@ static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(
     int binades = 0;
     for (unsigned bits = 1; bits < 0x7fff; bits++) {
         double x = (double)decode((uint16_t)bits), next = (double)decode((uint16_t)(bits + 1));
-        binades += isfinite(x) && x == exp2(ilogb(x)) && next - x == x * step;
+        binades += is_finite(x) && x == exp2(ilogb(x)) && next - x == x * step;
     }
     for (int i = 0; i < VALUES; i++) {
         float x = (float)(1 + rng_uniform(&rng));
@@ -99,7 +101,7 @@ static void add_sixteen_bits(struct table *t, const char *name, float (*decode)(
 
 static void add_formats(struct table *t) {
     float overflow = float_from_half(0x7bff); /* the first fp32 number that rounds to infinity */
-    while (isfinite(float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
+    while (is_finite((double)float_from_half(half_from_float(overflow)))) overflow = nextafterf(overflow, INFINITY);
     add(t, "fp32 step above 1", FLT_EPSILON);
     add(t, "fp32 decades", log10((double)FLT_MAX / FLT_MIN));
     add_storage(t);
@@ -219,7 +221,7 @@ static bool listing_network(const struct mlp_shape *shape, struct rng *rng, stru
 
 static bool listing_convert(const struct mlp *mlp, struct rng *rng, struct mlp_workspace *ws, struct qmlp *out,
                             struct error *err) {
-    struct convert_config config = {true, false, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = true};
     struct range ranges[MLP_MAX_LAYERS + 1] = {{0, 0}};
     size_t saturated;
     for (int round = 0; round < CALIBRATION_ROUNDS; round++) {
@@ -248,24 +250,27 @@ static double listing_drift(const struct mlp *mlp, const struct qmlp *q, struct 
     return drift;
 }
 
+/* How long the files of the network are, in fp32 and in int8. */
+static bool listing_bytes(const struct mlp *fp32, const struct qmlp *int8, uint64_t bytes[2], struct error *err) {
+    static const struct model_notes notes = {.seed = "1", .training = "none"};
+    const char *path = file_set_path("models/audit/listing-fp32.safetensors", err);
+    if (!path || !model_write_mlp(path, fp32, &notes, err) || !file_size(path, &bytes[0], err)) return false;
+    path = file_set_path("models/audit/listing-int8.safetensors", err);
+    return path && model_write_qmlp(path, int8, &notes, err) && file_size(path, &bytes[1], err);
+}
+
 /* 128-256-10 is what the listing builds, 784-128-10 what its count of parameters belongs to. fresh: a network with
  * other random weights, which the listing compares with. */
-static bool add_listing(struct table *t, int inputs, int hidden, const char *folder, struct error *err) {
-    static const struct model_notes notes = {.seed = "1", .training = "none"};
-    char paths[2][4200];
+static bool add_listing(struct table *t, int inputs, int hidden, struct error *err) {
     uint64_t bytes[2];
     struct mlp_shape shape;
     struct mlp twin = {0}, fresh = {0};
     struct qmlp q = {0};
     struct mlp_workspace ws = {0};
     struct rng rng = rng_seeded(1);
-    snprintf(paths[0], sizeof paths[0], "%.4000s/models/audit/listing-fp32.safetensors", folder);
-    snprintf(paths[1], sizeof paths[1], "%.4000s/models/audit/listing-int8.safetensors", folder);
     bool ok = mlp_shape_make(inputs, &hidden, 1, 10, &shape, err) && listing_network(&shape, &rng, &twin, err) &&
         listing_network(&shape, &rng, &fresh, err) && mlp_workspace_create(&shape, ROUND, false, &ws, err) &&
-        listing_convert(&twin, &rng, &ws, &q, err) && model_write_mlp(paths[0], &twin, &notes, err) &&
-        model_write_qmlp(paths[1], &q, &notes, err) && file_size(paths[0], &bytes[0], err) &&
-        file_size(paths[1], &bytes[1], err);
+        listing_convert(&twin, &rng, &ws, &q, err) && listing_bytes(&twin, &q, bytes, err);
     if (ok) {
         static const char *const names[] = {"fp32 bytes", "int8 bytes", "fresh drift", "twin drift"};
         normal_rows(ws.activation[0], (size_t)FRESH_ROWS * (size_t)inputs, &rng);
@@ -281,9 +286,7 @@ static bool add_listing(struct table *t, int inputs, int hidden, const char *fol
 }
 
 bool audit_arithmetic(struct table *t, const char *folder, const struct dataset *data, struct error *err) {
-    char models[4200];
-    (void)data;
-    snprintf(models, sizeof models, "%.4000s/models/audit", folder);
+    (void)data, (void)folder;
     add_affine_map(t);
     add_formats(t);
     add_five(t);
@@ -291,7 +294,7 @@ bool audit_arithmetic(struct table *t, const char *folder, const struct dataset 
     add_lowest_code(t);
     add_ranges_gone_wrong(t);
     add_accumulators(t);
-    return folder_create(models, err) && add_listing(t, 128, 256, folder, err) && add_listing(t, 784, 128, folder, err);
+    return add_listing(t, 128, 256, err) && add_listing(t, 784, 128, err);
 }
 
 /* ---- the networks of the exercise -------------------------------------------------------------------------------- */

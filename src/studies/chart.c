@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/finite.h"
+#include "base/text.h"
 
 enum { WIDTH = 960, HEIGHT = 560, LEFT = 64, RIGHT = 270, TOP = 64, BOTTOM = 60, LINE = 21 };
 
@@ -25,12 +27,18 @@ static const char *const dashes[] = {"none", "6 4", "2 3"};
 static double place(const struct chart_axis *a, double value) {
     double from = a->below - a->from, to = a->below - a->to, at = a->below - value; /* below 0: signs cancel out */
     at = a->log ? log(at / from) / log(to / from) : (at - from) / (to - from);
-    return isnan(at) ? 0 : fmin(fmax(at, 0), 1);
+    return is_nan(at) ? 0 : fmin(fmax(at, 0), 1);
 }
 
 static double x_of(const struct chart *c, double x) { return LEFT + (WIDTH - LEFT - RIGHT) * place(&c->x, x); }
 static double y_of(const struct chart *c, double y) {
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * place(&c->y, y);
+}
+
+static void draw_text(FILE *f, int x, int y, const char *how, const char *text) {
+    fprintf(f, "<text x='%d' y='%d'%s>", x, y, how);
+    text_html(text, f);
+    fprintf(f, "</text>\n");
 }
 
 static void draw_axis(FILE *f, const struct chart *c, bool is_x) {
@@ -44,10 +52,8 @@ static void draw_axis(FILE *f, const struct chart *c, bool is_x) {
             fprintf(f, "<path stroke='#ddd' d='M%d,%.1fH%d'/><text x='%d' y='%.1f' text-anchor='end'>%g</text>\n", LEFT,
                     y, WIDTH - RIGHT, LEFT - 10, y + 4, a->ticks[i]);
     }
-    if (is_x)
-        fprintf(f, "<text x='%d' y='%d' text-anchor='middle'>%s</text>\n", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14,
-                a->label);
-    else fprintf(f, "<text x='%d' y='%d'>%s</text>\n", LEFT - 50, TOP - 16, a->label);
+    if (is_x) draw_text(f, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, " text-anchor='middle'", a->label);
+    else draw_text(f, LEFT - 50, TOP - 16, "", a->label);
 }
 
 /* The next point of a series to the right of the given one (NULL: the first); NULL behind the last. */
@@ -74,8 +80,9 @@ static void draw_series(FILE *f, const struct chart *c, const struct plot_point 
     for (const struct plot_point *p = NULL; (p = next_point(points, count, series, p));)
         fprintf(f, "<path transform='translate(%.1f,%.1f)' fill='%s' d='%s'/>", x_of(c, p->x), y_of(c, p->y), fill,
                 markers[style]);
-    fprintf(f, "<path transform='translate(%d,%d)' fill='%s' d='%s'/></g><text x='%d' y='%d'>%s</text>\n",
-            WIDTH - RIGHT + 36, y, fill, markers[style], WIDTH - RIGHT + 62, y + 4, series);
+    fprintf(f, "<path transform='translate(%d,%d)' fill='%s' d='%s'/></g>", WIDTH - RIGHT + 36, y, fill,
+            markers[style]);
+    draw_text(f, WIDTH - RIGHT + 62, y + 4, "", series);
 }
 
 bool chart_write(const char *path, const struct chart *chart, const struct plot_point *points, int count,
@@ -84,9 +91,11 @@ bool chart_write(const char *path, const struct chart *chart, const struct plot_
     if (!out_file_open(&out, path, err)) return false;
     fprintf(out.stream,
             "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' font-size='13'>\n"
-            "<title>%s</title><rect width='100%%' height='100%%' fill='white'/>\n"
-            "<text x='%d' y='26' font-size='16' font-weight='bold'>%s</text>\n",
-            WIDTH, HEIGHT, chart->title, LEFT - 50, chart->title);
+            "<title>",
+            WIDTH, HEIGHT);
+    text_html(chart->title, out.stream);
+    fprintf(out.stream, "</title><rect width='100%%' height='100%%' fill='white'/>\n");
+    draw_text(out.stream, LEFT - 50, 26, " font-size='16' font-weight='bold'", chart->title);
     draw_axis(out.stream, chart, true);
     draw_axis(out.stream, chart, false);
     for (int i = 0, series = 0; i < count && series < CHART_MAX_SERIES; i++) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 static const char claims_text[] =
 #include "claims.inc" /* claims.tsv as a string: see the Makefile */
     ;
@@ -25,7 +27,7 @@ bool claims_read(struct csv *out, struct error *err) {
 /* NaN is never within. */
 static bool band_holds(const char *band, double x) {
     const char *hi = strchr(band, ':') + 1;
-    return (*band == ':' || x >= strtod(band, NULL)) && (!*hi || x <= strtod(hi, NULL)) && !isnan(x);
+    return (*band == ':' || x >= strtod(band, NULL)) && (!*hi || x <= strtod(hi, NULL)) && !is_nan(x);
 }
 
 static void print_band(const char *band, char *text, size_t size) {
@@ -67,7 +69,7 @@ static bool find_list(const char *claimed, const char *formula, const char *show
         char printed[64], *end;
         snprintf(printed, sizeof printed, format, v.x[i]);
         double theirs = strtod(claimed, &end);
-        if (!isfinite(v.x[i])) return fail(err, "number %d of the list is none", i + 1);
+        if (!is_finite(v.x[i])) return fail(err, "number %d of the list is none", i + 1);
         if (end == claimed) return fail(err, "%d numbers are more than were claimed", v.count);
         claimed = end + strspn(end, ", ");
         f->value = fmax(f->value, fabs(strtod(printed, NULL) - theirs));
@@ -90,10 +92,10 @@ static bool find_numbers(const char *formula, const char *shown, struct tables *
         if (v.count != 1) return fail(err, "%d cells, where one is to be shown", v.count);
         formula += *formula == ';';
         double x = fabs(v.x[0]) < 1e-12 ? 0 : v.x[0]; /* what is left of a difference of equals */
-        if (isnan(f->value)) f->value = x;
-        if (isnan(f->value)) return fail(err, "\"%s\" is no number", v.text);
+        if (is_nan(f->value)) f->value = x;
+        if (is_nan(f->value)) return fail(err, "\"%s\" is no number", v.text);
         if (shown[-1] == 's') fprintf(text, format, v.text);
-        else if (isfinite(x)) fprintf(text, format, x);
+        else if (is_finite(x)) fprintf(text, format, x);
         else fputc('-', text);
     }
     return !*formula || fail(err, "no place to show \"%s\"", formula);
@@ -114,5 +116,5 @@ void claim_judge(const struct csv *claims, size_t row, struct tables *tables, st
     if (ok) return;
     out->value = NAN;
     out->verdict = NOT_MEASURED;
-    snprintf(out->text, sizeof out->text, "%.250s", err.text);
+    text_format(out->text, sizeof out->text, "%s", err.text);
 }

@@ -273,7 +273,7 @@ static const struct {
     {"compare-changes", "The predictions that changed, the widest margin first",
      "image label a b verdict margin_a margin_b margin_in_codes", fill_changes},
     {"waterfall", "The way from fp32 to integers: what each step costs",
-     "step correct- accuracy_percent:accuracy_% change changed- fixed broken p logit_sqnr_db:logit_sqnr_dB "
+     "step= correct- accuracy_percent:accuracy_% change changed- fixed broken p logit_sqnr_db:logit_sqnr_dB "
      "sqnr_change_db:sqnr_change step_changed step_sqnr_db- step_max_drift- step_codes-",
      fill_waterfall},
     {"sensitivity", "One layer at a time in fewer bits",
@@ -329,11 +329,10 @@ static bool run(struct study *s, struct pair *p, bool *wanted) {
     wanted[WATERFALL] |= p->models[0].kind == MODEL_FP32 && p->models[1].kind == MODEL_INT8 &&
         p->notes[0].training[0] && same_training(&p->notes[0], &p->notes[1]);
     for (int i = 0; i < TABLES; i++) {
-        if (i > CHANGES && !wanted[i]) continue;
         struct table *t = study_table(s, tables[i].name, tables[i].title, tables[i].columns);
         s->tables[s->table_count - 1].shown = true;
         if (i == CHANGES) s->tables[s->table_count - 1].most_rows = SHOWN_CHANGES;
-        if (!tables[i].fill(t, p, &s->err)) return false;
+        if ((i <= CHANGES || wanted[i]) && !tables[i].fill(t, p, &s->err)) return false;
     }
     return !s->results || write_picture(p, study_path(s, "compare.png"), &s->err);
 }

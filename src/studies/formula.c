@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/stats.h"
+#include "base/finite.h"
 
 struct parser {
     const char *start, *at;
@@ -115,7 +116,7 @@ static double product_root(const struct value *v) {
 
 static bool all_numbers(struct parser *p, const struct value *v) {
     for (int i = 0; i < v->count; i++)
-        if (!isfinite(v->x[i])) return fail(p->err, "\"%s\" is no number, in %.200s", v->text, p->start);
+        if (!is_finite(v->x[i])) return fail(p->err, "\"%s\" is no number, in %.200s", v->text, p->start);
     return true;
 }
 

@@ -25,7 +25,6 @@ struct ladder {
     struct rung_recipe recipe;
     struct quantization_recipe calibration;
     struct training_recipe training;
-    char models[4096]; /* folder */
     struct table *table, *means;
     struct rung_sums *sums; /* [rung_count] */
     struct progress bar;
@@ -85,16 +84,17 @@ static void measure_weights(const struct mlp *fp32, const struct mlp *effective,
 static bool run_rung(struct ladder *l, struct rung_source *source, double *const *grams, int i, struct rung_result *out,
                      struct error *err) {
     struct rung_made made;
-    char name[160], path[4400];
+    char name[160], file[300];
     *out = (struct rung_result){0};
     for (int layer = 0; layer < MLP_MAX_LAYERS; layer++) out->output_error[layer] = NAN;
     rung_format(&rungs[i], source->group, out->format, sizeof out->format);
     snprintf(name, sizeof name, "%02d-%s-%s", i, out->format, rungs[i].method);
     for (char *c = name; *c; c++) /* a file name that needs no quoting */
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", *c)) *c = '-';
-    snprintf(path, sizeof path, "%s/%s.safetensors", l->models, name);
+    snprintf(file, sizeof file, "models/%s/%s.safetensors", l->name, name);
+    const char *path = study_path(l->s, file);
     double started = seconds_now();
-    bool ok = rung_make_shown(source, &rungs[i], path, &made, err);
+    bool ok = path && rung_make_shown(source, &rungs[i], path, &made, err);
     out->seconds = seconds_now() - started;
     if (ok) measure_weights(source->fp32, &made.effective, grams, out);
     mlp_free(&made.effective);
@@ -134,9 +134,9 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
     table_note(t,
                "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read "
                "back against fp32, in the files; empty where the weights were trained on (QAT, one more epoch) or "
-               "split (dynamic, "
-               "LLM.int8()). seconds: to quantize and write. Dynamic int8 and LLM.int8() run on plain loops: their "
-               "speeds say nothing of the schemes.");
+               "split (dynamic, LLM.int8()). seconds: to quantize and write. With kernels that give sums (AVX-512 VNNI) "
+               "dynamic int8 and LLM.int8() run on the products of int8; elsewhere on plain loops, whose speeds say "
+               "nothing of the schemes.");
     table_note(t,
                "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the "
                "last of a row may be shorter)%s. QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
@@ -179,7 +179,7 @@ static bool climb(struct ladder *l, const struct mlp *fp32, const struct model_n
     bool ok = results &&
         rung_source_create(&l->s->data, fp32, notes, &l->recipe, &l->calibration, &l->training, &source, err);
     if (ok) {
-        ok = folder_create(l->models, err) && make_test_grams(fp32, &l->s->data.test, grams, err);
+        ok = make_test_grams(fp32, &l->s->data.test, grams, err);
         for (int i = 0; ok && i < rung_count; i++) {
             progress_update(&l->bar, l->rungs_done++, (size_t)(l->seeds * rung_count));
             ok = run_rung(l, &source, grams, i, &results[i], err);
@@ -300,7 +300,7 @@ static bool draw(const struct ladder *l, struct error *err) {
     for (int i = 0; i < rung_count; i++)
         points[i] = (struct plot_point){series_of(&rungs[i]), sums_mean(&l->sums[i].bits),
                                         sums_mean(&l->sums[i].accuracy)};
-    snprintf(name, sizeof name, "%.100s.svg", l->name);
+    snprintf(name, sizeof name, "%s.svg", l->name);
     const char *path = study_path(l->s, name);
     bool ok = path && chart_write(path, &ladder_chart, points, rung_count, err);
     free(points);
@@ -309,8 +309,6 @@ static bool draw(const struct ladder *l, struct error *err) {
 
 static bool run(struct ladder *l, const char *model) {
     struct error *err = &l->s->err;
-    if (snprintf(l->models, sizeof l->models, "%s/models/%.100s", l->s->results, l->name) >= (int)sizeof l->models)
-        return fail(err, "%.60s...: the name is too long", l->s->results);
     if (!(l->sums = aligned_array((size_t)rung_count, sizeof *l->sums, err))) return false;
     progress_begin(&l->bar, l->name, "rungs");
     bool ok = model ? climb_given(l, model, err) : climb_seeds(l, err);
@@ -350,7 +348,8 @@ int command_ladder(int argc, char **argv) {
     training_options(&s.options, &l.training);
     int status = study_parse(&s, argc, argv, 0, 1);
     if (status != OPTIONS_GO_ON) return status;
-    if (!*l.name || strchr(l.name, '/')) return usage_error(&s.options, "--name: expected a file name without folders");
+    if (!*l.name || *l.name == '.' || strchr(l.name, '/') || strlen(l.name) > 100)
+        return usage_error(&s.options, "--name: expected a file name of 1 to 100 bytes without folders");
     const char *model = s.options.file_count ? s.options.files[0] : NULL;
     l.group_given = l.recipe.group > 0;
     if (model) l.seeds = 1;
@@ -360,7 +359,7 @@ int command_ladder(int argc, char **argv) {
                        (unsigned long long)l.training.seed,
                        (unsigned long long)l.training.seed + (uint64_t)l.seeds - 1);
     snprintf(title, sizeof title, "The ladder over %d seed%s", l.seeds, l.seeds == 1 ? "" : "s");
-    snprintf(means, sizeof means, "%.100s-seeds", l.name);
+    snprintf(means, sizeof means, "%s-seeds", l.name);
     l.table = study_table(&s, l.name, "The ladder: one network, every precision", columns);
     l.means = study_table(&s, means, title,
                           "format method bits_per_weight:bits weight_sqnr_db mean_accuracy sd mean_change");

@@ -70,7 +70,7 @@ static bool all_fit(size_t saturated, struct model *out, struct error *err) {
 
 bool int8_network(const struct mlp *mlp, const struct range *ranges, bool per_channel, bool symmetric,
                   struct model *out, struct error *err) {
-    struct convert_config config = {per_channel, symmetric, OBSERVER_MINMAX};
+    struct convert_config config = {.per_channel = per_channel, .symmetric_activations = symmetric};
     size_t saturated;
     *out = (struct model){.kind = MODEL_INT8, .shape = mlp->shape};
     return convert(mlp, ranges, &config, &out->qmlp, &saturated, err) && all_fit(saturated, out, err);

@@ -45,14 +45,12 @@ static bool run(struct study *s, struct table *t, struct training_recipe trainin
     uint64_t first = training.seed;
     struct progress bar;
     bool ok = true;
-    char models[4096];
-    snprintf(models, sizeof models, "%.4000s/models/sweep", s->results);
     progress_begin(&bar, "sweep", "seeds");
     for (int i = 0; ok && i < seeds; i++) {
         struct exercise e;
         progress_update(&bar, (size_t)i, (size_t)seeds);
         training.seed = first + (uint64_t)i;
-        ok = exercise_run(&s->data, &training, quantization, models, &e, &s->err);
+        ok = exercise_run(s, &training, quantization, "models/sweep", &e);
         if (ok) add_seed_row(t, &e, s->data.test.labels, training.seed, sums);
         exercise_free(&e);
     }

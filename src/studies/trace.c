@@ -8,14 +8,10 @@
 #include "cli/report.h"
 #include "cli/commands.h"
 #include "cli/study.h"
+#include "quant/neuron.h"
 #include "studies/trace.h"
 
 /* ---- the path --------------------------------------------------------------------------------------------------- */
-
-/* What input k adds to a neuron of layer l: one term of eq. 5. x [in]: the layer's input codes. */
-static int32_t product_at(const struct qlinear *layer, const uint8_t *x, int neuron, int k) {
-    return (x[k] - layer->x_zero_point) * layer->weight[(size_t)neuron * (size_t)layer->in + (size_t)k];
-}
 
 /* path [layers]: the neuron of each layer. Backwards the input that adds most, forwards the neuron it adds most to. */
 static void choose_path(const struct qmlp *q, uint8_t *const *codes, int predicted, int layer, int neuron, int *path) {
@@ -25,15 +21,16 @@ static void choose_path(const struct qmlp *q, uint8_t *const *codes, int predict
     for (int l = layer; l > 0; l--) {
         path[l - 1] = 0;
         for (int k = 1; k < q->layer[l].in; k++)
-            if (product_at(&q->layer[l], codes[l], path[l], k) >
-                product_at(&q->layer[l], codes[l], path[l], path[l - 1]))
+            if (neuron_term(&q->layer[l], codes[l], path[l], k) >
+                neuron_term(&q->layer[l], codes[l], path[l], path[l - 1]))
                 path[l - 1] = k;
     }
     for (int l = layer + 1; l <= last; l++) {
         int k = path[l - 1];
         path[l] = l == last ? predicted : 0;
         for (int c = 1; l < last && c < q->layer[l].out; c++)
-            if (product_at(&q->layer[l], codes[l], c, k) > product_at(&q->layer[l], codes[l], path[l], k)) path[l] = c;
+            if (neuron_term(&q->layer[l], codes[l], c, k) > neuron_term(&q->layer[l], codes[l], path[l], k))
+                path[l] = c;
     }
 }
 
@@ -62,50 +59,43 @@ static void add_neuron(struct writer *w, const struct qmlp *q, const uint8_t *x,
     const struct qlinear *layer = &q->layer[l];
     const int8_t *row = layer->weight + (size_t)c * (size_t)layer->in;
     const float *fp32_row = fp32 ? fp32->weight + (size_t)c * (size_t)fp32->in : NULL;
-    double s_x = (double)q->activation[l].scale, s_w = (double)qmlp_weight_scale(q, l, c), s = s_x * s_w;
-    double s_y = (double)q->activation[l + 1].scale;
-    double fp32_sum = fp32 ? 0 : NAN, fp32_bias = fp32 ? (double)fp32->bias[c] : NAN;
-    int32_t z_x = layer->x_zero_point, z_y = layer->y_zero_point, sum = 0, raw = 0, weight_sum = 0;
-    add(w, "s_x", TRACE_NO_INTEGER, s_x, NAN, "", 0);
-    add(w, "z_x", z_x, NAN, NAN, "", 0);
-    add(w, "s_w", TRACE_NO_INTEGER, s_w, NAN, "", 0);
+    const struct neuron n = neuron_of_layer(q, l, c, x);
+    double s = n.s_x * n.s_w, fp32_sum = fp32 ? 0 : NAN, fp32_bias = fp32 ? (double)fp32->bias[c] : NAN;
+    int32_t running = 0;
+    add(w, "s_x", TRACE_NO_INTEGER, n.s_x, NAN, "", 0);
+    add(w, "z_x", n.z_x, NAN, NAN, "", 0);
+    add(w, "s_w", TRACE_NO_INTEGER, n.s_w, NAN, "", 0);
     for (int k = 0; k < layer->in; k++) {
-        int32_t product = product_at(layer, x, c, k);
+        int32_t product = neuron_term(layer, x, c, k);
         double exact = fp32 ? (double)fp32_x[k] * (double)fp32_row[k] : NAN;
-        sum += product, raw += x[k] * row[k], weight_sum += row[k], fp32_sum += exact;
-        if (x[k] == z_x) continue;
+        running += product, fp32_sum += exact;
+        if (x[k] == n.z_x) continue;
         struct trace_step *term = add(w, "term", product, s * product, exact, "", 0);
-        term->k = k, term->x_q = x[k], term->w_q = row[k], term->running = sum;
+        term->k = k, term->x_q = x[k], term->w_q = row[k], term->running = running;
     }
-    struct multiplier by = layer->multiplier[c];
-    int32_t bias = layer->bias[c], acc = sum + bias, folded = bias - z_x * weight_sum;
-    int64_t product = (int64_t)acc * by.m, half = (int64_t)1 << (by.right - 1), rounded = (product + half) >> by.right;
-    int64_t q_y = rounded + z_y, code = q_y < layer->y_min ? layer->y_min : q_y > layer->y_max ? layer->y_max : q_y;
-    double before_rounding = ldexp((double)product, -by.right);
-    double y = (double)dequantize((int32_t)code, q->activation[l + 1]);
-    add(w, "sum", sum, s * sum, fp32_sum, "sum of products", TRACE_ASKED | TRACE_SHOWS_REAL);
-    add(w, "b_q", bias, s * bias, fp32_bias, "+ bias b_q = round(b / (s_x s_w))", TRACE_SHOWS_REAL);
-    add(w, "acc", acc, s * acc, fp32_sum + fp32_bias, "= acc", TRACE_ASKED | TRACE_SHOWS_REAL);
-    add(w, "sum w_q", weight_sum, NAN, NAN, "", 0);
-    struct trace_step *step = add(w, "folded bias", folded, NAN, NAN, "folded bias b_q - z_x sum w_q", TRACE_ASKED);
-    snprintf(step->note, sizeof step->note, "= %d - %d * %d", bias, z_x, weight_sum);
-    add(w, "sum x_q w_q", raw, NAN, NAN, "+ sum of x_q w_q", 0);
-    add(w, "s_y", TRACE_NO_INTEGER, s_y, NAN, "", 0);
-    add(w, "M", TRACE_NO_INTEGER, s / s_y, NAN, "", 0);
-    add(w, "m", by.m, NAN, NAN, "", 0);
-    add(w, "right", by.right, NAN, NAN, "", 0);
-    add(w, "shift", 31 - by.right, NAN, NAN, "", 0);
-    add(w, "acc m", product, before_rounding, NAN, "acc m, 64 bits", TRACE_ASKED);
-    add(w, "half", half, NAN, NAN, "+ half: 2^(right - 1)", 0);
-    step = add(w, "rounded", rounded, NAN, NAN, ">> right: rounded once, ties up", TRACE_ASKED | TRACE_NOTE_TELLS);
-    snprintf(step->note, sizeof step->note, "from %.6f", before_rounding);
-    add(w, "z_y", z_y, NAN, NAN, "+ z_y", 0);
-    add(w, "y_min", layer->y_min, NAN, NAN, "", 0);
-    add(w, "y_max", layer->y_max, NAN, NAN, "", 0);
-    step = add(w, "y_q", code, y, fp32_y, "", TRACE_ASKED | TRACE_SHOWS_REAL | TRACE_ASKS_REAL | TRACE_NOTE_TELLS);
-    snprintf(step->says, sizeof step->says, "= y_q, clamped to [%d, %d]%s", layer->y_min, layer->y_max,
+    add(w, "sum", n.sum, s * n.sum, fp32_sum, "sum of products", TRACE_ASKED | TRACE_SHOWS_REAL);
+    add(w, "b_q", n.bias, s * n.bias, fp32_bias, "+ bias b_q = round(b / (s_x s_w))", TRACE_SHOWS_REAL);
+    add(w, "acc", n.acc, s * n.acc, fp32_sum + fp32_bias, "= acc", TRACE_ASKED | TRACE_SHOWS_REAL);
+    add(w, "sum w_q", n.weight_sum, NAN, NAN, "", 0);
+    struct trace_step *step = add(w, "folded bias", n.folded, NAN, NAN, "folded bias b_q - z_x sum w_q", TRACE_ASKED);
+    snprintf(step->note, sizeof step->note, "= %d - %d * %d", n.bias, n.z_x, n.weight_sum);
+    add(w, "sum x_q w_q", n.raw_sum, NAN, NAN, "+ sum of x_q w_q", 0);
+    add(w, "s_y", TRACE_NO_INTEGER, n.s_y, NAN, "", 0);
+    add(w, "M", TRACE_NO_INTEGER, s / n.s_y, NAN, "", 0);
+    add(w, "m", n.by.m, NAN, NAN, "", 0);
+    add(w, "right", n.by.right, NAN, NAN, "", 0);
+    add(w, "shift", 31 - n.by.right, NAN, NAN, "", 0);
+    add(w, "acc m", n.product, n.exact, NAN, "acc m, 64 bits", TRACE_ASKED);
+    add(w, "half", n.half, NAN, NAN, "+ half: 2^(right - 1)", 0);
+    step = add(w, "rounded", n.rounded, NAN, NAN, ">> right: rounded once, ties up", TRACE_ASKED | TRACE_NOTE_TELLS);
+    snprintf(step->note, sizeof step->note, "from %.6f", n.exact);
+    add(w, "z_y", n.z_y, NAN, NAN, "+ z_y", 0);
+    add(w, "y_min", n.y_min, NAN, NAN, "", 0);
+    add(w, "y_max", n.y_max, NAN, NAN, "", 0);
+    step = add(w, "y_q", n.code, n.y, fp32_y, "", TRACE_ASKED | TRACE_SHOWS_REAL | TRACE_ASKS_REAL | TRACE_NOTE_TELLS);
+    snprintf(step->says, sizeof step->says, "= y_q, clamped to [%d, %d]%s", n.y_min, n.y_max,
              l + 1 < q->shape.layers ? ": ReLU" : "");
-    if (code != q_y) strcpy(step->note, "cut off");
+    if (n.code != n.rounded + n.z_y) strcpy(step->note, "cut off");
 }
 
 /* All layers' steps and the logits; the page must show what the engine does, or nothing. */
@@ -137,12 +127,8 @@ static bool write_steps(struct trace *t, uint8_t *const *codes, const int *path,
     return true;
 }
 
-/* Runs the image through the reference, picks the path (the winning logit, and from each neuron back to the input that
- * adds most to it; with layer >= 0 the path leads through that neuron), computes each neuron on it by hand, and holds
- * that against the engine. fp32: NULL, or a network of the same shape. Errors: a code that is not the engine's; out of
- * memory. Release with trace_free, also after an error. */
-static bool trace_make(const struct model *model, const struct model *fp32, const struct split *split, size_t image,
-                       int layer, int neuron, struct trace *t, struct error *err) {
+bool trace_make(const struct model *model, const struct model *fp32, const struct split *split, size_t image, int layer,
+                int neuron, struct trace *t, struct error *err) {
     const struct mlp_shape *shape = &model->shape;
     struct model_run run = {0}, fp32_run = {0};
     int path[MLP_MAX_LAYERS] = {0};
@@ -169,7 +155,7 @@ static bool trace_make(const struct model *model, const struct model *fp32, cons
     return ok;
 }
 
-static void trace_free(struct trace *t) { free(t->steps); }
+void trace_free(struct trace *t) { free(t->steps); }
 
 const struct trace_step *trace_find(const struct trace *t, int layer, const char *name) {
     const struct trace_step *step = t->steps + t->first[layer];
@@ -231,7 +217,10 @@ static bool print_page(struct study *s, const struct trace_options *given, const
 }
 
 static bool report(struct study *s, const struct trace_options *given, const struct trace *t) {
-    struct trace_page page = {s->options.files[0], given->fp32, s->data.name, s->provenance.facts[0].value, given->row};
+    char model[1024], fp32[1024]; /* names that the page can show */
+    text_format(model, sizeof model, "%s", s->options.files[0]);
+    text_format(fp32, sizeof fp32, "%s", given->fp32 ? given->fp32 : "");
+    struct trace_page page = {model, given->fp32 ? fp32 : NULL, s->data.name, s->provenance.facts[0].value, given->row};
     char *text[2] = {NULL, NULL}; /* the page, the key */
     size_t size[2];
     FILE *out = open_memstream(&text[0], &size[0]), *key = open_memstream(&text[1], &size[1]);

@@ -42,6 +42,14 @@ struct trace {
     size_t first[MLP_MAX_LAYERS + 2]; /* of each layer; [layers]: the logits */
 };
 
+/* Runs the image through the reference, picks the path (the winning logit, and from each neuron back to the input that
+ * adds most to it; with layer >= 0 the path leads through that neuron), computes each neuron on it by hand, and holds
+ * that against the engine. fp32: NULL, or a network of the same shape. Errors: a code that is not the engine's; out of
+ * memory. Release with trace_free, also after an error. */
+bool trace_make(const struct model *model, const struct model *fp32, const struct split *split, size_t image, int layer,
+                int neuron, struct trace *t, struct error *err);
+void trace_free(struct trace *t);
+
 /* The first step of that name in a layer. */
 const struct trace_step *trace_find(const struct trace *t, int layer, const char *name);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 struct page {
     const struct trace *t;
     FILE *out, *key; /* key: NULL, or where the answers to the blanks go */
@@ -151,7 +153,7 @@ static void print_steps(struct page *p, int l, const char *first, const char *la
         bool shows_real = s->page & TRACE_SHOWS_REAL && (!p->key || !asked || asks_real);
         const char *integer = answer(p, asked, "%lld", s->integer);
         fprintf(p->out, "  %-36s %20s %13s", s->says, integer, shows_real ? answer(p, asks_real, "%.6f", s->real) : "");
-        if (!isnan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
+        if (!is_nan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
         if (*s->note && !(p->key && s->page & TRACE_NOTE_TELLS)) fprintf(p->out, "   %s", s->note);
         fprintf(p->out, "\n");
     }

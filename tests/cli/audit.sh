@@ -196,6 +196,11 @@ read_alone() { mnistq audit --no-run --data nowhere --results "$1" >shown 2>told
 check '--no-run reads what is there, without data' read_alone r
 csv_rows r/audit.csv >rows
 check '... all of it' [ "$(count 'not measured')" -eq 0 ]
+long=$(printf '%0150d' 0)
+cp -R r "$long"
+check '... also from a folder of a long name' read_alone "$long"
+csv_rows "$long/audit.csv" >rows
+check '... all of it' [ "$(count 'not measured')" -eq 0 ]
 rm r/ladder.csv
 check '--no-run without a table' read_alone r
 csv_rows r/audit.csv >rows

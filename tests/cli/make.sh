@@ -89,6 +89,30 @@ check_grep 'warning: ' "$TMP/err" '... as the compiler tells it'
 check '... and kept' grep -q 'warning: ' "$one.log"
 check_status 2 'what does not compile' flagged CPPFLAGS=-Dlikelier=0 "$one"
 check_grep 'error: ' "$TMP/err" '... ends the build, and says why'
+# -Ofast lets a compiler take every number for finite: not here, in no arithmetic, and not in what looks for NaNs.
+check 'make V=1 CFLAGS=-Ofast' flagged V=1 CFLAGS=-Ofast "$one"
+check_grep ' -Ofast -fno-fast-math .*-c src/base/text.c' "$TMP/out" '... is -O3 for all that numbers notice'
+grep -rnE '[^_](isfinite|isnan|isinf)[(]' src >"$TMP/found"
+check '... and all of src looks for them by base/finite.h' [ ! -s "$TMP/found" ]
+cat >"$TMP/finite.c" <<'END_OF_SOURCE'
+#include "base/finite.h"
+#include <float.h>
+#include <stdlib.h>
+int main(int argc, char **argv) { /* inf nan -nan, then numbers, as texts: no compiler knows them */
+    int wrong = argc < 8;
+    for (int i = 1; i < argc; i++) {
+        double x = strtod(argv[i], NULL);
+        float f = (float)x;
+        wrong += is_finite(x) != (i > 4) || is_finite((double)f) != (i > 4) || is_nan(x) != (i == 3 || i == 4);
+    }
+    return wrong;
+}
+END_OF_SOURCE
+ofast() { "$1" -Ofast -Isrc "$TMP/finite.c" -o "$TMP/finite" && "$TMP/finite" inf -inf nan -nan 0 1e-40 -3e38; }
+for compiler in gcc clang; do
+    command -v $compiler >/dev/null || { skip "$compiler -Ofast" "there is no $compiler" && continue; }
+    check "$compiler -Ofast: what looks for NaNs finds them" ofast $compiler
+done
 
 # ---- variables -----------------------------------------------------------------------------------------------------
 
@@ -202,6 +226,21 @@ runs_to dotted results/dotted
 cp fashion/* "it's" && cp fashion/* mnist && cp fashion/* elsewhere/mnist
 own 'a quote in its name' "it's" 0
 runs_to "it's" "results/it's"
+for name in -x --data 'a;b' 'back\n' '=1' "a
+b"; do
+    mkdir -- "$name" && cp fashion/* "./$name"
+    own "a folder called $(printf '%s' "$name" | tr '\n' '?')" "$name" 0
+    check '... runs on it' grep -qF "$(printf 'called: exercise --data %s --results results/%s' "$(case $name in -*) printf ./ ;; esac && printf '%s' "$name")" "$name" | head -1)" "$TMP/own.out"
+    check '... in one line' [ "$(wc -l <"$TMP/own.err")" -eq 1 ]
+done
+# shellcheck disable=SC2016 # of make, as it stands
+mkdir '$(name)' && cp fashion/* '$(name)'
+own 'a folder called as a variable of make' '$(name)' 0
+# shellcheck disable=SC2016
+check '... runs on it' grep -qF 'called: exercise --data $(name) --results results/$(name)' "$TMP/own.out"
+mkdir hostile && touch "hostile/$(printf 'a\033[31m\302\233\342\200\256b')"
+own 'a folder with hostile names' hostile 2
+says 'found: a.\[31m..b$'
 own 'another set under the name of mnist' elsewhere/mnist 0
 runs_to elsewhere/mnist results/other
 check_status 2 'another data set with RESULTS=results/mnist: refused' make_mnist "file://$TMP/good" DATA=fashion RESULTS=results/mnist
