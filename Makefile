@@ -9,7 +9,7 @@
 #=  results    RESULTS=FOLDER; without it results/ and the name of DATA
 #=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
 #=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
-#=  fuzz       SECONDS=60 for each harness, FUZZ=WORD only such     cross  CROSS=WORD
+#=  fuzz       SECONDS=60 a harness, FUZZ=WORD only such   cross  CROSS=WORD
 CC ?= cc
 CFLAGS ?= -O3 -g
 BUILD ?= build
