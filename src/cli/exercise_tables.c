@@ -18,8 +18,7 @@ static void note_exercise(struct table *t, const struct exercise *e, const struc
                mlp_parameter_count(&e->models[0].shape), data->train.count, data->name, e->training.seconds,
                e->training.loss);
     for (int i = 1; i < e->count; i++)
-        table_note(t, "%s: %zu images have two classes on the same highest code; the lowest class is taken (eq. 7).",
-                   granularity_name(&e->models[i]), e->evaluations[i].ties);
+        note_ties(t, granularity_name(&e->models[i]), &e->models[i], e->evaluations[i].ties);
     if (e->saturated)
         table_note(t,
                    "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
@@ -151,8 +150,8 @@ bool write_changed(struct study *s, const struct exercise *e) {
             differs |= e->evaluations[i].predicted[image] != e->evaluations[0].predicted[image];
         if (differs) c.images[c.count++] = image;
     }
-    snprintf(head, sizeof head, "%zu of %zu test images are answered differently by fp32 and int8", c.count,
-             test->count);
+    snprintf(head, sizeof head, "%zu of %zu test image%s %s answered differently by fp32 and int8", c.count,
+             test->count, plural(test->count), c.count == 1 ? "is" : "are");
     struct tiles tiles = {test, c.images, c.count, e->count + 1, tile_text, &c};
     bool ok = tiles_write(&tiles, head, path, &s->err);
     free(c.images);

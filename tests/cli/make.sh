@@ -137,7 +137,7 @@ echo "called: $*"
 exit ${STAND_IN_STATUS:-0}
 END_OF_PROGRAM
 ln -s "$PWD/Makefile" "$PWD/src" "$PWD/scripts" "$PWD/tests" "$TMP/tree" # a tree whose data/mnist is not there yet
-for name in include examples embed.mk; do [ ! -e $name ] || ln -s "$PWD/$name" "$TMP/tree"; done
+for name in include examples embed.mk page.mk; do [ ! -e $name ] || ln -s "$PWD/$name" "$TMP/tree"; done
 make_mnist() { # MIRROR [VARIABLE=VALUE...]
     mirror=$1
     shift
@@ -218,7 +218,7 @@ runs_to dotted results/dotted
 cp fashion/* "it's" && cp fashion/* mnist && cp fashion/* elsewhere/mnist
 own 'a quote in its name' "it's" 0
 runs_to "it's" "results/it's"
-for name in -x --data 'a;b' 'back\n' '=1' "a
+for name in -x --data 'a;b' 'back\z' '=1' "a
 b"; do
     mkdir -- "$name" && cp fashion/* "./$name"
     own "a folder called $(printf '%s' "$name" | tr '\n' '?')" "$name" 0
