@@ -2,7 +2,6 @@
 
 const OUTLIER_MOST = 100; // times itself
 const OUTLIER_SCHEMES = ['int8_per_tensor', 'int8'];
-const RESIDUAL_SIDE = 256; // pixels of a picture's longer side at most
 
 // The place of the lowest or highest weight of a layer.
 function extremeWeight(weights, sign) {
