@@ -138,7 +138,7 @@ static void line_extreme(float *line, size_t stride, int count, int radius, floa
         int at = i - radius;
         value[i] = at < 0 || at >= count ? -INFINITY : sign * line[(size_t)at * stride];
     }
-    for (int i = 0; i < padded; i++) from_left[i] = i % window ? fmaxf(from_left[i - 1], value[i]) : value[i];
+    for (int i = 0; i < padded; i++) from_left[i] = (i % window) ? fmaxf(from_left[i - 1], value[i]) : value[i];
     for (int i = padded - 1; i >= 0; i--)
         from_right[i] = i + 1 < padded && (i + 1) % window ? fmaxf(from_right[i + 1], value[i]) : value[i];
     for (int i = 0; i < count; i++) line[(size_t)i * stride] = sign * fmaxf(from_right[i], from_left[i + 2 * radius]);
@@ -212,7 +212,7 @@ static void take_corners(struct plane *p, struct plane_ground *g) {
     size_t pixels = pixels_of(p);
     for (size_t i = 0; i < pixels; i++) histogram[shade_bin(p->shade[i])]++;
     float median = quantile(histogram, 0.5), ground = median;
-    size_t right = (size_t)p->width - 1, corners[] = {0, right, pixels - 1 - right, pixels - 1};
+    const size_t right = (size_t)p->width - 1, corners[] = {0, right, pixels - 1 - right, pixels - 1};
     for (int k = 0; k < 4; k++)
         if (fabsf(p->shade[corners[k]] - median) > fabsf(ground - median)) ground = p->shade[corners[k]];
     for (size_t i = 0; i < pixels; i++) p->shade[i] -= ground;
