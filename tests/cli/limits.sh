@@ -2,7 +2,7 @@
 # TAP tests of little room: limits of the shell on addresses and processes, data and models that would fill memory, data
 # with nothing on it or of an odd shape. From the root of the repository:
 #   BUILD=build sh tests/cli/limits.sh
-# shellcheck disable=SC2317,SC2015,SC2059,SC3045 # functions are called through check; echo does not fail; formats of ours;
+# shellcheck disable=SC2317,SC2015,SC2016,SC2059,SC2086,SC3045 # functions are called through check; echo does not fail; formats of ours;
 # a sh without ulimit -v is told below
 
 . tests/cli/tap.sh
