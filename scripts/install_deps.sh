@@ -8,13 +8,16 @@ set -u
 
 usage() {
     cat <<'END'
-usage: scripts/install_deps.sh [--check] [--dev]
+usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser]
 
   --check   only say what is missing
   --dev     also what developers use: clang, clang-format, clang-tidy, cppcheck, shellcheck, valgrind
+  --page    also what `make page` compiles WebAssembly with: clang, lld, wasi-libc (250 MB)
+  --browser also what `make test-page` opens the page with: node, Chromium, and from npm, into build/page,
+            playwright-core and axe-core (600 MB)
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
-installs and how much that is (a bare Debian 12: 85 packages, 97 MB to fetch, 450 MB on disk).
+installs and how much that is (a bare Debian 12: 90 packages, 98 MB to fetch, 450 MB on disk).
 exit status: 0 all there, 1 something is missing and could not be installed, 2 usage
 END
 }
@@ -25,10 +28,14 @@ advise() { printf '    %s\n' "$*" >&2; } # a line to copy
 
 check_only=no
 dev=no
+page=no
+browser=no
 for arg; do
     case $arg in
     --check) check_only=yes ;;
     --dev) dev=yes ;;
+    --page) page=yes ;;
+    --browser) browser=yes ;;
     -h | --help)
         usage
         exit 0
@@ -106,11 +113,31 @@ find_missing() {
 libjpeg-dev libpng-dev" \
             'openblas cjson cmocka libomp openssl@3 jpeg-turbo libpng'
     fi
+    [ $page = no ] || builds_wasm || lacks 'clang for WebAssembly' \
+        "clang lld wasi-libc $(libclang_rt)" 'llvm lld wasi-libc wasi-runtimes'
+    if [ $browser = yes ]; then
+        has node || lacks node nodejs node
+        has npm || lacks npm npm ''
+        has chromium || has chromium-browser || has google-chrome || [ -n "${CHROMIUM:-}" ] || lacks Chromium chromium ''
+    fi
     if [ $dev = yes ]; then
         has clang || lacks clang 'clang libomp-dev' llvm
         for tool in clang-format clang-tidy cppcheck shellcheck; do has $tool || lacks $tool $tool $tool; done
         [ $system = mac ] || has valgrind || lacks valgrind valgrind '' # there is none for today's macOS
     fi
+}
+
+# As page.mk does; a program with long doubles needs the compiler's own library too.
+builds_wasm() {
+    printf '#include <stdlib.h>\nlong double f(long double x) { return x * x + atoi("1"); }\n' >"$tmp/probe.c"
+    "${WASM_CC:-clang}" --target=wasm32-wasi -msimd128 -mexec-model=reactor -Wl,--export=f "$tmp/probe.c" \
+        -o "$tmp/probe.wasm" >/dev/null 2>&1
+}
+
+# Debian has a package for each version of clang and none without: libclang-rt-14-dev-wasm32.
+libclang_rt() {
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\).*/\1/p' | head -n 1)
+    echo "${version:+libclang-rt-$version-dev-wasm32}"
 }
 
 libraries() {
@@ -142,8 +169,27 @@ int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmo
     }
 }
 
+# Of fixed versions: a test of the page should not fail for another rule of axe.
+node_packages() {
+    [ $browser = yes ] || return 0
+    folder=$(dirname "$0")/../build/page
+    NODE_PATH="${NODE_PATH:+$NODE_PATH:}$folder/node_modules" \
+        node -e "require('playwright-core'); require('axe-core')" >/dev/null 2>&1 && return 0
+    if [ $check_only = yes ]; then
+        warn 'missing: playwright-core, axe-core'
+        return 1
+    fi
+    say '+ npm install playwright-core axe-core'
+    mkdir -p "$folder" && npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error \
+        playwright-core@1.65.1 axe-core@4.14.1 >"$tmp/npm" 2>&1 && return 0
+    sed 's/^/    /' "$tmp/npm" | tail -n 5 >&2
+    warn 'this failed: npm install playwright-core axe-core'
+    return 1
+}
+
 find_missing
 if [ -z "$missing" ]; then
+    node_packages || exit 1
     say 'install_deps.sh: all there'
     exit 0
 fi
@@ -231,4 +277,5 @@ if [ -n "$missing" ]; then
     warn "still missing: $missing"
     exit 1
 fi
+node_packages || exit 1
 say 'install_deps.sh: all there'

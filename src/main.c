@@ -55,11 +55,9 @@ static void print_help(FILE *stream) {
 
 /* Interrupted: no half-written file may stay behind. */
 static void on_signal(int number) {
-    if (!file_set_discard()) {
-        file_set_signal(number);
-        return;
-    }
+    if (file_set_keeps_signal(number)) return;
     out_file_discard_all();
+    file_set_discard();
     signal(number, SIG_DFL);
     raise(number);
 }

@@ -632,6 +632,13 @@ static void test_table_that_cannot_be_saved_says_where(void **state) {
     write_bytes(in_folder("not-a-folder"), "x", 1);
     assert_false(table_save(&t, &p, in_folder("not-a-folder"), "table", &err));
     assert_error(err.text, in_folder("not-a-folder"), "is not a folder");
+    struct table twice;
+    table_init(&twice, "Two columns of one name", "a a"); /* which csv_read refuses */
+    table_row(&twice, "1 | 2");
+    assert_false(table_save(&twice, &p, test_folder, "twice", &err));
+    assert_contains(err.text, "not written, since it could not be read");
+    assert_int_equal(access(in_folder("twice.csv"), F_OK), -1);
+    table_free(&twice);
     t.out_of_memory = true;
     assert_false(table_save(&t, &p, test_folder, "lost", &err));
     assert_contains(err.text, "out of memory");
@@ -1044,8 +1051,10 @@ static void draw_on_terminal(int columns, char *drawn, size_t size) {
     dup2(terminal, STDERR_FILENO);
     struct progress outer, inner;
     progress_begin(&outer, "every rung of the ladder", "networks");
+    progress_update(&outer, 0, 10);
     progress_update(&outer, 1, 10);
     progress_begin(&inner, "quantization-aware training", "images");
+    progress_update(&inner, 10, 30); /* the first word of a work that began unseen: no rate, and no time left */
     progress_update(&inner, 30, 30);
     progress_end(&inner);
     progress_end(&outer);
@@ -1073,6 +1082,7 @@ static void test_progress_is_one_line_within_the_terminal(void **state) {
         }
         assert_non_null(last);
         assert_true(strstr(last, "1/10") != NULL);
+        if (widths[i] >= 80) assert_contains(drawn, "]  33%\033[K");
         if (widths[i] < 80) continue;
         assert_contains(last, "quantization-aware training [#");
         assert_contains(last, "] 100%  ");

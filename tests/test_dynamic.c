@@ -236,6 +236,34 @@ static void logits_are_those_of_plain_loops(void **state) {
     }
 }
 
+/* Integers are exact: a kernel that gives sums and plain loops end in the same logits, bit for bit. */
+static void kernels_give_the_logits_of_plain_loops(void **state) {
+    (void)state;
+    for (int vector_wise = 0; vector_wise < 2; vector_wise++) {
+        struct mlp mlp;
+        struct dynamic_mlp q;
+        struct dynamic_mlp_workspace ws;
+        float plain[IMAGES * CLASSES];
+        make_network(4, &mlp);
+        qkernel_force(qkernel_find("portable"));
+        converted(&mlp, vector_wise, 3, &q, &ws);
+        assert_null(q.kernel);
+        memcpy(plain, dynamic_forward(&q, images, IMAGES, &ws), sizeof plain);
+        dynamic_free(&q);
+        dynamic_workspace_free(&ws);
+        for (int k = 0; qkernels[k]; k++) {
+            if (!qkernels[k]->supported()) continue;
+            qkernel_force(qkernels[k]);
+            converted(&mlp, vector_wise, 3, &q, &ws);
+            assert_memory_equal(dynamic_forward(&q, images, IMAGES, &ws), plain, sizeof plain);
+            dynamic_free(&q);
+            dynamic_workspace_free(&ws);
+        }
+        qkernel_force(NULL);
+        mlp_free(&mlp);
+    }
+}
+
 static void the_batch_matters_to_dynamic_and_not_to_vector_wise(void **state) {
     (void)state;
     for (int vector_wise = 0; vector_wise < 2; vector_wise++) {
@@ -370,6 +398,7 @@ int main(void) {
         cmocka_unit_test(outliers_are_the_columns_that_reach_the_threshold),
         cmocka_unit_test(a_weight_that_is_no_number),
         cmocka_unit_test(logits_are_those_of_plain_loops),
+        cmocka_unit_test(kernels_give_the_logits_of_plain_loops),
         cmocka_unit_test(the_batch_matters_to_dynamic_and_not_to_vector_wise),
         cmocka_unit_test(everything_an_outlier),
         cmocka_unit_test(logits_are_near_fp32_and_nearer_with_outliers_apart),

@@ -1,6 +1,5 @@
 #include "base/json.h"
 
-#include <stdint.h>
 #include <string.h>
 
 /* ---- checking: at stands behind what was read, NULL where it is broken ------------------------------------------- */
@@ -51,12 +50,10 @@ static int escaped_point(const char *at, const char *end, const char **after) {
 static const char *check_text(const char *at, const char *end) {
     for (at++; at < end && *at != '"';) {
         if ((unsigned char)*at < ' ') return NULL;
+        bool simple = *at == '\\' && end - at >= 2 && at[1] && strchr("\"\\/bfnrt", at[1]);
         if (*at != '\\') at++;
-        else if (end - at < 2) return NULL;
-        else if (at[1] == 'u') {
-            if (escaped_point(at, end, &at) < 0) return NULL;
-        } else if (at[1] && strchr("\"\\/bfnrt", at[1])) at += 2;
-        else return NULL;
+        else if (simple) at += 2;
+        else if (end - at < 2 || at[1] != 'u' || escaped_point(at, end, &at) < 0) return NULL;
     }
     return at < end ? at + 1 : NULL;
 }
@@ -205,13 +202,13 @@ size_t json_text(struct json value, char *out, size_t size) {
     return length;
 }
 
-bool json_whole(struct json value, size_t *number) {
+bool json_whole(struct json value, uint64_t *number) {
     uint64_t sum = 0;
     for (size_t i = 0; i < value.size; i++) {
         if (value.text[i] < '0' || value.text[i] > '9') return false;
         sum = 10 * sum + (uint64_t)(value.text[i] - '0');
         if (sum > (uint64_t)1 << 53) return false;
     }
-    *number = (size_t)sum;
-    return sum <= SIZE_MAX;
+    *number = sum;
+    return true;
 }

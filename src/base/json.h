@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A value: text [size] from its first to its last character, of a text that json_parse found to be whole. */
 struct json {
@@ -33,6 +34,6 @@ bool json_member(struct json object, const char *name, struct json *value);
 size_t json_text(struct json value, char *out, size_t size);
 
 /* A whole number in [0, 2^53], written in digits alone. */
-bool json_whole(struct json value, size_t *number);
+bool json_whole(struct json value, uint64_t *number);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -248,16 +249,30 @@ static bool write_csv(const struct table *t, const struct provenance *p, FILE *s
     return true;
 }
 
+/* Whether a reader gets the rows back. */
+static bool reads_back(const struct table *t, const char *path, const char *text, size_t size, struct error *err) {
+    struct csv c;
+    if (!csv_parse(path, text, size, ',', &c, err)) return fail_in(err, "not written, since it could not be read");
+    bool same = c.columns == t->column_count && c.rows == table_row_count(t);
+    csv_free(&c);
+    return same || fail(err, "%s: not written, since it would be read as another table", path);
+}
+
 static bool save_one(const struct table *t, const struct provenance *p, const char *folder, const char *name,
                      const char *ending, struct error *err) {
-    char path[4096];
+    bool csv = strcmp(ending, ".csv") == 0;
+    char path[4096], *text = NULL;
+    size_t size = 0;
     if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path)
         return fail(err, "%.60s...: the name is too long", folder);
+    FILE *stream = open_memstream(&text, &size);
+    bool ok = stream && (csv ? write_csv : write_markdown)(t, p, stream);
+    ok = (stream && fclose(stream) == 0 && ok) || fail(err, "%s: out of memory", path);
     struct out_file out;
-    if (!out_file_open(&out, path, err)) return false;
-    if ((strcmp(ending, ".md") == 0 ? write_markdown : write_csv)(t, p, out.stream)) return out_file_commit(&out, err);
-    out_file_discard(&out);
-    return fail(err, "%s: out of memory", path);
+    ok = ok && (!csv || reads_back(t, path, text, size, err)) && out_file_open(&out, path, err) &&
+        (fwrite(text, 1, size, out.stream), out_file_commit(&out, err));
+    free(text);
+    return ok;
 }
 
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,

@@ -44,6 +44,9 @@ void text_html(const char *text, FILE *stream);
 /* A text of JSON with its quotes. */
 void text_json(const char *text, FILE *stream);
 
+/* "1 image", "2 images": the ending. */
+static inline const char *plural(size_t count) { return count == 1 ? "" : "s"; }
+
 /* Columns that a terminal takes for a text, a code point at a time: "±" takes two bytes and one column. */
 size_t text_width(const char *text);
 

@@ -124,9 +124,8 @@ const char *file_set_path(const char *name, struct error *err) {
     return make_folders(staging, name, err) && path_in(staging, name, path, err) ? path : NULL;
 }
 
-bool file_set_discard(void) {
-    if (moving) return false;
-    if (!target) return true;
+void file_set_discard(void) {
+    if (!target) return;
     for (int i = 0; i < count; i++) {
         char folder[NAME];
         unlinkat(staging_folder, names[i], 0);
@@ -140,10 +139,12 @@ bool file_set_discard(void) {
     target = NULL;
     close(staging_folder);
     staging_folder = -1;
-    return true;
 }
 
-void file_set_signal(int number) { signalled = number; }
+bool file_set_keeps_signal(int number) {
+    if (moving) signalled = number;
+    return moving;
+}
 
 /* ---- the stamp --------------------------------------------------------------------------------------------------- */
 

@@ -29,9 +29,10 @@ bool file_set_end(const char *stamp, const struct provenance *p, bool ok, struct
 /* Whether the folder's stamp is that of this very program for the same provenance, and every file as it says. */
 bool file_set_is_current(const char *folder, const char *stamp, const struct provenance *p);
 
-/* Removes what was written so far; async-signal-safe, for a handler of SIGINT. False while files move to their places:
- * the handler then leaves its signal to file_set_signal and returns, and file_set_end raises it again at the end. */
-bool file_set_discard(void);
-void file_set_signal(int number);
+/* For a handler of SIGINT, all async-signal-safe. While files move to their places a signal has to wait: true, and
+ * file_set_end raises it again at the end. Else, when no temporary file is in it any more, the handler removes what was
+ * written so far. */
+bool file_set_keeps_signal(int number);
+void file_set_discard(void);
 
 #endif

@@ -1,6 +1,10 @@
 #include "cli/restart.h"
 
+#ifdef _OPENMP
 #include <omp.h>
+#else
+#define omp_set_num_threads(n) (void)(n)
+#endif
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>

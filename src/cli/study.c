@@ -64,7 +64,7 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
 }
 
 /* Once: the name, or the folder that it is in. */
-static void note_written(struct study *s, const char *name) {
+static void name_written(struct study *s, const char *name) {
     size_t used = strlen(s->written), length = strcspn(name, "/");
     char shown[256];
     snprintf(shown, sizeof shown, "%.*s", (int)(length + (name[length] == '/')), name);
@@ -74,7 +74,7 @@ static void note_written(struct study *s, const char *name) {
 
 const char *study_path(struct study *s, const char *name) {
     const char *path = file_set_begin(s->results, &s->err) ? file_set_path(name, &s->err) : NULL;
-    if (path) note_written(s, name);
+    if (path) name_written(s, name);
     return path;
 }
 
@@ -171,6 +171,10 @@ int study_end(struct study *s, bool ok) {
 }
 
 /* ---- commands of one table -------------------------------------------------------------------------------------- */
+
+void note_written(struct table *t, const char *path) {
+    table_note(t, "Written to %s.", strcmp(path, "-") == 0 ? "standard output" : path);
+}
 
 int report_error(const struct error *err) {
     fprintf(stderr, "mnistq: %s\n", err->text);

@@ -78,6 +78,9 @@ int study_end(struct study *s, bool ok);
  * the error when ok is false. p may be NULL: the command alone. Returns the exit status. */
 int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err);
 
+/* The note that says which file a command wrote. */
+void note_written(struct table *t, const char *path);
+
 /* "mnistq: TEXT" on standard error; returns EXIT_FAILED. */
 int report_error(const struct error *err);
 

@@ -1,10 +1,12 @@
 #include "data/idx.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20, BUFFER = 1 << 14, ANY_GZIP = 15 + 16 /* of inflateInit2 */ };
@@ -23,9 +25,12 @@ struct source {
 static bool source_open(const char *path, struct source *s, struct error *err) {
     struct stat info;
     *s = (struct source){.path = path};
-    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path); /* opening a pipe would wait */
-    if (!(s->file = fopen(path, "rb"))) return fail(err, "%s: %s", path, strerror(errno));
+    int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* of a pipe it would wait without O_NONBLOCK */
+    if (descriptor < 0 || fstat(descriptor, &info) != 0) fail(err, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode)) fail(err, "%s: is not a regular file", path);
+    else if (!(s->file = fdopen(descriptor, "rb"))) fail(err, "%s: out of memory", path);
+    if (!s->file && descriptor >= 0) close(descriptor);
+    if (!s->file) return false;
     s->z.next_in = s->buffer;
     s->z.avail_in = (uInt)fread(s->buffer, 1, 2, s->file);
     s->gzip = s->z.avail_in == 2 && s->buffer[0] == GZIP_0 && s->buffer[1] == GZIP_1;

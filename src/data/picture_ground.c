@@ -164,7 +164,8 @@ static bool take_hat(const struct plane *p, float sign, struct plane *hat, float
     if (!filter_extreme(hat, radius, sign, err) || !filter_extreme(hat, radius, -sign, err)) return false;
     uint32_t histogram[SHADE_BINS] = {0}, spread[SHADE_BINS] = {0};
     for (size_t i = 0; i < pixels; i++) {
-        hat->shade[i] = sign * (hat->shade[i] - p->shade[i]);
+        float ground = hat->shade[i], ink = sign * (ground - p->shade[i]);
+        hat->shade[i] = sign > 0 && ground > 0 ? ink / ground * 255 : ink; /* light on paper: ink takes a share of it */
         histogram[shade_bin(hat->shade[i])]++;
     }
     float middle = quantile(histogram, 0.5); /* extremes of noise lie off the paper's shade */

@@ -2,6 +2,7 @@
  *
  *   gray -> ground    what the picture shows where nothing is drawn (picture_ground.c)
  *        -> ink       what differs from it, and how much of that counts as drawn (picture_ink.c)
+ *        -> sheet     paper on a table: all begins anew on the paper (picture_sheet.c)
  *        -> lines     rules and grids of the paper, straight and thinner than strokes (picture_lines.c)
  *        -> parts     connected ink: what is the digit, and what lies beside it (picture_parts.c)
  *        -> digit     box scaled, centre of mass put in the middle (picture_draw.c)
@@ -45,8 +46,8 @@ float quantile(const uint32_t *histogram, double share);
 
 enum ground {
     GROUND_SURFACE, /* one smooth surface: paper under a lamp */
+    GROUND_CORNERS, /* the shade of the corners: a picture cropped so close that ink is most of its rim */
     GROUND_LOCAL,   /* the paper around each place: paper with a shadow's edge on it */
-    GROUND_CORNERS, /* the shade of the corners: a picture cropped so close that ink is most of it */
     GROUNDS
 };
 
@@ -73,10 +74,18 @@ struct ink {
 /* Signed distances -> ink >= 0, the noise taken off. Error: nothing stands out. */
 bool find_ink(const struct plane *residual, float noise, struct plane *ink, struct ink *found, struct error *err);
 
+/* ---- sheet ---- */
+
+/* Where the ink is a sheet of paper on a darker or lighter table, with something drawn on it: its part of gray, to be
+ * freed; else shade NULL. Error: out of memory. */
+bool find_sheet(const struct plane *gray, const struct plane *ink, const struct ink *found, struct plane *sheet,
+                struct error *err);
+
 /* ---- lines, parts ---- */
 
 enum { MOST_LINES = 64 };
 struct lines {
+    int all; /* that were taken out; from three on they are the paper's */
     int count;
     struct box box[MOST_LINES]; /* of each line that was taken out and is as dark as the digit */
 };
@@ -87,9 +96,14 @@ bool remove_lines(struct plane *ink, const struct ink *found, struct lines *line
 struct digit_parts {
     struct box box;  /* of the digit */
     unsigned doubts; /* what it looks like beside the digit */
-    bool sheet;      /* the ink is a sheet of paper, box, and something is drawn on it: ink then holds 1 on the sheet */
+    bool several;    /* more than one digit */
+    bool at_rim;     /* it runs along the rim: perhaps it is a shadow and no digit */
+    bool fills;      /* it comes near all four sides and leaves much of them free, as no shadow does */
     bool left_out;   /* a large part: the contrast of the rest is found anew without it */
 };
+
+/* The box of all ink, for pictures that are not digits. */
+struct box box_of_ink(const struct plane *ink, float threshold);
 
 /* Decides which connected parts of the ink are the digit and erases all others. Errors: more than one digit; out of
  * memory. */

@@ -8,6 +8,7 @@
 
 #include "nn/mlp.h"
 #include "quant/affine.h"
+#include "quant/qlinear.h"
 
 struct dynamic_mlp_layer {
     int in, out, outliers;
@@ -16,20 +17,28 @@ struct dynamic_mlp_layer {
     float *bias;              /* [out] */
     int32_t *outlier_columns; /* [outliers] rising */
     uint16_t *outlier_weight; /* [out][outliers] fp16 */
+    /* What dynamic_finish derives: weight packed for a kernel, sum_k w_q[k] [out], outlier_weight [outliers][out]. */
+    struct qlinear products;
+    int32_t *weight_sum;
+    float *outlier_float;
 };
 
 struct dynamic_mlp {
     struct mlp_shape shape;
     bool vector_wise; /* LLM.int8() */
     struct dynamic_mlp_layer layer[MLP_MAX_LAYERS];
-    struct block block;
+    const struct qkernel *kernel; /* of products; NULL: none that gives sums, so plain loops */
+    struct block block, packed;
 };
 
 struct dynamic_mlp_workspace {
     int capacity;                          /* images of a batch */
+    size_t stride;                         /* of a row of codes */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the pixels, layers the logits */
-    int16_t *codes;                        /* [capacity][widest] q - zero_point */
+    uint8_t *codes;                        /* [capacity][stride] */
+    int32_t *acc;                          /* [capacity][widest] */
     float *scale;                          /* [capacity] of each image's codes */
+    void *scratch;                         /* the kernel's */
     struct block block;
 };
 
@@ -38,10 +47,14 @@ bool dynamic_create(const struct mlp_shape *shape, bool vector_wise, const int *
                     struct error *err);
 void dynamic_free(struct dynamic_mlp *q);
 
-/* Quantizes a trained network. vector_wise: input columns in which any calibration image [count][inputs] reaches
- * threshold are outliers. Else images are not looked at. Error: out of memory, a weight that is not finite. */
+/* Quantizes a trained network, and finishes. vector_wise: input columns in which any calibration image [count][inputs]
+ * reaches threshold are outliers. Else images are not looked at. Error: out of memory, a weight that is not finite. */
 bool dynamic_convert(const struct mlp *mlp, bool vector_wise, float threshold, const uint8_t *images, size_t count,
                      struct dynamic_mlp *out, struct error *err);
+
+/* Derives what dynamic_forward runs on from what a model file holds. The sums are exact, with any kernel and without.
+ * Error: out of memory. */
+bool dynamic_finish(struct dynamic_mlp *q, struct error *err);
 
 /* As mlp_is_bounded, of the sums and of the products of scales that they are multiplied by. */
 bool dynamic_is_bounded(const struct dynamic_mlp *q);

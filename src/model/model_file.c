@@ -29,6 +29,14 @@ static void add_notes(struct st_file *file, const struct model_notes *notes, boo
     }
 }
 
+/* The checks of every reader, on what is about to be written. */
+static bool reads_back(const struct st_file *file, struct error *err) {
+    struct model model;
+    bool ok = model_parse(file, &model, NULL, err);
+    if (ok) model_free(&model);
+    return ok;
+}
+
 static bool write_contents(const char *path, const struct contents *c, const struct model_notes *notes,
                            struct error *err) {
     struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
@@ -44,7 +52,7 @@ static bool write_contents(const char *path, const struct contents *c, const str
         if (c->bits < 8) st_add_metadata(file, "weight_bits", "%d", c->bits);
     }
     contents_add(c, file);
-    bool ok = st_write(path, file, err);
+    bool ok = st_write_checked(path, file, reads_back, err);
     free(file);
     return ok;
 }
@@ -213,7 +221,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     out->kind = MODEL_DYNAMIC;
     if (!contents_check_weights(&c, file, err) || !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
-        !check_outlier_columns(q, err))
+        !check_outlier_columns(q, err) || !dynamic_finish(q, err))
         return false;
     out->bits_per_weight = contents_bits_per_weight(&c);
     return true;

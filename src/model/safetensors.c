@@ -57,12 +57,12 @@ static bool read_shape(struct json object, struct st_tensor *t, uint64_t *elemen
         return fail(err, "tensor %s has no shape", t->name);
     *elements = 1;
     for (size_t at = 0; json_next(shape, &at, &name, &item);) {
-        size_t size;
+        uint64_t size;
         if (t->dimensions == ST_MAX_DIMENSIONS)
             return fail(err, "tensor %s has more than %d dimensions", t->name, ST_MAX_DIMENSIONS);
         if (!json_whole(item, &size)) return fail(err, "tensor %s: its shape is not of whole numbers", t->name);
         if (size && *elements > max_file / size) return fail(err, "tensor %s: its shape is too large", t->name);
-        t->shape[t->dimensions++] = size;
+        t->shape[t->dimensions++] = (size_t)size;
         *elements *= size;
     }
     t->elements = (size_t)*elements;
@@ -70,7 +70,7 @@ static bool read_shape(struct json object, struct st_tensor *t, uint64_t *elemen
 }
 
 /* [begin, end] and nothing else. */
-static bool read_pair(struct json object, size_t pair[2]) {
+static bool read_pair(struct json object, uint64_t pair[2]) {
     struct json offsets, name, item;
     int count = 0;
     if (!json_member(object, "data_offsets", &offsets) || json_kind(offsets) != JSON_ARRAY) return false;
@@ -81,13 +81,13 @@ static bool read_pair(struct json object, size_t pair[2]) {
 
 static bool read_offsets(struct json object, struct st_file *file, uint64_t elements, struct st_tensor *t,
                          struct error *err) {
-    size_t at[2], available = file->file_bytes - 8 - file->header_bytes;
+    uint64_t at[2], available = file->file_bytes - 8 - file->header_bytes;
     uint64_t needed = elements * st_types[t->dtype].bytes;
     if (!read_pair(object, at)) return fail(err, "tensor %s has no data_offsets [begin, end]", t->name);
     if (at[0] > at[1] || at[1] > available)
-        return fail(err, "tensor %s: its bytes %zu to %zu are out of range, the data is %zu bytes long", t->name, at[0],
-                    at[1], available);
-    t->bytes = at[1] - at[0];
+        return fail(err, "tensor %s: its bytes %llu to %llu are out of range, the data is %llu bytes long", t->name,
+                    (unsigned long long)at[0], (unsigned long long)at[1], (unsigned long long)available);
+    t->bytes = (size_t)(at[1] - at[0]);
     if (t->bytes != needed)
         return fail(err, "tensor %s: its shape needs %llu bytes, its offsets give %zu", t->name,
                     (unsigned long long)needed, t->bytes);
@@ -168,7 +168,7 @@ static bool parse_header(struct st_file *file, struct error *err) {
         return fail(err, "its header nests deeper than %d: not one of safetensors", JSON_MAX_NESTING);
     if (status == JSON_BROKEN || json_kind(root) != JSON_OBJECT) return fail(err, "its header is not a JSON object");
     for (const char *at = root.text + root.size; at < end; at++)
-        if (!memchr(" \t\n\r", *at, 4)) return fail(err, "its JSON header is followed by something else");
+        if (!strchr(" \t\n\r", *at)) return fail(err, "its JSON header is followed by something else");
     return read_header(root, file, err) && check_cover(file, err);
 }
 

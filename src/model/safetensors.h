@@ -72,7 +72,10 @@ const char *st_metadata(const struct st_file *file, const char *key);
 void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data);
 void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* Writes the file, whole or not at all, with tensors of wider elements first, so that all are aligned. */
+/* Writes the file, whole or not at all, with tensors of wider elements first, so that all are aligned. Errors: also
+ * what st_parse refuses, or a reader of what is to stand in the file: such a file is not written. */
+typedef bool st_reader(const struct st_file *file, struct error *err);
+bool st_write_checked(const char *path, const struct st_file *file, st_reader *reader, struct error *err);
 bool st_write(const char *path, const struct st_file *file, struct error *err);
 
 #endif

@@ -128,20 +128,53 @@ static void write_elements(const struct st_tensor *t, FILE *stream) {
     }
 }
 
-bool st_write(const char *path, const struct st_file *file, struct error *err) {
+/* The whole file; release with free. NULL when memory is short. */
+static unsigned char *make_file(const struct st_file *file, size_t *size) {
     size_t order[ST_MAX_TENSORS];
-    struct out_file out;
+    char *bytes = NULL;
     order_by_width(file, order);
     char *header = make_header(file, order);
-    if (!header) return fail(err, "%s: out of memory for the header", path);
-    if (!out_file_open(&out, path, err)) {
-        free(header);
-        return false;
+    FILE *stream = header ? open_memstream(&bytes, size) : NULL;
+    if (stream) {
+        size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
+        for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), stream);
+        fprintf(stream, "%-*s", (int)padded, header);
+        for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], stream);
+        bool whole = fflush(stream) == 0 && !ferror(stream);
+        if (fclose(stream) != 0 || !whole) free(bytes), bytes = NULL;
     }
-    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
-    for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), out.stream);
-    fprintf(out.stream, "%-*s", (int)padded, header);
     free(header);
-    for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], out.stream);
-    return out_file_commit(&out, err);
+    return (unsigned char *)bytes;
+}
+
+/* Whether a reader takes these bytes. */
+static bool reads_back(const unsigned char *bytes, size_t size, st_reader *reader, struct error *err) {
+    struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
+    bool ok = (file || fail(err, "out of memory")) && st_parse(bytes, size, file, err) &&
+        (!reader || reader(file, err));
+    free(file);
+    return ok;
+}
+
+bool st_write_checked(const char *path, const struct st_file *file, st_reader *reader, struct error *err) {
+    struct out_file out;
+    size_t size = 0;
+    if (!out_file_open(&out, path, err)) return false;
+    unsigned char *bytes = make_file(file, &size);
+    if (!bytes) fail(err, "%s: out of memory for the header and data", path);
+    else if (!reads_back(bytes, size, reader, err)) {
+        fail_in(err, "not written, since it could not be read");
+        fail_in(err, path);
+    } else {
+        fwrite(bytes, 1, size, out.stream);
+        free(bytes);
+        return out_file_commit(&out, err);
+    }
+    free(bytes);
+    out_file_discard(&out);
+    return false;
+}
+
+bool st_write(const char *path, const struct st_file *file, struct error *err) {
+    return st_write_checked(path, file, NULL, err);
 }

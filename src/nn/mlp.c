@@ -100,9 +100,11 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
 void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }
 
 VECTORISED
-static void bytes_to_floats(const uint8_t *restrict bytes, size_t n, float origin, float *restrict x) {
+static void convert_bytes(const uint8_t *restrict bytes, size_t n, float origin, float *restrict x) {
     for (size_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255.0f - origin;
 }
+
+void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x) { convert_bytes(bytes, n, origin, x); }
 
 void mlp_shift_inputs(struct mlp *mlp, float shift) {
     const struct dense *d = &mlp->layer[0];

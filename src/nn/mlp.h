@@ -77,6 +77,9 @@ void mlp_workspace_free(struct mlp_workspace *ws);
 /* Rewrites layer 1's bias, b -= shift * sum_k w[k], so that the network answers x + shift as it did x. */
 void mlp_shift_inputs(struct mlp *mlp, float shift);
 
+/* n pixels as bytes -> x = byte / 255 - origin. */
+void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x);
+
 /* Pixels [count][inputs] as bytes -> x = byte / 255 - ws->origin in ws->activation[0]. */
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 

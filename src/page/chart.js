@@ -111,7 +111,7 @@ function dataTable(root, {caption, columns, rows = []}) {
     heads.forEach((head, i) => head.classList.toggle('number', next.some(row => numeric(row[i]))));
   };
   fill(rows);
-  root.append(el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption},
+  root.append(el('div', {class: 'scroll', tabindex: 0, role: 'group', 'aria-label': caption},
     el('table', {}, el('thead', {}, el('tr', {}, heads)), body)));
   return {update: fill};
 }

@@ -50,8 +50,10 @@ struct page_model *page_ready(struct page_model *m, bool ok) {
 struct page_model *EXPORT(page_open)(const void *bytes, size_t size) {
     struct page_model *m = page_new();
     struct st_file *file = calloc(1, sizeof *file);
+    struct model_notes notes;
     bool ok = m && (file || fail(&page_failure, "out of memory")) && st_parse(bytes, size, file, &page_failure) &&
-        model_parse(file, &m->model, NULL, &page_failure);
+        model_parse(file, &m->model, &notes, &page_failure) &&
+        picture_form_parse(notes.images, &m->form, &page_failure);
     free(file);
     return page_ready(m, ok);
 }

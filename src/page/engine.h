@@ -4,6 +4,7 @@
 #ifndef PAGE_ENGINE_H
 #define PAGE_ENGINE_H
 
+#include "data/picture.h"
 #include "model/model_run.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
@@ -13,6 +14,7 @@ enum { PAGE_BATCH = 64 }; /* images of a run in which every layer is wanted */
 /* A model, and scratch for the two ways of running it. */
 struct page_model {
     struct model model;
+    struct picture_form form; /* of the pictures that it takes */
     struct model_run answers; /* batches of QMLP_BLOCK, or what the model takes */
     struct model_run layers;  /* RUN_LAYERS, batches of PAGE_BATCH; fault: the sound engine */
 };

@@ -38,10 +38,11 @@ function bucketRuns(xs, codes) {
 function drawBuckets(area, state) {
   const [light, dark, clamped] = ['', '', ''];
   const paths = {light, dark, clamped};
+  const longest = Math.max(...state.runs.map(({code}) => num(code).length)); // codes stand in all buckets, or in none
   for (const {code, from, to} of state.runs) {
     const cut = [Math.max(from, state.floor), Math.min(to, state.ceiling)].map(area.x);
     paths[code & 1 ? 'dark' : 'light'] += `M${cut[0]},${area.top}H${cut[1]}V${area.bottom}H${cut[0]}z`;
-    if (cut[1] - cut[0] < 0.62 * area.font * (num(code).length + 1)) continue;
+    if (area.x(state.map.scale) - area.x(0) < 0.62 * area.font * (longest + 0.6)) continue;
     area.root.append(svg('text', {class: 'axis', x: (cut[0] + cut[1]) / 2, y: area.top + 1.2 * area.font, 'text-anchor': 'middle'}, num(code)));
   }
   for (const [from, to] of [[state.domain[0], state.floor], [state.ceiling, state.domain[1]]]) {
@@ -86,9 +87,14 @@ function buildRange(root, ctx) {
     state.ceiling = Math.min(to, ends[1] + map.scale / 2);
     const all = engine.quantize(state.values, map);
     state.sqnr = engine.sqnr(state.values, all.back);
-    state.used = new Set(all.codes).size;
+    const met = new Uint8Array(map.qmax - map.qmin + 1);
+    const beyond = map.scale * 0.50001;
     state.clamped = 0;
-    state.values.forEach((value, i) => { if (Math.abs(value - all.back[i]) > map.scale * 0.50001) state.clamped++; });
+    for (let i = 0; i < state.values.length; i++) {
+      met[all.codes[i] - map.qmin] = 1;
+      if (Math.abs(state.values[i] - all.back[i]) > beyond) state.clamped++;
+    }
+    state.used = met.reduce((sum, one) => sum + one, 0);
     state.probe = engine.quantize([state.x], map);
   };
 
@@ -175,8 +181,8 @@ function buildRange(root, ctx) {
       namesOf.zero.update('z', '=', 'round', '(', sub('q', 'min'), '−', frac([mathml('mi', 'lo')], 's'), ')', '=', 'round', '(', least, '−',
         frac(lo, s), ')', '=', z);
     }
-    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ')', '=', 'clamp', '(', 'round', '(', frac(x, s), ')', '+',
-      inBrackets(z), ')', '=', q);
+    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ',', sub('q', 'min'), ',', sub('q', 'max'), ')', '=',
+      'clamp', '(', 'round', '(', frac(x, s), ')', '+', inBrackets(z), ',', least, ',', most, ')', '=', q);
     namesOf.back.update('x', '≈', 's', '(', 'q', '−', 'z', ')', '=', s, '×', '(', q, '−', inBrackets(z), ')', '=', short(state.probe.back[0]));
   };
   const refresh = live(() => {

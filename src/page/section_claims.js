@@ -15,7 +15,12 @@ function claimSection({id, part}) {
   return CLAIM_SECTIONS[name ?? part] ?? 'claims';
 }
 
-const claimsOf = ctx => (ctx.tables.audit?.rows ?? []).map((row, index) => ({...row, index, section: claimSection(row)}));
+// The table has the claims by verdict; here they stand in the lesson's order.
+const CLAIM_PARTS = ['The idea', 'The two equations', 'The ladder', 'The rungs', 'Five weights', 'Per channel in NumPy', 'The PyTorch listing', 'Pitfalls',
+  'The exercise'];
+const partOrder = part => (CLAIM_PARTS.indexOf(part) + CLAIM_PARTS.length + 1) % (CLAIM_PARTS.length + 1); // others last
+const claimsOf = ctx => (ctx.tables.audit?.rows ?? []).map((row, index) => ({...row, index, section: claimSection(row)}))
+  .sort((a, b) => partOrder(a.part) - partOrder(b.part));
 const verdictOf = claim => VERDICTS[claim.verdict] ?? ['·', 'soft', 'other'];
 const verdictText = claim => t(`claims.${verdictOf(claim)[2]}`);
 

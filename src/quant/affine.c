@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/finite.h"
+#include "base/vectorise.h"
 
 static int32_t clamp(double q, int32_t qmin, int32_t qmax) {
     return q < qmin ? qmin : q > qmax ? qmax : (int32_t)q; /* clamped before it is narrowed */
@@ -32,21 +33,52 @@ int32_t quantize(float x, struct qparams p) {
     return clamp((double)steps + p.zero_point, p.qmin, p.qmax);
 }
 
+/* Clamped before the zero point is added, since the sum of a float and it could be rounded. */
+VECTORISED
+static void quantize_all(const float *restrict x, size_t n, float scale, float lo, float hi, int32_t add,
+                         uint8_t *restrict codes) {
+    for (size_t i = 0; i < n; i++) {
+        float steps = rintf(x[i] / scale);
+        steps = steps == steps ? steps : 0;
+        steps = steps < lo ? lo : steps > hi ? hi : steps;
+        codes[i] = (uint8_t)((int32_t)steps + add);
+    }
+}
+
+void quantize_to_bytes(const float *x, size_t n, struct qparams p, int32_t lowest, uint8_t *codes) {
+    quantize_all(x, n, p.scale, (float)(p.qmin - p.zero_point), (float)(p.qmax - p.zero_point), p.zero_point - lowest,
+                 codes);
+}
+
 float dequantize(int32_t q, struct qparams p) { return p.scale * (float)(q - p.zero_point); }
 
 float fake_quantize(float x, struct qparams p) { return dequantize(quantize(x, p), p); }
 
+enum { SIDE_BY_SIDE = 32 }; /* extremes that do not wait for one another */
+
+VECTORISED
+static void find_extremes(const float *restrict x, size_t blocks, float *restrict low, float *restrict high) {
+    for (size_t b = 0; b < blocks; b++, x += SIDE_BY_SIDE)
+        for (int l = 0; l < SIDE_BY_SIDE; l++) {
+            low[l] = x[l] < low[l] ? x[l] : low[l];
+            high[l] = x[l] > high[l] ? x[l] : high[l];
+        }
+}
+
 void range_with_zero(const float *x, size_t count, float *lo, float *hi) {
-    float lowest = 0, highest = 0;
-    for (size_t i = 0; i < count; i++) {
-        lowest = x[i] < lowest ? x[i] : lowest;
-        highest = x[i] > highest ? x[i] : highest;
+    float low[SIDE_BY_SIDE] = {0}, high[SIDE_BY_SIDE] = {0}, lowest = 0, highest = 0;
+    find_extremes(x, count / SIDE_BY_SIDE, low, high);
+    for (size_t i = 0; i < SIDE_BY_SIDE + count % SIDE_BY_SIDE; i++) {
+        float one = i < SIDE_BY_SIDE ? low[i] : x[count - 1 - (i - SIDE_BY_SIDE)],
+              other = i < SIDE_BY_SIDE ? high[i] : one;
+        lowest = one < lowest ? one : lowest;
+        highest = other > highest ? other : highest;
     }
     *lo = lowest, *hi = highest;
 }
 
 float absolute_maximum(const float *x, size_t count) {
-    float highest = 0;
-    for (size_t i = 0; i < count; i++) highest = fabsf(x[i]) > highest ? fabsf(x[i]) : highest;
-    return highest;
+    float lo, hi;
+    range_with_zero(x, count, &lo, &hi);
+    return -lo > hi ? -lo : hi;
 }

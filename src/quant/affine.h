@@ -25,6 +25,9 @@ struct qparams qparams_symmetric(float absmax, int32_t qmax);
 /* eq. 2. A NaN gives zero_point, the code of 0; infinities give the ends. */
 int32_t quantize(float x, struct qparams p);
 
+/* The same of n values, each less lowest: codes of the range lowest to lowest + 255 as bytes. */
+void quantize_to_bytes(const float *x, size_t n, struct qparams p, int32_t lowest, uint8_t *codes);
+
 /* eq. 1 */
 float dequantize(int32_t q, struct qparams p);
 

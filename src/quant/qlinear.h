@@ -54,6 +54,10 @@ struct qkernel {
     int reads;                                       /* run reads a row of x no further than in rounded up to this */
     /* Of the products rows * in * out, those that run leaves out, since their inputs are 0. NULL: none ever. */
     size_t (*left_out)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, void *scratch);
+    /* sum_k x[k] w[k] into acc [rows][out], of a layer whose folded biases are 0. NULL: not offered. Up to three rows
+     * behind the last are read and, in acc, written. */
+    void (*sums)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, int32_t *acc,
+                 void *scratch);
 };
 
 /* All kernels that were compiled in, the fastest first; ends with NULL. */

@@ -8,7 +8,6 @@
 
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "cli/report.h"
 #include "model/evaluation.h"
 #include "model/residual.h"
@@ -42,12 +41,12 @@ void page_hash_hex(const void *bytes, size_t size, char text[65]) {
 
 /* zlib's stream of bytes [size] in planes, by the strategy that gives the fewest; *packed: release with free. */
 static size_t compress_planes(const unsigned char *bytes, size_t size, int planes, unsigned char **packed) {
-    static const int strategies[] = {Z_DEFAULT_STRATEGY, Z_FILTERED, Z_HUFFMAN_ONLY};
+    static const int strategies[] = {Z_DEFAULT_STRATEGY, Z_HUFFMAN_ONLY};
     unsigned char *flat = malloc(size + 1), *best = NULL;
     size_t at = 0, least = 0;
     for (int plane = 0; flat && plane < planes; plane++)
         for (size_t i = (size_t)plane; i < size; i += (size_t)planes) flat[at++] = bytes[i];
-    for (int i = 0; flat && i < 3; i++) {
+    for (int i = 0; flat && i < 2; i++) {
         z_stream z = {.next_in = flat, .avail_in = (uInt)size};
         if (deflateInit2(&z, 9, Z_DEFLATED, 15, 9, strategies[i]) != Z_OK) continue;
         size_t bound = deflateBound(&z, (uLong)size);
@@ -100,7 +99,7 @@ static bool read_model(struct page *p, int i, struct error *err) {
         ((st_parse(p->files[i], p->sizes[i], file, err) && model_parse(file, &p->models[i], &p->notes[i], err)) ||
          fail_in(err, path));
     free(file);
-    if (ok && i > 0 && !same_training(&p->notes[0], &p->notes[i]))
+    if (ok && !same_training(&p->notes[0], &p->notes[i]))
         return fail(err, "%s: was not made from the network of fp32.safetensors; `make page` makes it anew", path);
     return ok &&
         split_fits(&p->data.test, p->models[i].shape.widths[0], p->models[i].shape.widths[p->models[i].shape.layers],

@@ -206,7 +206,9 @@ static bool network_apart(const struct outlier *o, int way, float *scale, struct
             if (here) q->outlier_weight[c] = half_from_float(row[col]);
         }
     }
-    return true;
+    if (dynamic_finish(&out->dynamic, err)) return true;
+    model_free(out);
+    return false;
 }
 
 /* Quantizes in one way and runs it: a row of t, unless it is NULL. error_ratio: as in the table. */

@@ -338,6 +338,23 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
         run_one_row(layer, &clamp, x + row * x_stride, y + row * y_stride, scratch);
 }
 
+TARGET static void sums(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, int32_t *acc,
+                        void *scratch) {
+    _Alignas(64) int32_t lanes[ROWS * TILE];
+    for (size_t row = 0, height; row < rows; row += height) {
+        struct rows some = {.height = tile_height((rows - row + 3) / 4 * 4), .x = x + row * x_stride, .group = scratch};
+        height = (size_t)some.height;
+        some.groups = find_groups(some.x, x_stride, some.height, layer, some.group);
+        for (int tile = 0; tile < tiles_of(layer->out); tile++) {
+            int registers = tile_registers(layer->out, tile), first = tile * TILE;
+            dot_functions[height / 4 - 1][layer->four_bit != 0][registers - 1](layer, tile, &some, x_stride, lanes);
+            for (size_t r = 0; r < height; r++)
+                store_sums(lanes + r * (size_t)(registers * LANES), registers, log2_scale(layer), layer->out - first,
+                           acc + (row + r) * (size_t)layer->out + first);
+        }
+    }
+}
+
 /* The groups that find_groups does not find, in all rows of their tile. */
 TARGET static size_t left_out(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows,
                               void *scratch) {
@@ -362,7 +379,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_avx512vnni = {
-    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out};
+    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out, sums};
 #else
 typedef int avx512vnni_is_for_x86_64;
 #endif

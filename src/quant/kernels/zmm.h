@@ -1,4 +1,5 @@
-/* Eq. 6 in the form of tiles.h on 512-bit registers. Included after tiles.h by a kernel that has defined TARGET. */
+/* What leaves a tile, on 512-bit registers: codes by eq. 6 in the form of tiles.h, or sums. Included after tiles.h by a
+ * kernel that has defined TARGET. */
 #ifndef QUANT_KERNELS_ZMM_H
 #define QUANT_KERNELS_ZMM_H
 
@@ -61,6 +62,23 @@ TARGET INLINE void store_four(__m512i bytes, uint8_t *y, size_t stride) {
     _mm_storeu_si128((__m128i *)(y + stride), _mm512_extracti32x4_epi32(bytes, 1));
     _mm_storeu_si128((__m128i *)(y + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
     _mm_storeu_si128((__m128i *)(y + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
+}
+
+/* The sums of one row of a tile in the order of its outputs (see lane_output), of which left are there. */
+TARGET INLINE void store_sums(const int32_t *lanes, int registers, int log2_scale, int left, int32_t *acc) {
+    __m512i a = _mm512_load_si512(lanes), b = registers == 2 ? _mm512_load_si512(lanes + LANES) : a;
+    __m512i low = a, high = b;
+    if (registers == 2) {
+        low = _mm512_permutex2var_epi32(a, _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+                                        b);
+        high = _mm512_permutex2var_epi32(
+            a, _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31), b);
+    }
+    uint32_t there = left >= TILE ? UINT32_MAX : ((uint32_t)1 << left) - 1;
+    _mm512_mask_storeu_epi32(acc, (__mmask16)there, _mm512_srai_epi32(low, (unsigned)log2_scale));
+    if (left > LANES)
+        _mm512_mask_storeu_epi32(acc + LANES, (__mmask16)(there >> LANES),
+                                 _mm512_srai_epi32(high, (unsigned)log2_scale));
 }
 
 #endif

@@ -1,0 +1,118 @@
+#!/bin/sh
+# TAP tests of the set of files that each command writes to its results: the whole set of one run, however runs end or
+# meet. (Of exercise: tests/cli/exercise.sh.) From the root of the repository:
+#   BUILD=build sh tests/cli/sets.sh
+# shellcheck disable=SC2317 # functions are called through check
+
+. tests/cli/tap.sh
+
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+mnistq=$BUILD/mnistq
+[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+cd "$TMP" || exit 1
+"$BUILD/tests/make_idx" idx 1000 200 || tap_bail "$BUILD/tests/make_idx does not work"
+for seed in 1 2; do
+    "$mnistq" exercise --data idx --hidden 16,8 --calibration 100 --seed $seed --results m$seed >/dev/null
+done
+export OPENBLAS_NUM_THREADS=1
+
+sums() { find "$1" -type f | sort | xargs cksum; } # FOLDER
+one_run() { # FOLDER: all tables tell the same command, of those that were written last
+    [ "$(sed -n 's/^# command: //p' "$1"/*.csv | sort -u | wc -l)" -eq 1 ] || return
+    for csv in "$1"/*.csv; do grep -qF "$(sed -n 's/^# command: //p' "$csv")" "${csv%.csv}.md" || return; done
+}
+matches() { # FOLDER COMMAND: the models are those of the network that the tables tell
+    hidden=$(sed -n 's/^# command: .*--hidden \([0-9]*\).*/\1/p' "$1/$2.csv") && [ -n "$hidden" ] || return
+    for model in "$1/models/$2"/*; do "$mnistq" inspect "$model" | grep -q "^  architecture: mlp 784-$hidden-10$" || return; done
+}
+clean() { [ -z "$(find "$1" -name '*unfinished*' -o -name '*partial*')" ]; } # FOLDER: nothing unfinished
+
+# COMMAND SEED -> the words of a run, the second time of another network
+words() {
+    int8=m$2/models/int8-per-channel.safetensors fp32=m$2/models/fp32.safetensors
+    case $1 in
+    sweep) echo "sweep --hidden $((8 + $2)) --seeds 3 --seed $2 --calibration 100" ;;
+    ladder) echo "ladder --hidden $((15 + $2)) --seeds 1 --seed $2 --calibration 100" ;;
+    pitfalls) echo "pitfalls --hidden 16 --seeds 1 --seed $2 --calibration 100" ;;
+    compare) echo "compare $fp32 $int8 --sensitivity" ;;
+    trace) echo "trace $int8 --image $2" ;;
+    bench) echo "bench $fp32 --runs 7 --batch $2 --threads 1 --no-training" ;;
+    esac
+}
+for command in sweep ladder pitfalls compare trace bench; do
+    rm -rf r
+    # shellcheck disable=SC2046 # words
+    check "$command" "$mnistq" $(words $command 1) --data idx --results r
+    check '... its tables are of one run' one_run r
+    check '... nothing unfinished is left' clean r
+    sums r >before
+    rounds=1; [ $command != sweep ] || rounds="1 2 3"
+    for round in $rounds; do # two at the same time
+        for seed in 1 2; do
+            # shellcheck disable=SC2046
+            (exec "$mnistq" $(words $command $seed) --data idx --results r) >/dev/null 2>&1 &
+        done
+        wait
+        check "two at the same time leave the set of one, try $round" one_run r
+        check '... and nothing unfinished' clean r
+        [ ! -e "r/models/$command" ] || check '... with its models' matches r $command
+    done
+done
+
+# ---- killed, interrupted --------------------------------------------------------------------------------------------
+
+begun() { # COMMAND...: runs it until it has written something
+    (exec "$@") >/dev/null 2>&1 &
+    pid=$!
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        [ -z "$(find r -path '*unfinished*' -name '*.safetensors')" ] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+for command in sweep ladder; do
+    rm -rf r
+    # shellcheck disable=SC2046
+    "$mnistq" $(words $command 1) --data idx --results r >/dev/null
+    sums r >before
+    check "$command has begun" begun "$mnistq" $command --data idx --hidden 64 --epochs 20 --seeds 50 --calibration 100 --results r
+    kill -9 $pid
+    wait $pid 2>/dev/null
+    sums r | grep -v unfinished >now
+    check '... killed, the files before are there, all of them' diff before now
+    # shellcheck disable=SC2046
+    check '... the next run of any command' "$mnistq" $(words trace 1) --data idx --results r
+    check '... removes what it left' clean r
+    check "$command has begun again" begun "$mnistq" $command --data idx --hidden 64 --epochs 20 --seeds 50 --calibration 100 --results r
+    kill $pid
+    wait $pid 2>/dev/null
+    check '... ended by SIGTERM it removes that itself' clean r
+    rm r/trace.*
+    sums r >now
+    check '... and the files before are there' diff before now
+done
+
+# ---- what an earlier run left that this one does not write ------------------------------------------------------------
+
+rm -rf r
+# shellcheck disable=SC2046
+"$mnistq" $(words compare 1) --data idx --results r >/dev/null
+echo mine >r/mine.csv
+# the tables of the pair before would stand beside those of this one
+check 'compare of two other models' "$mnistq" compare m1/models/int8-per-channel.safetensors m2/models/fp32.safetensors --data idx --results r
+check '... leaves no table of the two before, and what is not its own' \
+    [ "$(cd r && echo *.csv)" = 'compare-changes.csv compare-layers.csv compare.csv mine.csv' ]
+
+# ---- what stands in the way is told before the work ---------------------------------------------------------------------
+
+mkdir -p blocked/sweep.csv
+check_status 1 'a folder where a table goes' "$mnistq" sweep --data idx --epochs 1000 --results blocked
+check_grep 'blocked/sweep.csv: is no file' "$TMP/err" '... is named'
+rmdir blocked/sweep.csv && echo mine >blocked/sweep.csv && chmod 444 blocked/sweep.csv
+check_status 1 'a write-protected table' "$mnistq" sweep --data idx --epochs 1000 --results blocked
+check_grep 'blocked/sweep.csv: cannot be written: it is write-protected' "$TMP/err" '... is named'
+check '... and left' grep -qx mine blocked/sweep.csv
+check_status 2 'a name for the ladder that would leave its folder' "$mnistq" ladder --data idx --name .. --results r
+
+tap_done
