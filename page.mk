@@ -32,10 +32,10 @@ PAGE_PARTS := $(addprefix $(BUILD)/page/,engine.wasm page.js page.html page.css)
 # For make test, which does without them where the tools are missing.
 page_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(shell $(call wasm_probe,/dev/null) && echo $(PAGE_PARTS)))
 
-page: all $(PAGE_PARTS) ## the lesson as one offline file, in which the engine runs | 20 s
+page: all $(PAGE_PARTS) ## the lesson as one offline file with the engine | 20 s
 	$(RUN) exercise --reuse --scheme both $(FLAGS) >/dev/null
 	@sh scripts/run_with_data.sh "$$DATA" sh scripts/page_models.sh $(BUILD)/mnistq DATA RESULTS/models
-	$(RUN) page --parts $(BUILD)/page
-test-page: all $(PAGE_PARTS) ## the page in Chromium: drawn, dragged, read, printed; TEST=WORD | 5 min
+	$(RUN) page --parts $(BUILD)/page --reference results/reference/mnist
+test-page: all $(PAGE_PARTS) ## the page in Chromium, drawn and dragged | 5 min
 	@sh scripts/install_deps.sh --browser || echo 'test-page: on without what could not be installed'
 	@sh scripts/run_with_data.sh "$$DATA" sh tests/page/browser.sh $(BUILD) DATA RESULTS/page.html

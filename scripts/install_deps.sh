@@ -17,7 +17,7 @@ usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser]
             playwright-core and axe-core (600 MB)
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
-installs and how much that is (a bare Debian 12: 85 packages, 97 MB to fetch, 450 MB on disk).
+installs and how much that is (a bare Debian 12: 90 packages, 98 MB to fetch, 450 MB on disk).
 exit status: 0 all there, 1 something is missing and could not be installed, 2 usage
 END
 }

@@ -13,6 +13,7 @@ struct part {
     size_t pixels;
     int rim[4];    /* pixels on the picture's left, top, right and bottom rim */
     uint32_t seed; /* one of its pixels */
+    bool frame;    /* has another part of a digit's size inside it: a printed box, a ring drawn around */
     bool digit;
 };
 
@@ -124,7 +125,6 @@ static bool is_bar(const struct part *a, int times) {
     return (w > times * h || h > times * w) && a->pixels * 2 > (size_t)w * (size_t)h;
 }
 
-/* Has another part of a digit's size inside it: a printed box, a ring drawn around. */
 static bool is_frame(const struct parts *parts, const struct part *a) {
     for (size_t i = 0; i < parts->count; i++) {
         const struct part *b = &parts->part[i];
@@ -143,7 +143,7 @@ static struct part *main_part(const struct parts *parts) {
     for (size_t i = 0; i < parts->count; i++) {
         struct part *a = &parts->part[i];
         if (!most || a->ink > most->ink) most = a;
-        if (rim_contact(a) == 0 && 8 * longer_of(&a->box) > shorter_side(parts->plane) && !is_frame(parts, a) &&
+        if (rim_contact(a) == 0 && 8 * longer_of(&a->box) > shorter_side(parts->plane) && !a->frame &&
             (!best || (is_bar(best, 12) && 2 * longer_of(&a->box) > longer_of(&best->box)) ||
              (a->ink > best->ink && !is_bar(a, 12))))
             best = a;
@@ -151,7 +151,7 @@ static struct part *main_part(const struct parts *parts) {
     if (!best || best == most) return most;
     /* A digit that fills its picture or only touches the rim, with a fragment of it or a speck inside. */
     bool touches = !spans(parts->plane, most) && 5 * rim_contact(most) < 2 * longer_of(&most->box);
-    bool around = fills(parts->plane, &most->box) && !is_frame(parts, most);
+    bool around = fills(parts->plane, &most->box) && !most->frame;
     return (touches || around) && 4 * best->ink < most->ink ? most : best;
 }
 
@@ -176,7 +176,7 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
         for (size_t i = 0; i < parts->count; i++) {
             struct part *a = &parts->part[i];
             bool near = 4 * gap(&a->box, &chosen->box) < longer_of(&chosen->box);
-            bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || is_frame(parts, a);
+            bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || a->frame;
             bool under = a->box.top >= digit->box.bottom && width_of(&a->box) > 4 * height_of(&a->box) &&
                 2 * width_of(&a->box) > width_of(&digit->box);
             bool ruled = is_bar(a, 12) && 3 * longer_of(&a->box) > 2 * longer_of(&digit->box);
@@ -200,7 +200,7 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
             chosen->several = true;
             return fail(err, "more than one digit is on it");
         }
-        if (!spans(p, a) && !is_frame(parts, a) && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
+        if (!spans(p, a) && !a->frame && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
     }
     chosen->fills = fills(p, &chosen->box) &&
         10 * inked < 6 * (size_t)width_of(&chosen->box) * (size_t)height_of(&chosen->box);
@@ -238,6 +238,9 @@ bool choose_parts(struct plane *ink, float threshold, struct digit_parts *chosen
     *chosen = (struct digit_parts){0};
     bool ok = find_parts(ink, threshold, &parts, err) &&
         (parts.count > 0 || fail(err, "nothing is drawn on it")); /* not reached: ink lies above its threshold */
+    for (size_t i = 0; ok && i < parts.count; i++)                /* not for each of a texture's many specks */
+        parts.part[i].frame = 16 * longer_of(&parts.part[i].box) > shorter_side(ink) &&
+            is_frame(&parts, &parts.part[i]);
     if (ok) ok = gather(&parts, main_part(&parts), chosen, err) && erase_others(ink, &parts, err);
     free_parts(&parts);
     return ok;

@@ -168,7 +168,7 @@ static bool parse_header(struct st_file *file, struct error *err) {
         return fail(err, "its header nests deeper than %d: not one of safetensors", JSON_MAX_NESTING);
     if (status == JSON_BROKEN || json_kind(root) != JSON_OBJECT) return fail(err, "its header is not a JSON object");
     for (const char *at = root.text + root.size; at < end; at++)
-        if (!memchr(" \t\n\r", *at, 4)) return fail(err, "its JSON header is followed by something else");
+        if (!strchr(" \t\n\r", *at)) return fail(err, "its JSON header is followed by something else");
     return read_header(root, file, err) && check_cover(file, err);
 }
 

@@ -20,8 +20,7 @@ class Engine {
     const {instance} = await WebAssembly.instantiate(wasmBytes, {wasi_snapshot_preview1: wasi});
     engine.c = instance.exports;
     engine.c._initialize();
-    engine.kept = []; // addresses that the running method gives back
-    engine.origins = new Map(); // embedded file -> Promise of its model: see restored
+    Object.assign(engine, {kept: [], origins: new Map()}); // addresses to give back; models of restored()
     started(engine);
     return engine;
   }

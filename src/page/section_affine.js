@@ -38,10 +38,11 @@ function bucketRuns(xs, codes) {
 function drawBuckets(area, state) {
   const [light, dark, clamped] = ['', '', ''];
   const paths = {light, dark, clamped};
+  const longest = Math.max(...state.runs.map(({code}) => num(code).length)); // codes stand in all buckets, or in none
   for (const {code, from, to} of state.runs) {
     const cut = [Math.max(from, state.floor), Math.min(to, state.ceiling)].map(area.x);
     paths[code & 1 ? 'dark' : 'light'] += `M${cut[0]},${area.top}H${cut[1]}V${area.bottom}H${cut[0]}z`;
-    if (cut[1] - cut[0] < 0.62 * area.font * (num(code).length + 1)) continue;
+    if (area.x(state.map.scale) - area.x(0) < 0.62 * area.font * (longest + 0.6)) continue;
     area.root.append(svg('text', {class: 'axis', x: (cut[0] + cut[1]) / 2, y: area.top + 1.2 * area.font, 'text-anchor': 'middle'}, num(code)));
   }
   for (const [from, to] of [[state.domain[0], state.floor], [state.ceiling, state.domain[1]]]) {

@@ -88,8 +88,8 @@ function showFirst(root, ctx, first, network) {
   root.append(el('div', {class: 'first-row'}, picture, text));
   pixels(picture, 28, 28, pixels28, {max: 255, label: t('draw.test', {index: image, label: ctx.test.labels[image]})});
   text.append(el('p', {class: 'first-text'}, t('faults.first.is', {image, label: ctx.test.labels[image], layer, neuron, code, expected})));
-  equation(text, t('faults.right'), 'acc', '=', whole(trace.sum), trace.bias < 0 ? '−' : '+', whole(Math.abs(trace.bias)), '=', whole(trace.acc));
-  equation(text, '', 'acc', '·', 'M', '=', num(trace.exact, 4), '→', whole(trace.rounded), '+', sub('z', 'y'), '=', whole(trace.rounded), '+', num(trace.zeroPoint), '→', num(expected));
+  equation(text, t('faults.right'), 'acc', '=', num(trace.sum), trace.bias < 0 ? '−' : '+', num(Math.abs(trace.bias)), '=', num(trace.acc));
+  equation(text, '', 'acc', '·', 'M', '=', num(trace.exact, 4), '→', num(trace.rounded), '+', sub('z', 'y'), '=', num(trace.rounded), '+', num(trace.zeroPoint), '→', num(expected));
   text.append(el('p', {class: 'small soft'}, t('faults.first.note')));
 }
 
@@ -104,7 +104,7 @@ registerSection({id: 'faults', build(root, ctx) {
   dropdown(controls, {label: t('faults.fault'), value: memory.name, options: all.map(fault => ({value: fault.name, text: t('faults.option', {name: fault.name, what: faultText(fault, 'what')})})),
     onchange: name => { memory.name = name; update(); }});
   choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
-    .map(value => ({value, text: value < 0 ? t('faults.all') : `fc${value + 1}`})), onchange: layer => { memory.layer = layer; update(); }});
+    .map(value => ({value, text: value < 0 ? t('faults.all') : layerText(ctx, value + 1)})), onchange: layer => { memory.layer = layer; update(); }});
   choice(controls, {label: t('faults.network'), value: memory.network, options: ['asymmetric', 'symmetric'].map(value => ({value, text: t(`faults.network.${value}`)})),
     onchange: network => { memory.network = network; update(); }});
   const what = el('p', {id: 'faults-what'}), progress = el('progress', {max: 1, value: 0, hidden: true, 'aria-label': t('faults.progress')});

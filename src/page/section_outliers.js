@@ -38,7 +38,7 @@ registerSection({id: 'outliers', build(root, ctx) {
   let weights = engine.weights(fp32, memory.layer), at = extremeWeight(weights, memory.sign), pictures = [];
   const where = el('p', {class: 'small soft'});
 
-  choice(controls, {label: t('outliers.layer'), value: memory.layer, options: Array.from({length: fp32.layers}, (_, l) => ({value: l, text: `fc${l + 1}`})),
+  choice(controls, {label: t('outliers.layer'), value: memory.layer, options: Array.from({length: fp32.layers}, (_, l) => ({value: l, text: layerText(ctx, l + 1)})),
     onchange: value => { memory.layer = value; choose(); }});
   choice(controls, {label: t('outliers.weight'), value: memory.sign, options: [{value: -1, text: t('outliers.lowest')}, {value: 1, text: t('outliers.highest')}],
     onchange: value => { memory.sign = value; choose(); }});
@@ -97,7 +97,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     weights = engine.weights(fp32, memory.layer);
     at = extremeWeight(weights, memory.sign);
     const [inputs, outputs] = [fp32.widths[memory.layer], fp32.widths[memory.layer + 1]];
-    where.textContent = t('outliers.where', {layer: `fc${memory.layer + 1}`, output: Math.floor(at / inputs), input: at % inputs,
+    where.textContent = t('outliers.where', {layer: memory.layer + 1, output: Math.floor(at / inputs), input: at % inputs,
       weight: num(weights[at], 4), rows: outputs, columns: inputs});
     pictures = sides.map(({picture, name}) => {
       picture.replaceChildren();

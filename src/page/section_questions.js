@@ -44,7 +44,7 @@ function makeQuestions(ctx, {pixels28, neuron}) {
 
 // Numbers become texts; inBias is bias in brackets where it is negative, for the answers.
 function question(id, answer, isWhole, numbers) {
-  const shown = value => typeof value !== 'number' ? value : Number.isInteger(value) ? whole(value) : num(value), texts = {};
+  const shown = value => typeof value !== 'number' ? value : num(value), texts = {};
   for (const [key, value] of Object.entries({...numbers, answer})) {
     texts[key] = shown(value);
     texts[`in${key[0].toUpperCase()}${key.slice(1)}`] = value < 0 ? `(${texts[key]})` : texts[key];

@@ -6,7 +6,7 @@ const TRACE_TERMS = 6; // terms shown in the equation's table; the others are in
 // The terms of a sum as rows of a table: where the input comes from, both codes, and what they add.
 function termRows(terms, zeroPoint, side) {
   return terms.map(({k, x, w, product}) => [side ? t('trace.pixel', {row: Math.floor(k / side), column: k % side}) : String(k),
-    String(x), num(w), zeroPoint ? `(${x} − ${zeroPoint}) · ${bracket(w)}` : `${x} · ${bracket(w)}`, whole(product)]);
+    String(x), num(w), zeroPoint ? `(${x} − ${zeroPoint}) · ${bracket(w)}` : `${x} · ${bracket(w)}`, num(product)]);
 }
 const bracket = value => value < 0 ? `(${num(value)})` : num(value);
 
@@ -15,13 +15,13 @@ function traceEquations(root, trace) {
   const {sum, bias, acc, zeroPoint, multiplier, right, rounded, code, lowest, highest: most, exact} = trace;
   const factor = trace.inputScale * trace.weightScale / trace.outputScale;
   equation(root, t('trace.eq5'), sub('acc', 'c'), '=', sub('∑', 'k'), '(', sub('x', 'k'), '−', sub('z', 'x'), ')', sub('w', 'k'), '+', 'b', '=',
-    whole(sum), bias < 0 ? '−' : '+', whole(Math.abs(bias)), '=', whole(acc));
+    num(sum), bias < 0 ? '−' : '+', num(Math.abs(bias)), '=', num(acc));
   equation(root, t('trace.scale'), 'M', '=', frac([sub('s', 'x'), sub('s', 'w')], sub('s', 'y')), '=',
     frac([num(trace.inputScale), '·', num(trace.weightScale)], num(trace.outputScale)), '=', num(factor), '=',
-    whole(multiplier), '·', sup('2', [num(-right)]));
-  equation(root, t('trace.eq6'), whole(acc), '·', 'M', '=', num(exact, 4), '→', whole(rounded), ',',
+    num(multiplier), '·', sup('2', [num(-right)]));
+  equation(root, t('trace.eq6'), num(acc), '·', 'M', '=', num(exact, 4), '→', num(rounded), ',',
     sub('y', 'q'), '=', 'clamp', '(', num(zeroPoint), '+', bracket(rounded), ';', num(lowest), ';', num(most), ')', '=', num(code));
-  root.append(el('p', {class: 'small soft'}, t('trace.rounding', {m: whole(multiplier), right, half: whole(trace.half), product: trace.product.toLocaleString(language), shift: num(trace.shift)})));
+  root.append(el('p', {class: 'small soft'}, t('trace.rounding', {m: num(multiplier), right, half: num(trace.half), product: trace.product.toLocaleString(language), shift: num(trace.shift)})));
 }
 
 // The panel. show(image, layer, neuron): the neuron of one of the integer models.
@@ -32,8 +32,8 @@ function buildTrace(root, ctx) {
   view.append(el('h3', {}, t('trace.title')), el('p', {}, ...rich(t('trace.lead'))));
   const controls = el('div', {class: 'controls'}), body = el('div');
   view.append(controls, body);
-  let now = null, name = TRACE_MODELS[0], byHand = false;
-  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: t(l + 1 < models.int8.layers ? 'trace.layer' : 'trace.logits', {layer: l + 1})}));
+  let now = null, name = TRACE_MODELS[0], byHand = false, waiting = 0;
+  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: layerText(ctx, l + 1)}));
   choice(controls, {label: t('trace.model'), value: name, options: TRACE_MODELS.map(value => ({value, text: t(`trace.model.${value}`)})),
     onchange: value => { name = value; render(); }});
   const layerChoice = choice(controls, {label: t('trace.where'), value: 1, options: layers, onchange: layer => go(layer, 0)});
@@ -81,10 +81,11 @@ function buildTrace(root, ctx) {
       now = {image, layer, neuron};
       render();
     },
-    // Another image: the neuron that was picked, or else the logit that won.
+    // Another image: the neuron that was picked, or else the logit that won; once the image stays, not at each stroke piece.
     follow(image, winner) {
       now = byHand ? {...now, image} : {image, layer: models.int8.layers, neuron: winner};
-      render();
+      clearTimeout(waiting);
+      waiting = setTimeout(render, 150);
     }
   };
 }

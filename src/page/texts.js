@@ -231,7 +231,7 @@ TEXTS.en = {
   'outliers.lead': 'Make one weight larger and larger. With one scale for the whole matrix, all other weights must do with ever fewer codes; with a scale for each row, only the row of the large one suffers.',
   'outliers.layer': 'Layer', 'outliers.weight': 'Weight', 'outliers.lowest': 'the most negative',
   'outliers.highest': 'the most positive',
-  'outliers.where': '{layer}, a matrix of {rows} rows (neurons) and {columns} columns (inputs): the weight in row {output}, column {input} is {weight}.',
+  'outliers.where': 'Layer {layer}, a matrix of {rows} rows (neurons) and {columns} columns (inputs): the weight in row {output}, column {input} is {weight}.',
   'outliers.factor': 'This weight, times itself', 'outliers.times': '× {factor} = {weight}',
   'outliers.clip': 'Clip all weights of the layer', 'outliers.clip.none': 'no', 'outliers.clip.at': 'at ±{limit}',
   'outliers.worst': 'Times 100', 'outliers.cure': 'Clip it to the others', 'outliers.reset': 'As in the file',
@@ -251,13 +251,12 @@ TEXTS.en = {
   'outliers.chart': 'Accuracy as one weight grows', 'outliers.chart.x': 'times itself',
   'outliers.chart.y': 'accuracy in %',
   'outliers.chart.note': 'Lines: the program on all test images, activations calibrated anew (table `pitfalls-outlier`). Large marks: the engine here, now, on the images in this page.',
-
   'calibration.lead': 'Activations have no range until somebody looks. Choose what the observer saw, or move the end of the range: what lies above it is cut, and a range that is too wide wastes codes.',
   'calibration.on': 'Calibrated on', 'calibration.on.count': 'images of all kinds',
   'calibration.on.class': 'one class only', 'calibration.on.inverted': 'inverted images',
   'calibration.count': 'How many training images', 'calibration.images': '{count}', 'calibration.class': 'Class',
-  'calibration.layer': 'Range to move', 'calibration.layer.hidden': 'layer {layer}',
-  'calibration.layer.logits': 'logits', 'calibration.clip': 'End of the range, of what was seen',
+  'calibration.layer': 'Range to move',
+  'calibration.clip': 'End of the range, of what was seen',
   'calibration.reset': 'Back to 100%', 'calibration.accuracy': 'Accuracy, int8',
   'calibration.saturated': 'Saturated codes', 'calibration.saturated.of': 'of layer {layer}',
   'calibration.sqnr': 'Logit SQNR against fp32', 'calibration.changed': 'Other answers than the file’s',
@@ -350,11 +349,13 @@ function t(key, params = {}) {
 }
 
 // A number as the language writes it, with a true minus sign. digits: behind the point; without it, 6 significant ones of a fraction.
+const formats = {}; // making one takes longer than using it a hundred times
 function num(value, digits) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? '∞' : '−∞';
-  const shape = digits === undefined ? Number.isInteger(value) ? {} : {maximumSignificantDigits: 6}
-    : {minimumFractionDigits: digits, maximumFractionDigits: digits};
-  return new Intl.NumberFormat(language, {signDisplay: 'negative', ...shape}).format(value).replace('-', '−');
+  const most = digits === undefined && !Number.isInteger(value) ? 6 : undefined; // significant digits
+  const format = formats[`${language} ${digits} ${most}`] ??= new Intl.NumberFormat(language, {signDisplay: 'negative',
+    maximumSignificantDigits: most, minimumFractionDigits: digits, maximumFractionDigits: digits});
+  return format.format(value).replace('-', '−');
 }
 
 // A cell of the program's tables: a number keeps its digits and its sign, in the language's way; text stays as it is.

@@ -249,6 +249,32 @@ agreeing() { # KIND: of 20 redrawn pictures as many are answered as the original
     expected fp32.csv | paste -d ' ' - redrawn.answers | awk '$1 == $2 { n++ } END { print n + 0, "of", NR; exit !(n >= 15 && NR == 20) }'
 }
 for kind in large inverted both; do check "predict: $kind pictures are mostly answered like the original" agreeing $kind; done
+
+# Data of dark ink: the model file says so, and pictures follow. tr turns each byte round.
+reversed=$(awk 'BEGIN { for (i = 255; i >= 0; i--) printf "\\%03o", i }')
+negative() { # IN OUT: an IDX file of images
+    head -c 16 "$1" >"$2" && tail -c +17 "$1" | LC_ALL=C tr '\000-\377' "$reversed" >>"$2"
+}
+mkdir dark
+cp "$idx"/*labels* dark
+for set in train t10k; do negative "$idx/$set-images-idx3-ubyte" "dark/$set-images-idx3-ubyte"; done
+for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do redraw $i 1 255 >negative-$i.pgm; done
+negative_files=$(echo "$files" | sed 's/ \([0-9]\)/ negative-\1/g')
+check 'dark ink: train' "$mnistq" train --data dark --hidden 32,16 --epochs 4 --out dark.safetensors
+check 'dark ink: quantize' "$mnistq" quantize dark.safetensors --data dark --out dark-int8.safetensors
+for model in dark dark-int8; do
+    check_grep '"images":"dark ink, [0-9]* pixels, anywhere"' $model.safetensors "dark ink: $model says so"
+    "$mnistq" eval $model.safetensors --data dark --predictions dark.csv >/dev/null
+    # shellcheck disable=SC2086 # lists of files
+    for list in "$negative_files" "$files"; do
+        "$mnistq" predict $model.safetensors $list >charts 2>/dev/null
+        check "dark ink: $model: pictures are answered as in the set, either way round" [ "$(answers charts)" = "$(expected dark.csv)" ]
+    done
+done
+sed 's/dark ink, \([0-9]*\) pixels/dork ink, \1 pixels/' dark.safetensors >dork.safetensors
+check_status 1 'a form that nobody knows' "$mnistq" predict dork.safetensors 0.pgm
+check_grep '^mnistq: dork.safetensors: metadata images is "dork ink' "$TMP/err" 'a form that nobody knows is named'
+
 "$mnistq" predict a.safetensors 0.pgm --show >show
 check 'predict --show: 28 lines' [ "$(grep -c '^  |.\{56\}|$' show)" -eq 28 ]
 check_grep '[@%#*]' show 'predict --show: with ink on them'

@@ -1,7 +1,6 @@
 #!/bin/sh
-# browser.sh BUILD DATA RESULTS/x: makes a page of DATA in BUILD/page/NAME, with the reference tables where RESULTS is that
-# of MNIST, and tries it in Chromium on file://. `make test-page` calls it.
-# TEST=WORD: only the files tests/page/test_*.js of such a name; ONLY=WORDS: only tests with these in their name.
+# browser.sh BUILD DATA RESULTS/x: makes a page of DATA in BUILD/page/NAME and tries it in Chromium on file://.
+# `make test-page` calls it. TEST=WORD: only files tests/page/test_*.js of such a name; ONLY=WORDS: only tests with these in their name.
 # Where a tool is missing it says so, and how to get it.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -24,11 +23,10 @@ if [ -n "$missing" ]; then
     exit 0
 fi
 
-mkdir -p "$RESULTS" || exit 1
-[ "$name" != mnist ] || cp results/reference/mnist/*.csv results/reference/mnist/*.md "$RESULTS" || exit 1
 "$MNISTQ" --quiet exercise --reuse --scheme both --data "$data" --results "$RESULTS" >/dev/null &&
     sh scripts/page_models.sh "$MNISTQ" "$data" "$RESULTS/models" &&
-    "$MNISTQ" page --data "$data" --results "$RESULTS" --parts "$BUILD/page" >/dev/null || exit 1
+    "$MNISTQ" page --data "$data" --results "$RESULTS" --parts "$BUILD/page" \
+        --reference results/reference/mnist >/dev/null || exit 1
 status=0
 for file in tests/page/test_*"${TEST:-}"*.js; do
     echo "# $file"

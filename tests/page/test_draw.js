@@ -74,7 +74,7 @@ function programCodes(bytes) {
   return fs.readFileSync(file, 'utf8').split('\n').filter(line => line && line[0] !== '#');
 }
 
-// Moves the mouse over the pad along points of its 280 x 280, in small steps.
+// Moves the mouse over the pad along points, as if it were 280 x 280, in small steps.
 async function draw(page, points) {
   const pad = page.locator('.pad');
   await pad.scrollIntoViewIfNeeded();
@@ -95,8 +95,8 @@ test('a 7 drawn with the mouse is a 7, and the program sees the same bytes and c
   await draw(page, SEVEN);
   assert.deepEqual((await answers(page)).slice(0, 3), ['7', '7', '7']);
   const digit = await seen(page), drawn = await gray(page, '.pad');
-  assert(drawn.filter(byte => byte > 128).length > 3000);
-  const shown = mnistq('predict', model, writePgm('stroke.pgm', drawn, 280), '--show');
+  assert(drawn.filter(byte => byte > 128).length > 800);
+  const shown = mnistq('predict', model, writePgm('stroke.pgm', drawn, 140), '--show');
   assert(shown.includes(shades(digit)), shown);
   assert.match(shown, /stroke\.pgm: 7/);
   const codes = await page.locator('#draw .answers tbody tr').evaluateAll(rows => rows.slice(1, 11).map(row => row.cells[2].querySelector('.value').textContent));
@@ -171,9 +171,9 @@ test('doubts of the program are told', async () => {
   const page = await open();
   await clear(page);
   await draw(page, [[60, 60], [220, 220], [220, 60], [60, 220], [60, 60], [220, 60]]);
-  await draw(page, [[140, 264], [150, 266]]);
+  await draw(page, [[30, 240], [60, 262], [70, 262]]);
   const doubted = await page.locator('#draw-doubts li').allTextContents();
-  const warned = spawnSync(process.env.MNISTQ, ['predict', model, writePgm('rim.pgm', await gray(page, '.pad'), 280)], {encoding: 'utf8'});
+  const warned = spawnSync(process.env.MNISTQ, ['predict', model, writePgm('rim.pgm', await gray(page, '.pad'), 140)], {encoding: 'utf8'});
   const warnings = [...warned.stderr.matchAll(/warning: (.*)/g)].map(found => found[1]);
   assert(warnings.length > 0, warned.stderr);
   for (const warning of warnings) assert(doubted.some(text => text.endsWith(warning)), `${warning} in ${doubted}`);

@@ -4,7 +4,7 @@ const {spawnSync} = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
-const {assert, changedPage, file, folder, open, readCsv, results, run, test} = require('./browser.js');
+const {assert, changedPage, csvFile, file, folder, open, readCsv, results, run, test} = require('./browser.js');
 
 const checked = page => page.waitForSelector('[data-check="good"], [data-check="bad"]', {timeout: 60000});
 const openAll = page => page.evaluate(() => document.querySelectorAll('details').forEach(details => { details.open = true; }));
@@ -310,12 +310,13 @@ test('hostile model files are refused with the program’s line, a good one open
 
 test('downloads are the program’s own bytes', async () => {
   const page = await open();
-  const files = {'ladder.csv': 'ladder.csv', 'audit.csv': 'audit.csv', 'int8-per-channel.safetensors': 'models/int8-per-channel.safetensors',
-    'fp32.safetensors': 'models/fp32.safetensors'};
+  const models = name => path.join(results, 'models', name);
+  const files = {'ladder.csv': csvFile('ladder'), 'audit.csv': csvFile('audit'), 'exercise.csv': csvFile('exercise'),
+    'int8-per-channel.safetensors': models('int8-per-channel.safetensors'), 'fp32.safetensors': models('fp32.safetensors')};
   for (const [name, place] of Object.entries(files)) {
     const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#provenance').getByRole('button', {name, exact: true}).click()]);
     assert.equal(download.suggestedFilename(), name);
-    assert.deepEqual(fs.readFileSync(await download.path()), fs.readFileSync(path.join(results, place)), name);
+    assert.deepEqual(fs.readFileSync(await download.path()), fs.readFileSync(place), name);
   }
   const offered = await page.locator('#provenance button').allTextContents();
   for (const name of Object.keys(await page.evaluate(() => readTables()))) assert(offered.includes(`${name}.csv`), name);

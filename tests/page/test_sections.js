@@ -163,6 +163,19 @@ test('faults: the first wrong code is the first, and a zero point shows where th
   assert(number(await figure(page, '#faults', 'accuracy')) < 50);
 });
 
+test('faults and doubts have their words in every language', async () => {
+  const page = await open();
+  const missing = await page.evaluate(async () => {
+    const engine = await Engine.start(await blob('wasm'));
+    const keys = [...engine.faults().flatMap(({name}) => [`fault.${name}.what`, `fault.${name}.signature`]), ...engine.doubtTexts().map(text => `doubt.${text}`)];
+    return ['fr', 'de'].flatMap(other => {
+      const own = Object.keys(TEXTS[other]).filter(key => /^(fault|doubt)\./.test(key));
+      return [...keys.filter(key => !own.includes(key)), ...own.filter(key => !keys.includes(key))].map(key => `${other} ${key}`);
+    });
+  });
+  assert.deepEqual(missing, []);
+});
+
 test('claims: each once in section 7 and once where it belongs, every cell the CSV’s', async () => {
   const page = await open(), audit = readCsv('audit');
   const cells = await page.evaluate(() => [...document.querySelectorAll('details')].forEach(one => { one.open = true; }) ??
