@@ -912,7 +912,7 @@ static void failed_write_leaves_nothing(void **state) {
     uint8_t *large = calloc(16384, 4097); /* more pixels than a reader takes: no file that could not be read */
     assert_non_null(large);
     assert_false(picture_write_png(in_folder("size.png"), large, 16384, 4097, &err));
-    assert_error(err.text, in_folder("size.png"), "not written, since it could not be read");
+    assert_non_null(strstr(err.text, "size.png: not written, since it could not be read"));
     free(large);
     assert_non_null(strstr(err.text, "size.png: "));
     if (geteuid() != 0) { /* root may write anywhere */
