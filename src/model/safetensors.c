@@ -1,5 +1,6 @@
 #include "model/safetensors.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,12 @@
 static const uint64_t max_file = (uint64_t)1 << 32, max_header = (uint64_t)1 << 20;
 
 const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I8", 1}, {"U8", 1}};
+
+/* Files are little-endian whatever the machine: every number of more than a byte passes st_copy. */
+_Static_assert(sizeof(float) == 4 && FLT_RADIX == 2 && FLT_MANT_DIG == 24 && FLT_MAX_EXP == 128, "IEEE 754 floats");
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ && __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__
+#error "a byte order that st_copy does not know"
+#endif
 
 /* A machine whose first byte of 1 is 0 keeps its numbers the other way round than the file. */
 void st_copy(void *to, const void *from, size_t elements, enum st_dtype dtype) {
