@@ -450,6 +450,17 @@ static void two_digits_are_refused(void **state) {
     }
 }
 
+static void touching_digits_are_doubted(void **state) {
+    (void)state;
+    uint8_t digit[N], *canvas = new_canvas(SIDE, SIDE, PAPER);
+    struct error err = {""};
+    draw_seven(canvas, SIDE, SIDE, 60, 100, 150, DARK);
+    draw_seven(canvas, SIDE, SIDE, 180, 110, 150, DARK);
+    assert_true(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
+    assert_int_equal(doubts, 1 << DOUBT_WIDE);
+    free(canvas);
+}
+
 /* A stroke that is most of its picture: the rim shows more ink than paper. */
 static void cropped_at_its_ink(void **state) {
     (void)state;
@@ -909,6 +920,11 @@ static void failed_write_leaves_nothing(void **state) {
     assert_false(picture_write_png(folder, seven, 28, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 0, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 28, 16385, &err));
+    uint8_t *large = calloc(16384, 4097); /* more pixels than a reader takes: no file that could not be read */
+    assert_non_null(large);
+    assert_false(picture_write_png(in_folder("size.png"), large, 16384, 4097, &err));
+    assert_non_null(strstr(err.text, "size.png: not written, since it could not be read"));
+    free(large);
     assert_non_null(strstr(err.text, "size.png: "));
     if (geteuid() != 0) { /* root may write anywhere */
         assert_int_equal(mkdir(in_folder("closed"), 0555), 0);
@@ -977,6 +993,7 @@ int main(void) {
         cmocka_unit_test(edge_of_a_shadow),
         cmocka_unit_test(strokes_beside_a_digit),
         cmocka_unit_test(two_digits_are_refused),
+        cmocka_unit_test(touching_digits_are_doubted),
         cmocka_unit_test(cropped_at_its_ink),
         cmocka_unit_test(doubts_of_logits),
         cmocka_unit_test(box_and_centre),
