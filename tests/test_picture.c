@@ -920,6 +920,11 @@ static void failed_write_leaves_nothing(void **state) {
     assert_false(picture_write_png(folder, seven, 28, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 0, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 28, 16385, &err));
+    uint8_t *large = calloc(16384, 4097); /* more pixels than a reader takes: no file that could not be read */
+    assert_non_null(large);
+    assert_false(picture_write_png(in_folder("size.png"), large, 16384, 4097, &err));
+    assert_non_null(strstr(err.text, "size.png: not written, since it could not be read"));
+    free(large);
     assert_non_null(strstr(err.text, "size.png: "));
     if (geteuid() != 0) { /* root may write anywhere */
         assert_int_equal(mkdir(in_folder("closed"), 0555), 0);

@@ -40,14 +40,16 @@ static bool load_data(struct study *s) {
     if (!s->test_only) return dataset_load(s->source, &s->data, &s->err);
     errno = 0;
     if ((s->results || s->json) && dataset_load(s->source, &s->data, &s->err)) return true;
-    return errno != ENOMEM && dataset_load_test_only(s->source, &s->data, &s->err);
+    bool resources_failed = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == EIO;
+    return !resources_failed && dataset_load_test_only(s->source, &s->data, &s->err);
 }
 
 bool study_begin(struct study *s) {
     if (s->results && !folder_check(s->results, &s->err)) return false;
     for (int i = 0; s->results && i < s->table_count; i++)
-        if (!file_set_check(s->results, s->tables[i].name, ".md", &s->err) ||
-            !file_set_check(s->results, s->tables[i].name, ".csv", &s->err))
+        if (s->tables[i].name &&
+            (!file_set_check(s->results, s->tables[i].name, ".md", &s->err) ||
+             !file_set_check(s->results, s->tables[i].name, ".csv", &s->err)))
             return false;
     if (s->source && !load_data(s)) return false;
     if (s->source) provenance_dataset(&s->provenance, &s->data);
@@ -96,7 +98,8 @@ bool study_save_table(struct study *s, const struct table *t, const struct prove
 
 static bool save(struct study *s) {
     for (int i = 0; s->results && i < s->table_count; i++)
-        if (!study_save_table(s, &s->tables[i].table, &s->provenance, s->tables[i].name)) return false;
+        if (s->tables[i].name && !study_save_table(s, &s->tables[i].table, &s->provenance, s->tables[i].name))
+            return false;
     return true;
 }
 
@@ -118,7 +121,7 @@ static bool show(struct study *s) {
     for (int i = 0; i < s->table_count; i++) {
         const struct study_table *t = &s->tables[i];
         if (table_is_empty(&t->table)) continue;
-        if (used < sizeof text)
+        if (t->name && used < sizeof text)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", saved++ ? "," : "", t->name);
         if (t->shown && !show_table(t, width, &s->err)) return false;
     }
@@ -137,7 +140,7 @@ static bool print_json(struct study *s) {
     size_t others = 0;
     bool ok = table_print_json_members(&s->tables[0].table, &s->provenance, stdout, &s->err);
     for (int i = 1; ok && i < s->table_count; i++) {
-        if (!s->tables[i].shown || table_is_empty(&s->tables[i].table)) continue;
+        if (!s->tables[i].name || !s->tables[i].shown || table_is_empty(&s->tables[i].table)) continue;
         fputs(others++ ? "," : ",\n\t\"tables\":\t{", stdout);
         text_json(s->tables[i].name, stdout);
         fputs(":\t", stdout);
@@ -160,7 +163,9 @@ bool study_wrong_use(struct study *s, const char *format, ...) {
 int study_end(struct study *s, bool ok) {
     if (ok && s->table_count) note_validation(&s->tables[0].table);
     for (int i = 0; ok && i < s->table_count; i++)
-        if (s->tables[i].table.out_of_memory) ok = fail(&s->err, "out of memory for the table %s", s->tables[i].name);
+        if (s->tables[i].table.out_of_memory)
+            ok = fail(&s->err, "out of memory for the table%s%s", s->tables[i].name ? " " : "",
+                      s->tables[i].name ? s->tables[i].name : "");
     ok = ok && save(s);
     ok = file_set_end(s->stamp, &s->provenance, ok, &s->err);
     ok = ok && (s->json ? print_json(s) : show(s));

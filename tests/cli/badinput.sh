@@ -66,7 +66,7 @@ bad 2 'there is no claim "exercise-siz"; did you mean exercise-size?' audit --da
 bad 2 'is the beginning of 2 options' train --s 1
 bad 2 'takes no value' train --data idx --json=yes --out new
 bad 2 'standard output' eval int8 --data idx --predictions - --codes -
-bad 1 '-: is 0 bytes' inspect -
+bad 1 'standard input: is 0 bytes' inspect -
 bad 2 '"--json"' --json
 bad 2 'no kernel of that name; this CPU runs' eval int8 --data idx --kernel nosuch
 bad 2 'no kernel of that name' --kernel=nosuch eval int8 --data idx
@@ -152,7 +152,7 @@ poke() { # FILE OFFSET BYTES: bytes as printf wants them
 }
 
 bad_test_data no-such-folder no-such-folder/t
-bad_test_data fp32 fp32/t
+bad_test_data fp32 'fp32: Not a directory'
 mkdir empty
 bad_test_data empty empty/t
 variant cut && head -c 20000 ../idx/train-images-idx3-ubyte >train-images-idx3-ubyte && cd ..

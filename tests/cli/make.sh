@@ -145,7 +145,7 @@ echo "called: $*"
 exit ${STAND_IN_STATUS:-0}
 END_OF_PROGRAM
 ln -s "$PWD/Makefile" "$PWD/src" "$PWD/scripts" "$PWD/tests" "$TMP/tree" # a tree whose data/mnist is not there yet
-for name in include examples embed.mk page.mk; do [ ! -e $name ] || ln -s "$PWD/$name" "$TMP/tree"; done
+for name in include examples *.mk; do [ ! -e "$name" ] || ln -s "$PWD/$name" "$TMP/tree"; done
 make_mnist() { # MIRROR [VARIABLE=VALUE...]
     mirror=$1
     shift
