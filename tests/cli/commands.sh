@@ -234,8 +234,10 @@ check 'pictures are drawn as they should be' cmp same.pgm 3.pgm
     check 'predict: a bar for each class' [ "$(grep -cE '^ +[0-9] +[0-9.]+% #*$' charts)" -eq 200 ]
     check 'predict: int8' "$mnistq" predict $q $files
     check 'predict: int8: test images as pictures are answered as in the set' [ "$(answers "$TMP/out")" = "$(expected int8.csv)" ]
-    "$mnistq" predict $q $files --json >predict.json
+    "$mnistq" predict $q $files --json >predict.json 2>doubts
 }
+doubted() { [ -s doubts ] && [ "$(sed -n 's/^mnistq: \(.*\): warning: .*/\1/p' doubts | uniq | wc -l)" -eq "$(json_csv predict.json warnings | grep -c ' ')" ]; }
+check 'predict --json: each doubt is a line on standard error and stands in warnings' doubted
 check 'predict --json: the same' [ "$(json_csv predict.json predicted)" = "$(expected int8.csv)" ]
 sum_to_1() {
     json_csv "$1" p0,p1,p2,p3,p4,p5,p6,p7,p8,p9 | awk -F, '
