@@ -12,7 +12,8 @@
 /* What was asked for. */
 struct request {
     const char *model, *source, *out, *format, *method;
-    bool told; /* the file tells how activations were calibrated */
+    size_t fp32_bytes; /* of model */
+    bool told;         /* the file tells how activations were calibrated */
     struct rung rung;
     struct rung_recipe recipe;
     struct quantization_recipe calibration;
@@ -91,24 +92,21 @@ static bool report(const struct request *r, const struct rung_source *s, const s
                    struct error *err) {
     struct model model;
     struct stat file;
-    uint64_t before, after;
     if (strcmp(r->out, "-") == 0 || (stat(r->out, &file) == 0 && !S_ISREG(file.st_mode))) { /* cannot be read back */
         table_init(t, "The quantized model", "written_to");
         table_row(t, "%s", r->out);
         return true;
     }
     if (!model_read(r->out, &model, NULL, err)) return false;
-    bool piped = strcmp(r->model, "-") == 0, ok = file_size(r->out, &after, err);
-    if (piped) before = 4 * mlp_parameter_count(&model.shape); /* all but the header */
-    else ok = ok && file_size(r->model, &before, err);
+    bool ok = true;
+    size_t before = r->fp32_bytes, after = model.file_bytes; /* of what was read: others may write there meanwhile */
     if (model.kind == MODEL_INT8) add_scales(&model.qmlp, t);
-    else ok = ok && add_weights(&model, s->fp32, &made->effective, t, err);
+    else ok = add_weights(&model, s->fp32, &made->effective, t, err);
     if (ok)
         table_note(
             t,
             "Written to %s: %zu bytes, %.2f times smaller than the %zu of fp32; %.3f bits per weight; arithmetic: %s.",
-            r->out, (size_t)after, (double)before / (double)after, (size_t)before, model.bits_per_weight,
-            arithmetic_name(&model));
+            r->out, after, (double)before / (double)after, before, model.bits_per_weight, arithmetic_name(&model));
     if (r->rung.how == METHOD_GPTQ || r->rung.how == METHOD_GPTQ_ACT_ORDER) note_gptq_rank(t, s);
     if (made->saturated)
         table_note(t,
@@ -146,6 +144,7 @@ static bool run(struct request *r, struct table *t, struct provenance *p, struct
     struct dataset data = {0};
     double started = seconds_now();
     if (!out_file_check(r->out, err) || !model_read(r->model, &model, &notes, err)) return false;
+    r->fp32_bytes = model.file_bytes;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
     ok = ok && dataset_load(r->source, &data, err) &&
         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&

@@ -259,6 +259,7 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
         model_free(out);
         return false;
     }
+    out->file_bytes = file->file_bytes;
     const char *bits = st_metadata(file, "weight_bits");
     if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
     for (int i = 0; notes && i < NOTES; i++) {

@@ -118,33 +118,29 @@ static char *make_header(const struct st_file *file, const size_t *order) {
     return NULL;
 }
 
-static void write_elements(const struct st_tensor *t, FILE *stream) {
-    uint8_t chunk[4096];
-    size_t width = st_types[t->dtype].bytes, most = sizeof chunk / width;
-    for (size_t done = 0, n; done < t->elements; done += n) {
-        n = t->elements - done < most ? t->elements - done : most;
-        st_copy(chunk, (const uint8_t *)t->data + done * width, n, t->dtype);
-        fwrite(chunk, width, n, stream);
-    }
-}
-
 /* The whole file; release with free. NULL when memory is short. */
 static unsigned char *make_file(const struct st_file *file, size_t *size) {
     size_t order[ST_MAX_TENSORS];
-    char *bytes = NULL;
     order_by_width(file, order);
     char *header = make_header(file, order);
-    FILE *stream = header ? open_memstream(&bytes, size) : NULL;
-    if (stream) {
-        size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
-        for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), stream);
-        fprintf(stream, "%-*s", (int)padded, header);
-        for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], stream);
-        bool whole = fflush(stream) == 0 && !ferror(stream);
-        if (fclose(stream) != 0 || !whole) free(bytes), bytes = NULL;
+    if (!header) return NULL;
+    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
+    *size = 8 + padded;
+    for (size_t i = 0; i < file->tensor_count; i++) *size += file->tensors[i].bytes;
+    unsigned char *bytes = malloc(*size), *at = bytes;
+    for (int i = 0; bytes && i < 8; i++) *at++ = (unsigned char)((uint64_t)padded >> (8 * i));
+    if (bytes) {
+        memset(at, ' ', padded);
+        memcpy(at, header, length);
+        at += padded;
+    }
+    for (size_t i = 0; bytes && i < file->tensor_count; i++) {
+        const struct st_tensor *t = &file->tensors[order[i]];
+        st_copy(at, t->data, t->elements, t->dtype);
+        at += t->bytes;
     }
     free(header);
-    return (unsigned char *)bytes;
+    return bytes;
 }
 
 /* Whether a reader takes these bytes. */

@@ -46,21 +46,9 @@ static bool is_file(const char *folder, const char *name, const char *ending, ch
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* Text from a file, as text of HTML or in an attribute: one line that cannot end its element. */
-static void write_text(char *text, FILE *html) {
-    mask_control_characters(text);
-    for (; *text; text++) switch (*text) {
-        case '<': fputs("&lt;", html); break;
-        case '>': fputs("&gt;", html); break;
-        case '&': fputs("&amp;", html); break;
-        case '"': fputs("&quot;", html); break;
-        default: fputc(*text, html);
-        }
-}
-
 static void write_item(const char *tag, char *text, FILE *html) {
     fputs(tag, html); /* the end tags of td and li may be left out */
-    write_text(text, html);
+    text_html(text, html);
 }
 
 /* The lines of NAME.md that are neither the table nor its provenance: "# TITLE" first. Each once; NULL at the end. */
@@ -87,9 +75,9 @@ static void write_table(const char *name, const struct csv *c, char *markdown, F
     snprintf(own_title, sizeof own_title, "%s", name);
     title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : own_title;
     fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
-    write_text(title, html);
+    text_html(title, html);
     fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", html);
-    write_text(title, html);
+    text_html(title, html);
     fprintf(html, "\"><table data-table=\"%s\">", name);
     write_rows(c, html);
     fputs("</table></div>\n<ul class=\"notes\">", html);
