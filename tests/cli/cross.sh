@@ -19,7 +19,8 @@ musl         no      musl-gcc -O2 -static
 aarch64      sample  aarch64-linux-gnu-gcc -O2 -static | qemu-aarch64
 s390x        sample  s390x-linux-gnu-gcc -O2 -static -fexcess-precision=fast | qemu-s390x'
 
-rooms=$(ls src/base/*.c src/nn/*.c src/quant/*.c src/quant/kernels/*.c src/lowbit/*.c src/model/*.c | grep -v -e src/nn/gemm.c -e embed_file)
+rooms=$(printf '%s\n' src/base/*.c src/nn/*.c src/quant/*.c src/quant/kernels/*.c src/lowbit/*.c src/model/*.c |
+    grep -v -e src/nn/gemm.c -e embed_file)
 kernels='src/quant/qlinear.c src/quant/qmlp.c src/base/rng.c src/base/block.c src/base/text.c'
 flags='-std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unknown-pragmas -ffp-contract=off -fno-math-errno -Isrc -Iinclude'
 sections='-ffunction-sections -fdata-sections -Wl,--gc-sections'
