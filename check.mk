@@ -24,3 +24,5 @@ fuzzers_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(if $(findstring -fsa
   $(shell $(fuzzer_probe) && echo fuzzers)))
 faults: all $(TOOLS) ## each call of each command fails once: MOST=N a command | 15 min
 	@MOST=$(or $(MOST),100000) BUILD=$(BUILD) sh tests/cli/faults.sh
+cross: all $(TOOLS) ## every compiler and machine gives the same: CROSS=WORD some | 5 min
+	@CROSS=$(or $(CROSS),all) BUILD=$(BUILD) sh tests/cli/cross.sh
