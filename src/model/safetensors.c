@@ -188,7 +188,7 @@ bool st_header_bytes(const unsigned char *bytes, size_t size, size_t *header, st
                     "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
                     "%s%zu bytes follow",
                     (unsigned long long)length, size == SIZE_MAX ? "at most " : "",
-                    size == SIZE_MAX ? max_header : size - 8);
+                    size == SIZE_MAX ? (size_t)max_header : size - 8);
     *header = (size_t)length;
     return true;
 }
