@@ -16,9 +16,13 @@ fuzzers: $(BUILD)/tests/make_idx $(BUILD)/mnistq ## the harnesses of make fuzz a
 	@$(MAKE) --no-print-directory CC=$(CLANG) BUILD=$(BUILD)/fuzz OPENMP= \
 	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 	  $(FUZZERS:%=$(BUILD)/fuzz/tests/fuzz/%)
-fuzz: fuzzers ## hostile files and options: FUZZ=WORD picks a harness | SECONDS each
+fuzz: fuzzers ## hostile files and options; FUZZ=WORD one harness | SECONDS each
 	@BUILD=$(BUILD) sh tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)
 # For make test, which does without them where clang has no libFuzzer, and for programs that are instrumented already.
 fuzzer_probe = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | $(CLANG) -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null
 fuzzers_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(if $(findstring -fsanitize,$(CFLAGS))$(findstring --coverage,$(CFLAGS)),,\
   $(shell $(fuzzer_probe) && echo fuzzers)))
+faults: all $(TOOLS) ## each call of each command fails once: MOST=N a command | 15 min
+	@MOST=$(or $(MOST),100000) BUILD=$(BUILD) sh tests/cli/faults.sh
+cross: all $(TOOLS) ## every compiler and machine gives the same: CROSS=WORD some | 5 min
+	@CROSS=$(or $(CROSS),all) BUILD=$(BUILD) sh tests/cli/cross.sh

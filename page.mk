@@ -17,7 +17,7 @@ $(BUILD)/page/probe.wasm: page.mk
 $(BUILD)/obj/wasm/%.o: %.c page.mk | $(BUILD)/page/probe.wasm
 	@mkdir -p $(@D)
 	$(Q)$(WASM_CC) $(WASM_FLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/page/engine.wasm: $(WASM_OBJECTS)
+$(BUILD)/page/engine.wasm: $(WASM_OBJECTS) | $(BUILD)/page/probe.wasm
 	$(Q)$(WASM_CC) $(WASM_LINK) $^ -o $@
 
 # One script in a fixed order; one more section is one more file, found by its name.

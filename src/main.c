@@ -65,8 +65,9 @@ static void on_signal(int number) {
 /* Results lost on their way out (a full disk, a closed pipe) are a failure like any other. */
 static int flush_output(int status) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (status) return status; /* which has been told, and may have the same cause */
     fprintf(stderr, "mnistq: standard output could not be written\n");
-    return status ? status : 1;
+    return 1;
 }
 
 /* The options that every command takes, wherever they stand. */

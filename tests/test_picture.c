@@ -450,6 +450,17 @@ static void two_digits_are_refused(void **state) {
     }
 }
 
+static void touching_digits_are_doubted(void **state) {
+    (void)state;
+    uint8_t digit[N], *canvas = new_canvas(SIDE, SIDE, PAPER);
+    struct error err = {""};
+    draw_seven(canvas, SIDE, SIDE, 60, 100, 150, DARK);
+    draw_seven(canvas, SIDE, SIDE, 180, 110, 150, DARK);
+    assert_true(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
+    assert_int_equal(doubts, 1 << DOUBT_WIDE);
+    free(canvas);
+}
+
 /* A stroke that is most of its picture: the rim shows more ink than paper. */
 static void cropped_at_its_ink(void **state) {
     (void)state;
@@ -982,6 +993,7 @@ int main(void) {
         cmocka_unit_test(edge_of_a_shadow),
         cmocka_unit_test(strokes_beside_a_digit),
         cmocka_unit_test(two_digits_are_refused),
+        cmocka_unit_test(touching_digits_are_doubted),
         cmocka_unit_test(cropped_at_its_ink),
         cmocka_unit_test(doubts_of_logits),
         cmocka_unit_test(box_and_centre),

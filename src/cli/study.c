@@ -40,7 +40,8 @@ static bool load_data(struct study *s) {
     if (!s->test_only) return dataset_load(s->source, &s->data, &s->err);
     errno = 0;
     if ((s->results || s->json) && dataset_load(s->source, &s->data, &s->err)) return true;
-    return errno != ENOMEM && dataset_load_test_only(s->source, &s->data, &s->err);
+    bool resources_failed = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == EIO;
+    return !resources_failed && dataset_load_test_only(s->source, &s->data, &s->err);
 }
 
 bool study_begin(struct study *s) {

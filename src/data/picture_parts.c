@@ -74,7 +74,8 @@ static bool find_parts(const struct plane *p, float threshold, struct parts *par
         if (parts->count == parts->room) {
             size_t room = parts->room ? 2 * parts->room : 64;
             struct part *more = realloc(parts->part, room * sizeof *more);
-            if (!(ok = more != NULL)) break;
+            ok = more != NULL;
+            if (!ok) break;
             parts->part = more, parts->room = room;
         }
         measure(parts, walk(parts, INK, i), &parts->part[parts->count++]);
@@ -202,6 +203,7 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
         }
         if (!spans(p, a) && !a->frame && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
     }
+    if (4 * width_of(&chosen->box) > 5 * height_of(&chosen->box)) chosen->doubts |= 1u << DOUBT_WIDE;
     chosen->fills = fills(p, &chosen->box) &&
         10 * inked < 6 * (size_t)width_of(&chosen->box) * (size_t)height_of(&chosen->box);
     return true;

@@ -92,14 +92,20 @@ static void f32_decode(const struct format *self, const uint8_t *bytes, int n, f
     memcpy(w, bytes, (size_t)n * sizeof *w);
 }
 
+/* In the order of the machine, as f32: st_copy turns the numbers of tensors of these types, which are no bytes to it.
+ */
 #define FLOAT_OF_16_BITS(name, narrow, widen)                                                                          \
     static void name##_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {                      \
         (void)self;                                                                                                    \
-        for (int i = 0; i < n; i++) write_16(narrow(w[i]), bytes + 2 * i);                                             \
+        for (int i = 0; i < n; i++) memcpy(bytes + 2 * i, &(uint16_t){narrow(w[i])}, 2);                               \
     }                                                                                                                  \
     static void name##_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {                      \
         (void)self;                                                                                                    \
-        for (int i = 0; i < n; i++) w[i] = widen(read_16(bytes + 2 * i));                                              \
+        for (int i = 0; i < n; i++) {                                                                                  \
+            uint16_t bits;                                                                                             \
+            memcpy(&bits, bytes + 2 * i, 2);                                                                           \
+            w[i] = widen(bits);                                                                                        \
+        }                                                                                                              \
     }
 FLOAT_OF_16_BITS(f16, half_from_float, float_from_half)
 FLOAT_OF_16_BITS(bf16, bfloat_from_float, float_from_bfloat)
@@ -138,22 +144,19 @@ static void nf4_pack(const float *w, int n, float absmax, uint8_t *bytes, int fi
 static void nf4_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
     float absmax = absolute_maximum(w, (size_t)n);
     memset(bytes, 0, format_bytes(self, n));
-    memcpy(bytes, &absmax, 4);
+    float_write(absmax, bytes);
     nf4_pack(w, n, absmax, bytes + 4, 0);
 }
 
 static void nf4_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
-    float absmax;
-    memcpy(&absmax, bytes, 4);
+    float absmax = float_read(bytes);
     for (int i = 0; i < n; i++) w[i] = nf4_values[get_code(bytes + self->header, (size_t)i, 4)] * absmax;
 }
 
 /* Double quantization (QLoRA, section 3): the absmax of 256 blocks, their mean taken off, as 8-bit codes with one
  * scale. (bitsandbytes takes an 8-bit float for these codes; a linear one is used here.) */
 static float nf4_dq_absmax(const uint8_t *bytes, int block) {
-    float mean, scale;
-    memcpy(&mean, bytes, 4);
-    memcpy(&scale, bytes + 4, 4);
+    float mean = float_read(bytes), scale = float_read(bytes + 4);
     float absmax = mean + scale * (float)((int)bytes[8 + block] - 128);
     return absmax < 0 ? 0 : absmax; /* a NaN stays one: a file's reader must see it */
 }
@@ -168,8 +171,8 @@ static void nf4_dq_encode(const struct format *self, const float *w, int n, uint
     for (int b = 0; b < blocks; b++) widest = fmaxf(widest, fabsf(absmax[b] - mean));
     struct qparams p = qparams_symmetric(widest, 127);
     memset(bytes, 0, format_bytes(self, n));
-    memcpy(bytes, &mean, 4);
-    memcpy(bytes + 4, &p.scale, 4);
+    float_write(mean, bytes);
+    float_write(p.scale, bytes + 4);
     for (int b = 0; b < blocks; b++) bytes[8 + b] = (uint8_t)(quantize(absmax[b] - mean, p) + 128);
     for (int b = 0; b < blocks; b++) /* the codes are chosen for the absmax that a reader will see */
         nf4_pack(w + b * NF4_BLOCK, nf4_length(n, b), nf4_dq_absmax(bytes, b), bytes + 8 + blocks, b * NF4_BLOCK);

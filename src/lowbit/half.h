@@ -6,6 +6,7 @@
 #define LOWBIT_HALF_H
 
 #include <stdint.h>
+#include <string.h>
 
 uint16_t half_from_float(float x);
 float float_from_half(uint16_t bits);
@@ -24,5 +25,20 @@ static inline uint16_t read_16(const uint8_t bytes[2]) { return (uint16_t)(bytes
 static inline void half_write(float x, uint8_t bytes[2]) { write_16(half_from_float(x), bytes); }
 
 static inline float half_read(const uint8_t bytes[2]) { return float_from_half(read_16(bytes)); }
+
+/* A float in a block of bytes, in the same order. */
+static inline void float_write(float x, uint8_t bytes[4]) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    write_16((uint16_t)bits, bytes);
+    write_16((uint16_t)(bits >> 16), bytes + 2);
+}
+
+static inline float float_read(const uint8_t bytes[4]) {
+    uint32_t bits = read_16(bytes) | (uint32_t)read_16(bytes + 2) << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 #endif

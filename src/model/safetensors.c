@@ -179,16 +179,21 @@ static bool parse_header(struct st_file *file, struct error *err) {
     return read_header(root, file, err) && check_cover(file, err);
 }
 
-bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {
-    *out = (struct st_file){.bytes = bytes, .file_bytes = size};
+bool st_header_bytes(const unsigned char *bytes, size_t size, size_t *header, struct error *err) {
     if (size < 8) return fail(err, "is %zu bytes long: too short for a safetensors file", size);
     uint64_t length = 0;
-    for (int i = 7; i >= 0; i--) length = length << 8 | out->bytes[i];
+    for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
     if (length > size - 8 || length > max_header || length < 2)
         return fail(err,
                     "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
-                    "%zu bytes follow",
-                    (unsigned long long)length, size - 8);
-    out->header_bytes = (size_t)length;
-    return parse_header(out, err);
+                    "%s%zu bytes follow",
+                    (unsigned long long)length, size == SIZE_MAX ? "at most " : "",
+                    size == SIZE_MAX ? (size_t)max_header : size - 8);
+    *header = (size_t)length;
+    return true;
+}
+
+bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {
+    *out = (struct st_file){.bytes = bytes, .file_bytes = size};
+    return st_header_bytes(bytes, size, &out->header_bytes, err) && parse_header(out, err);
 }

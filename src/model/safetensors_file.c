@@ -14,16 +14,35 @@ void st_free(struct st_file *file) {
     *file = (struct st_file){0};
 }
 
-bool st_read(const char *path, struct st_file *out, struct error *err) {
+struct head {
+    struct st_file *file;
+    st_check check;
+};
+
+/* Before memory is filled with what follows: a file of 4 GiB may begin with no header. */
+static bool judge_head(void *context, const unsigned char *data, size_t have, size_t whole, struct error *err) {
+    const struct head *h = context;
+    size_t header;
+    if (have < FILE_HEAD) whole = have; /* all of it */
+    if (whole == SIZE_MAX) return st_header_bytes(data, whole, &header, err);
+    return st_parse(data, whole, h->file, err) && (!h->check || h->check(h->file, err));
+}
+
+bool st_read_checked(const char *path, st_check check, struct st_file *out, struct error *err) {
     unsigned char *bytes;
     size_t size;
+    struct head head = {out, check};
     *out = (struct st_file){0};
-    if (!file_read_all(path, max_file, &bytes, &size, err)) return false;
-    bool ok = st_parse(bytes, size, out, err) || fail_in(err, path);
+    bool ok = file_read_judged(path, max_file, judge_head, &head, &bytes, &size, err);
+    *out = (struct st_file){0};
+    if (!ok) return false;
+    ok = st_parse(bytes, size, out, err) || fail_in(err, path);
     out->owned = bytes;
     if (!ok) st_free(out);
     return ok;
 }
+
+bool st_read(const char *path, struct st_file *out, struct error *err) { return st_read_checked(path, NULL, out, err); }
 
 void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
     struct st_tensor *t = &file->tensors[file->tensor_count++];

@@ -1,12 +1,11 @@
 // Section 3, what comes out: the answers of four models side by side, and what their hidden layers hold.
 
 const ANSWER_MODELS = ['fp32', 'int8', 'int4', 'int2'];
-const STRIP_COLUMNS = 64;
 
 // A strip of a layer's values whose neurons can be picked: with the pointer, or with arrow keys and Enter.
 // pick(neuron) is called; text(neuron) says what is there. Returns {update(values, max), mark(neuron)}.
 function neuronStrip(root, {label, width, signed = false, pick, text}) {
-  const columns = Math.min(STRIP_COLUMNS, width), rows = Math.ceil(width / columns);
+  const columns = width > 128 ? 64 : Math.min(32, width), rows = Math.ceil(width / columns);
   const frame = el('div', {class: 'strip', tabindex: 0, role: 'slider', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': width - 1});
   const picture = pixels(frame, columns, rows, null, {signed, label: ''});
   picture.canvas.removeAttribute('role');

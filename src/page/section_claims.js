@@ -50,8 +50,8 @@ function spreadClaims(ctx, claims) {
 
 registerSection({id: 'claims', build(root, ctx) {
   const claims = claimsOf(ctx);
-  root.append(el('p', {class: 'lead'}, t('claims.lead')));
   if (claims.length) {
+    root.append(el('p', {class: 'lead'}, t('claims.lead')));
     const figures = figureList(root, Object.values(VERDICTS).map(([sign, , key]) => [key, `${sign} ${t(`claims.${key}`)}`]));
     for (const [, , key] of Object.values(VERDICTS)) figures.set(key, num(claims.filter(claim => verdictOf(claim)[2] === key).length), t('claims.of', {count: claims.length}));
     const parts = el('div');

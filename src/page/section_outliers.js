@@ -2,7 +2,6 @@
 
 const OUTLIER_MOST = 100; // times itself
 const OUTLIER_SCHEMES = ['int8_per_tensor', 'int8'];
-const RESIDUAL_SIDE = 256; // pixels of a picture's longer side at most
 
 // The place of the lowest or highest weight of a layer.
 function extremeWeight(weights, sign) {
@@ -29,7 +28,7 @@ function outlierPoints(ctx, weights, granularity) {
 
 registerSection({id: 'outliers', build(root, ctx) {
   const {engine, models, test} = ctx, fp32 = models.fp32;
-  const memory = ctx.memory.outliers ??= {layer: 1, sign: -1, power: 0, clip: 0};
+  const memory = ctx.memory.outliers ??= {layer: Math.min(1, fp32.layers - 1), sign: -1, power: 0, clip: 0};
   root.append(el('p', {class: 'lead'}, t('outliers.lead')));
   const panel = el('div', {class: 'panel'});
   root.append(panel);
@@ -89,7 +88,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     const own = OUTLIER_SCHEMES.map((name, i) => ({name: t(`outliers.${name}.live`), shape: i + 2, line: false,
       points: accuracies[i] === undefined ? [] : [{x: k, y: accuracies[i], strong: true}]}));
     return {title: t('outliers.chart'), unit: '%', x: {label: t('outliers.chart.x'), lo: 1, hi: OUTLIER_MOST, log: true, ticks: [1, 2, 5, 10, 20, 50, 100]},
-      y: {label: t('outliers.chart.y'), hi: 100}, series: [...series, ...own]};
+      y: {label: t('outliers.chart.y'), lo: series.length ? undefined : 0, hi: 100}, series: [...series, ...own]};
   }
 
   // Another weight: its place, the pictures' sizes, and what is wrong with the others at x 1.

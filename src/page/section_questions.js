@@ -11,13 +11,13 @@ function randomOf(seed) {
   };
 }
 
-// A test image and a neuron of layer 2 that is neither off nor at the end of its range.
+// A test image and a neuron of layer 2, if there is one, that is neither off nor at the end of its range.
 function chooseNeuron(ctx, seed) {
-  const random = randomOf(seed), model = ctx.models.int8;
+  const random = randomOf(seed), model = ctx.models.int8, layer = Math.min(2, model.layers);
   for (;;) {
-    const image = random(ctx.test.count), pixels28 = ctx.test.images.pixels(image), neuron = random(model.widths[2]);
-    const code = ctx.engine.layer(model, pixels28, 2).codes[neuron];
-    if (code > 15 && code < 240) return {image, pixels28, neuron};
+    const image = random(ctx.test.count), pixels28 = ctx.test.images.pixels(image), neuron = random(model.widths[layer]);
+    const code = ctx.engine.layer(model, pixels28, layer).codes[neuron];
+    if (code > 15 && code < 240) return {image, pixels28, layer, neuron};
   }
 }
 
@@ -27,14 +27,14 @@ function programQuestions({questions}) {
   return questions.map(({id, answer, ...numbers}) => question(id, Number(answer), !answer.includes('.'), {...numbers, layer: numbers.layer + 1}));
 }
 
-// Six more, of any neuron of layer 2.
-function makeQuestions(ctx, {pixels28, neuron}) {
-  const {engine, models} = ctx, inputs = models.int8.widths[1];
-  const trace = engine.trace(models.int8, pixels28, 1, neuron), input = engine.activationAffine(models.int8, 1);
-  const largest = largestBut(engine.weights(models.fp32, 1).subarray(neuron * inputs, (neuron + 1) * inputs), -1);
+// Six more, of any neuron.
+function makeQuestions(ctx, {pixels28, layer, neuron}) {
+  const {engine, models} = ctx, before = layer - 1, inputs = models.int8.widths[before];
+  const trace = engine.trace(models.int8, pixels28, before, neuron), input = engine.activationAffine(models.int8, before);
+  const largest = largestBut(engine.weights(models.fp32, before).subarray(neuron * inputs, (neuron + 1) * inputs), -1);
   const term = trace.terms.reduce((best, one) => Math.abs(one.product) > Math.abs(best.product) ? one : best);
-  const real = engine.layer(models.fp32, pixels28, 1).values[term.k];
-  const all = {layer: 2, neuron, k: term.k, x: term.x, w: term.w, z: trace.inputZeroPoint, largest, real, scale: trace.inputScale, sum: trace.sum, bias: trace.bias,
+  const real = engine.layer(models.fp32, pixels28, before).values[term.k];
+  const all = {layer, neuron, k: term.k, x: term.x, w: term.w, z: trace.inputZeroPoint, largest, real, scale: trace.inputScale, sum: trace.sum, bias: trace.bias,
     acc: trace.acc, factor: num(trace.inputScale * trace.weightScale / trace.outputScale, 8), exact: trace.exact};
   const out = {...all, code: trace.code, z: trace.zeroPoint, scale: trace.outputScale};
   return [question('scale', trace.weightScale, false, all), question('quantize', engine.quantize([real], input).codes[0], true, all),
@@ -65,7 +65,7 @@ function buildQuestions(root, ctx) {
   root.append(title, about, list, el('div', {class: 'controls'}, el('button', {type: 'button', on: {click() { memory.seed++; fill(); }}}, t('questions.other'))));
   function fill() {
     const chosen = memory.seed ? chooseNeuron(ctx, memory.seed) : ctx.questions;
-    about.replaceChildren(...rich(t(memory.seed ? 'questions.about' : 'questions.program', {image: chosen.image, label: ctx.test.labels[chosen.image], neuron: chosen.neuron})));
+    about.replaceChildren(...rich(t(memory.seed ? 'questions.about' : 'questions.program', {image: chosen.image, label: ctx.test.labels[chosen.image], layer: chosen.layer, neuron: chosen.neuron})));
     list.replaceChildren(...(memory.seed ? makeQuestions(ctx, chosen) : programQuestions(chosen)).map(asked => {
       const id = newId(), verdict = el('span', {role: 'status', class: 'answer-verdict'});
       const input = el('input', {type: 'text', id, inputmode: 'text', autocomplete: 'off', size: 10});

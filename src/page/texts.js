@@ -310,7 +310,7 @@ TEXTS.en = {
   'questions.scale': 'Eq. 4. The largest weight of this neuron’s row has the size {largest}. What is the scale of the row?',
   'questions.scale.answer': '{largest} / 127 = {answer}', 'questions.acc.answer': '{sum} + {inBias} = {answer}',
   'questions.program': 'Test image {image}, a {label}: blanks of the worksheet that `mnistq trace --worksheet` prints, on the way to its winning logit. Paper, a calculator and the equations are enough.',
-  'questions.about': 'Test image {image}, a {label}, int8 per channel, neuron {neuron} of layer 2. Paper, a calculator and the equations are enough.',
+  'questions.about': 'Test image {image}, a {label}, int8 per channel, neuron {neuron} of layer {layer}. Paper, a calculator and the equations are enough.',
   'questions.quantize': 'Eq. 2. Input {k} of the layer is {real} in fp32, with s = {scale} and z = {z}. What is its code?',
   'questions.quantize.answer': 'round({real} / {scale}) + {z} = {answer}. The engine has {x}: what reaches it already carries the errors of layer 1.',
   'questions.term': 'Eq. 5. In layer {layer}, input {k} of neuron {neuron} has code {x} (z = {z}), its weight has code {w}. What does it add to the sum?',

@@ -309,7 +309,7 @@ TEXTS.de = {
   'questions.scale': 'Gl. 4. Das größte Gewicht in der Zeile dieses Neurons hat den Betrag {largest}. Wie groß ist die Skala der Zeile?',
   'questions.scale.answer': '{largest} / 127 = {answer}', 'questions.acc.answer': '{sum} + {inBias} = {answer}',
   'questions.program': 'Testbild {image}, eine {label}: Lücken des Arbeitsblatts, das `mnistq trace --worksheet` druckt, auf dem Weg zum höchsten Logit. Papier, Taschenrechner und die Gleichungen genügen.',
-  'questions.about': 'Testbild {image}, eine {label}, int8 je Kanal, Neuron {neuron} der Schicht 2. Papier, Taschenrechner und die Gleichungen genügen.',
+  'questions.about': 'Testbild {image}, eine {label}, int8 je Kanal, Neuron {neuron} der Schicht {layer}. Papier, Taschenrechner und die Gleichungen genügen.',
   'questions.quantize': 'Gl. 2. Eingang {k} der Schicht ist in fp32 {real}, mit s = {scale} und z = {z}. Welchen Code erhält er?',
   'questions.quantize.answer': 'round({real} / {scale}) + {z} = {answer}. Die Engine hat {x}: Was bei ihr ankommt, trägt schon die Fehler der Schicht 1.',
   'questions.term': 'Gl. 5. In Schicht {layer} hat Eingang {k} des Neurons {neuron} den Code {x} (z = {z}), sein Gewicht den Code {w}. Was trägt er zur Summe bei?',

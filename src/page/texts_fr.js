@@ -313,7 +313,7 @@ TEXTS.fr = {
   'questions.scale': 'Éq. 4. Le plus grand poids de la ligne de ce neurone a pour valeur absolue {largest}. Quelle est l’échelle de la ligne ?',
   'questions.scale.answer': '{largest} / 127 = {answer}', 'questions.acc.answer': '{sum} + {inBias} = {answer}',
   'questions.program': 'Image de test {image}, un {label} : des blancs de la feuille d’exercices qu’imprime `mnistq trace --worksheet`, sur le chemin du logit gagnant. Du papier, une calculatrice et les équations suffisent.',
-  'questions.about': 'Image de test {image}, un {label}, int8 par canal, neurone {neuron} de la couche 2. Du papier, une calculatrice et les équations suffisent.',
+  'questions.about': 'Image de test {image}, un {label}, int8 par canal, neurone {neuron} de la couche {layer}. Du papier, une calculatrice et les équations suffisent.',
   'questions.quantize': 'Éq. 2. L’entrée {k} de la couche vaut {real} en fp32, avec s = {scale} et z = {z}. Quel est son code ?',
   'questions.quantize.answer': 'round({real} / {scale}) + {z} = {answer}. Le moteur a {x} : ce qui lui arrive porte déjà les erreurs de la couche 1.',
   'questions.term': 'Éq. 5. Dans la couche {layer}, l’entrée {k} du neurone {neuron} a le code {x} (z = {z}), son poids le code {w}. Combien ajoute-t-elle à la somme ?',

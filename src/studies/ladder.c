@@ -83,7 +83,7 @@ static void measure_weights(const struct mlp *fp32, const struct mlp *effective,
 /* Release with free_result. */
 static bool run_rung(struct ladder *l, struct rung_source *source, double *const *grams, int i, struct rung_result *out,
                      struct error *err) {
-    struct rung_made made;
+    struct rung_made made = {0};
     char name[160], file[300];
     *out = (struct rung_result){0};
     for (int layer = 0; layer < MLP_MAX_LAYERS; layer++) out->output_error[layer] = NAN;

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int dimensions = 1; dimensions <= 3; dimensions += 2) {
         struct idx idx;
         struct error err = {""};
-        if (!idx_read(path, dimensions, &idx, &err)) {
+        if (!idx_read(path, dimensions, SIZE_MAX, &idx, &err)) {
             expect_message(err.text);
             EXPECT(!idx.data);
             continue;

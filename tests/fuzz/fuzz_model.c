@@ -109,7 +109,7 @@ static void run_all_ways(struct model *m, const uint8_t *data, size_t size, uint
 
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
 
-/* FUZZ_DATA holds small (3x4 pixels), large (28x28), and digit.png: tests/fuzz/run.sh makes it. */
+/* FUZZ_DATA holds small (3x4 pixels), large (28x28), and digit.pgm: tests/fuzz/run.sh makes it. */
 static int call(int (*command)(int, char **), const char *const *words) {
     char *argv[16];
     int argc = 0;
@@ -121,13 +121,13 @@ static int call(int (*command)(int, char **), const char *const *words) {
 }
 #define CALL(command, ...) call(command, (const char *const[]){__VA_ARGS__, NULL})
 
-static void run_commands(const struct model *m, const char *path) {
+static void run_commands(const struct model *m, const struct model_notes *notes, const char *path) {
     static char data[300], folder[300], picture[300];
     const char *root = getenv("FUZZ_DATA");
     int inputs = m->shape.widths[0], classes = m->shape.widths[m->shape.layers];
     if (!root || (inputs != 12 && inputs != 784)) return;
     snprintf(data, sizeof data, "%s/%s", root, inputs == 12 ? "small" : "large");
-    snprintf(picture, sizeof picture, "%s/digit.png", root);
+    snprintf(picture, sizeof picture, "%s/digit.pgm", root);
     snprintf(folder, sizeof folder, "%s/out", root);
     int fits = classes >= 10 ? EXIT_DONE : EXIT_FAILED; /* the data has ten */
     EXPECT(CALL(command_inspect, "inspect", path, "--json") == EXIT_DONE);
@@ -135,7 +135,10 @@ static void run_commands(const struct model *m, const char *path) {
     EXPECT(CALL(command_eval, "eval", path, "--data", data, "--json") == fits);
     EXPECT(CALL(command_eval, "eval", path, "--data", data, "--reference") == fits);
     EXPECT(CALL(command_compare, "compare", path, path, "--data", data, "--json") == fits);
-    if (inputs == 784) EXPECT(CALL(command_predict, "predict", path, picture, "--json") == EXIT_DONE);
+    struct picture_form form;
+    struct error err;
+    int known = picture_form_parse(notes->images, &form, &err) ? EXIT_DONE : EXIT_FAILED;
+    if (inputs == 784) EXPECT(CALL(command_predict, "predict", path, picture, "--json") == known);
     int integer = m->kind == MODEL_INT8 ? fits : EXIT_FAILED;
     EXPECT(CALL(command_trace, "trace", path, "--data", data, "--image", "1") == integer);
     EXPECT(CALL(command_trace, "trace", path, "--data", data, "--worksheet") == integer);
@@ -160,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int l = 0; l < m.shape.layers; l++) weights += (size_t)m.shape.widths[l] * (size_t)m.shape.widths[l + 1];
     if (mlp_widest(&m.shape) <= MAX_WIDTH && weights <= MAX_WEIGHTS) {
         run_all_ways(&m, data, size, hash);
-        if (hash % COMMANDS_EVERY == 0) run_commands(&m, memory_file_set(&copy, data, size));
+        if (hash % COMMANDS_EVERY == 0) run_commands(&m, &notes, memory_file_set(&copy, data, size));
     }
     model_free(&m);
     return 0;

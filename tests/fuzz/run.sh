@@ -38,7 +38,7 @@ make_corpora() {
     write_models "$FUZZ_DATA/small" 32,4 "$FUZZ_DATA/model/deep"
     quiet "$mnistq" train --data "$FUZZ_DATA/large" --hidden 2 --out "$FUZZ_DATA/model/large"
     quiet "$mnistq" quantize "$FUZZ_DATA/model/large" --data "$FUZZ_DATA/large" --calibration 20 --out "$FUZZ_DATA/model/large-int8"
-    quiet "$mnistq" inspect "$FUZZ_DATA/model/large-int8" --fp32 "$FUZZ_DATA/model/large" --weights-png "$FUZZ_DATA/digit.png"
+    { printf 'P5 28 28 255\n' && tail -c +17 "$FUZZ_DATA/large/t10k-images-idx3-ubyte" | head -c 784; } >"$FUZZ_DATA/digit.pgm"
     cp "$FUZZ_DATA"/small/t10k-* "$FUZZ_DATA/idx"
     for file in "$FUZZ_DATA"/small/t10k-*; do gzip -c "$file" >"$FUZZ_DATA/idx/${file##*/}.gz"; done
     cat "$FUZZ_DATA"/idx/*labels*.gz "$FUZZ_DATA"/idx/*labels*.gz >"$FUZZ_DATA/idx/two-members.gz"
@@ -48,7 +48,7 @@ make_corpora() {
         *.st | *.safetensors) cp "$file" "$FUZZ_DATA/model" ;;
         esac
     done
-    cp "$FUZZ_DATA/digit.png" "$FUZZ_DATA/picture"
+    cp "$FUZZ_DATA/digit.pgm" "$FUZZ_DATA/picture"
     printf 'P5 9 9 255\n%081d' 0 >"$FUZZ_DATA/picture/a.pgm"
     printf 'P2\n3 3\n255\n255 255 255 255 0 255 255 255 255\n' >"$FUZZ_DATA/picture/plain.pgm"
     printf 'P6 4 4 255\n%048d' 0 >"$FUZZ_DATA/picture/a.ppm"
