@@ -182,7 +182,7 @@ check 'quantize: ... as the metadata says' sh -c "'$mnistq' inspect made | grep 
 for wrong in 'int4/56 --method static' 'uint4/row' 'int4/0' 'q4_k' 'int4/tensor --method gptq'; do
     # shellcheck disable=SC2086 # a format and perhaps a method
     check_status 2 "quantize --format $wrong" "$mnistq" quantize $model --data idx --out wrong.st --format $wrong
-    check_grep '^mnistq: quantize: there is no format "[^"]*".*--format list' "$TMP/err" '... says so'
+    check_grep '^mnistq: quantize: --(format: there is no format|method: there is no method of this format) "[^"]*".*--format list' "$TMP/err" '... says so'
 done
 check 'quantize: ... and writes nothing' [ ! -e wrong.st ]
 check_status 1 'quantize: a group that divides nothing' "$mnistq" quantize $model --data idx --out wrong.st --format int4/5000
