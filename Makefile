@@ -9,12 +9,12 @@
 #=  results    RESULTS=FOLDER; without it results/ and the name of DATA
 #=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
 #=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
-#=  fuzz       SECONDS=60 for each harness, FUZZ=WORD only such     cross  CROSS=WORD
+#=  fuzz       SECONDS=60 a harness, FUZZ=WORD only such   cross  CROSS=WORD
 CC ?= cc
 CFLAGS ?= -O3 -g
 BUILD ?= build
 DATA ?= data/mnist
-export DATA RESULTS# scripts read these from the environment, where no character needs quoting
+$(foreach v,DATA RESULTS,$(eval override export $v := $$(value $v)))# as they stand; the environment needs no quotes
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S OPENMP CLANG MOST WASM_CC $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
@@ -38,7 +38,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TOOLS := $(BUILD)/tests/http_server $(BUILD)/tests/make_idx $(BUILD)/tests/make_digit $(BUILD)/tests/faults.so
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 OPENMP := $(if $(filter Darwin,$(shell uname)),-Xpreprocessor -fopenmp -lomp,-fopenmp)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Isrc -Iinclude -I$(BUILD) $(CPPFLAGS) $(CFLAGS) -fno-fast-math \
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Iinclude -Isrc -I$(BUILD) $(CPPFLAGS) $(CFLAGS) -fno-fast-math \
   -ffp-contract=off -fno-math-errno $(OPENMP)
 LINK = $(CC) $(patsubst -Ofast,-O3,$(filter-out -ffast-math -funsafe-math-optimizations,$(CFLAGS))) $(OPENMP) $(LDFLAGS)
 # The flags of the last build. When those of this make are others, the file is made anew, and so is all that needs it.
@@ -54,10 +54,11 @@ $(BUILD)/config.mk: scripts/install_deps.sh $(BUILD)/flags
 	@CC='$(CC)' CPPFLAGS=$(call quote,$(CPPFLAGS)) LDFLAGS=$(call quote,$(LDFLAGS)) sh scripts/install_deps.sh
 	@echo "INCLUDES := $$(pkg-config --cflags $(PACKAGES) 2>/dev/null)" >$@
 	@echo "LIBRARIES := $$(pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lopenblas -lcrypto -lz -ljpeg -lpng) -lm" >>$@
+LOG = $(if $(MAKE_TERMERR),-fdiagnostics-color=always) 2>$@.log; s=$$?; cat $@.log >&2; exit $$s # tests/cli/make.sh reads it
 say_once = $(if $(said),,$(eval said := yes)$(info compiling into $(BUILD)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
-	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@
+	$(Q)$(COMPILE) $(INCLUDES) -MMD -MP -c $< -o $@ $(LOG)
 $(BUILD)/claims.inc: src/studies/claims.tsv $(BUILD)/flags # the audit's claims, as a string of C
 	@sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
 $(call objects,src/studies/claims.c): $(BUILD)/claims.inc
@@ -66,8 +67,7 @@ $(call objects,src/studies/claims.c): $(BUILD)/claims.inc
 $(BUILD)/internal.a: $(call objects,$(LIBRARY_SOURCES)) # all rooms but the program's; for other programs: embed.mk
 $(BUILD)/program.a: $(call objects,$(PROGRAM_SOURCES)) # apart from main.c, so that tests link the commands too
 $(BUILD)/internal.a $(BUILD)/program.a:
-	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)rm -f $@; $(AR) rcs $@ $^
 $(BUILD)/mnistq: $(call objects,src/main.c) $(BUILD)/program.a $(BUILD)/internal.a
 	$(Q)$(LINK) $^ $(LIBRARIES) -o $@
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a

@@ -16,7 +16,7 @@ fuzzers: $(BUILD)/tests/make_idx $(BUILD)/mnistq ## the harnesses of make fuzz a
 	@$(MAKE) --no-print-directory CC=$(CLANG) BUILD=$(BUILD)/fuzz OPENMP= \
 	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 	  $(FUZZERS:%=$(BUILD)/fuzz/tests/fuzz/%)
-fuzz: fuzzers ## hostile files and options: FUZZ=WORD picks a harness | SECONDS each
+fuzz: fuzzers ## hostile files and options; FUZZ=WORD one harness | SECONDS each
 	@BUILD=$(BUILD) sh tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)
 # For make test, which does without them where clang has no libFuzzer, and for programs that are instrumented already.
 fuzzer_probe = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | $(CLANG) -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null

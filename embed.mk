@@ -7,7 +7,7 @@ EMBED_FLAGS := -Wno-unknown-pragmas -Wframe-larger-than=16384 -fPIC -MMD -MP
 
 $(BUILD)/obj/embed/%.o: %.c $(BUILD)/flags
 	$(say_once)@mkdir -p $(@D)
-	$(Q)$(filter-out $(OPENMP),$(COMPILE)) $(INCLUDES) $(EMBED_FLAGS) -c $< -o $@
+	$(Q)$(filter-out $(OPENMP),$(COMPILE)) $(INCLUDES) $(EMBED_FLAGS) -c $< -o $@ $(LOG)
 # One section a function, of which the linker keeps some; but the interface is one section, kept whole.
 $(EMBED_SOURCES:%.c=$(BUILD)/obj/embed/%.o): EMBED_FLAGS += -ffunction-sections -fdata-sections
 

@@ -17,11 +17,11 @@ $(BUILD)/page/probe.wasm: page.mk
 $(BUILD)/obj/wasm/%.o: %.c page.mk | $(BUILD)/page/probe.wasm
 	@mkdir -p $(@D)
 	$(Q)$(WASM_CC) $(WASM_FLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/page/engine.wasm: $(WASM_OBJECTS)
+$(BUILD)/page/engine.wasm: $(WASM_OBJECTS) | $(BUILD)/page/probe.wasm
 	$(Q)$(WASM_CC) $(WASM_LINK) $^ -o $@
 
 # One script in a fixed order; one more section is one more file, found by its name.
-PAGE_SCRIPTS := src/page/engine.js $(foreach part,texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
+PAGE_SCRIPTS := $(foreach part,engine texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
 $(BUILD)/page/page.js: $(PAGE_SCRIPTS) page.mk
 	@mkdir -p $(@D)
 	@{ cat $(PAGE_SCRIPTS); echo 'boot();'; } >$@
@@ -32,7 +32,10 @@ PAGE_PARTS := $(addprefix $(BUILD)/page/,engine.wasm page.js page.html page.css)
 # For make test, which does without them where the tools are missing.
 page_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(shell $(call wasm_probe,/dev/null) && echo $(PAGE_PARTS)))
 
-page: all $(PAGE_PARTS) ## the lesson as one offline file, in which the engine runs | 20 s
+page: all $(PAGE_PARTS) ## the lesson as one offline file with the engine | 20 s
 	$(RUN) exercise --reuse --scheme both $(FLAGS) >/dev/null
 	@sh scripts/run_with_data.sh "$$DATA" sh scripts/page_models.sh $(BUILD)/mnistq DATA RESULTS/models
-	$(RUN) page --parts $(BUILD)/page
+	$(RUN) page --parts $(BUILD)/page --reference results/reference/mnist
+test-page: all $(PAGE_PARTS) ## the page in Chromium, drawn and dragged | 5 min
+	@sh scripts/install_deps.sh --browser || echo 'test-page: on without what could not be installed'
+	@sh scripts/run_with_data.sh "$$DATA" sh tests/page/browser.sh $(BUILD) DATA RESULTS/page.html

@@ -72,6 +72,10 @@ matches() { # FILE
     [ -f "$1" ] && [ "$(sha256_of "$1" 2>/dev/null)" = "$expected" ]
 }
 
+is_protected() { # FILE: nobody may write it; asked of its mode, as root may write everything
+    case $(ls -ldL -- "$1" 2>/dev/null) in '' | [!r-]* | ??w* | ?????w* | ????????w*) return 1 ;; esac
+}
+
 # ---- the temporary file -------------------------------------------------------------------------
 
 take_part() { # start on $tmp: what an earlier run left of this file, or empty
@@ -85,6 +89,8 @@ take_part() { # start on $tmp: what an earlier run left of this file, or empty
         if mv -f "$left" "$tmp.old" 2>/dev/null; then cp "$tmp.old" "$tmp" 2>/dev/null; fi
         rm -f "$tmp.old" 2>/dev/null
     done
+    # A link would be written through, over a file elsewhere; a pipe waits.
+    for part in "$final.part" "$tmp"; do if [ -L "$part" ] || [ ! -f "$part" ]; then rm -f "$part" 2>/dev/null; fi; done
     # A rename has one winner: of two runs, one resumes and the other starts from zero.
     [ -s "$tmp" ] || mv -f "$final.part" "$tmp" 2>/dev/null || true 2>/dev/null >"$tmp" || {
         tmp=
@@ -342,6 +348,7 @@ if [ -n "$missing" ]; then
     for name in $missing; do
         expected=$(expected_of "$name")
         final=$dir/$name
+        is_protected "$final" && die 1 "$final: does not match its checksum, and is write-protected: left as it is"
         [ ! -d "$final" ] || die 1 "$final: a folder has the name of the file"
         fetch "$@"
     done

@@ -8,14 +8,16 @@ set -u
 
 usage() {
     cat <<'END'
-usage: scripts/install_deps.sh [--check] [--dev] [--page]
+usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser]
 
   --check   only say what is missing
   --dev     also what developers use: clang, clang-format, clang-tidy, cppcheck, shellcheck, valgrind
   --page    also what `make page` compiles WebAssembly with: clang, lld, wasi-libc (250 MB)
+  --browser also what `make test-page` opens the page with: node, Chromium, and from npm, into build/page,
+            playwright-core and axe-core (600 MB)
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
-installs and how much that is (a bare Debian 12: 85 packages, 97 MB to fetch, 450 MB on disk).
+installs and how much that is (a bare Debian 12: 90 packages, 98 MB to fetch, 450 MB on disk).
 exit status: 0 all there, 1 something is missing and could not be installed, 2 usage
 END
 }
@@ -27,11 +29,13 @@ advise() { printf '    %s\n' "$*" >&2; } # a line to copy
 check_only=no
 dev=no
 page=no
+browser=no
 for arg; do
     case $arg in
     --check) check_only=yes ;;
     --dev) dev=yes ;;
     --page) page=yes ;;
+    --browser) browser=yes ;;
     -h | --help)
         usage
         exit 0
@@ -111,6 +115,11 @@ libjpeg-dev libpng-dev" \
     fi
     [ $page = no ] || builds_wasm || lacks 'clang for WebAssembly' \
         "clang lld wasi-libc $(libclang_rt)" 'llvm lld wasi-libc wasi-runtimes'
+    if [ $browser = yes ]; then
+        has node || lacks node nodejs node
+        has npm || lacks npm npm ''
+        has chromium || has chromium-browser || has google-chrome || [ -n "${CHROMIUM:-}" ] || lacks Chromium chromium ''
+    fi
     if [ $dev = yes ]; then
         has clang || lacks clang 'clang libomp-dev' llvm
         for tool in clang-format clang-tidy cppcheck shellcheck; do has $tool || lacks $tool $tool $tool; done
@@ -160,8 +169,27 @@ int main(void) { const struct CMUnitTest a[] = {cmocka_unit_test(t)}; return cmo
     }
 }
 
+# Of fixed versions: a test of the page should not fail for another rule of axe.
+node_packages() {
+    [ $browser = yes ] || return 0
+    folder=$(dirname "$0")/../build/page
+    NODE_PATH="${NODE_PATH:+$NODE_PATH:}$folder/node_modules" \
+        node -e "require('playwright-core'); require('axe-core')" >/dev/null 2>&1 && return 0
+    if [ $check_only = yes ]; then
+        warn 'missing: playwright-core, axe-core'
+        return 1
+    fi
+    say '+ npm install playwright-core axe-core'
+    mkdir -p "$folder" && npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error \
+        playwright-core@1.65.1 axe-core@4.14.1 >"$tmp/npm" 2>&1 && return 0
+    sed 's/^/    /' "$tmp/npm" | tail -n 5 >&2
+    warn 'this failed: npm install playwright-core axe-core'
+    return 1
+}
+
 find_missing
 if [ -z "$missing" ]; then
+    node_packages || exit 1
     say 'install_deps.sh: all there'
     exit 0
 fi
@@ -249,4 +277,5 @@ if [ -n "$missing" ]; then
     warn "still missing: $missing"
     exit 1
 fi
+node_packages || exit 1
 say 'install_deps.sh: all there'

@@ -39,7 +39,8 @@ diff_tables() {
                 }
             }
             END {
-                printf "%-28s %d of %d cells differ%s\n%s", table, differ, all, (rows == row ? "" : ", " rows " rows are " row + 0), lines
+                if (rows != row) counts = "; ours has " rows + 0 " row" (rows == 1 ? "" : "s") ", yours " row + 0
+                printf "%-28s %d of %d cell%s differ%s\n%s", table, differ, all, (all == 1 ? "" : "s"), counts, lines
                 if (differ > 5) print "    ..."
             }'
     done

@@ -12,14 +12,19 @@ set -u
 data=$1
 shift
 fetch=$(dirname "$0")/fetch_mnist.sh
+shown() { # TEXT: on one line of a terminal, as the program shows names: without controls and turned writing
+    printf '%s' "$1" | tr '\n' '?' | LC_ALL=C awk '{
+        gsub(/[\001-\037\177]|\302[\200-\237]|\330\234|\342\200[\216\217\250-\256]|\342\201[\246-\251]/, "?"); printf "%s", $0 }'
+}
 refuse() { # STATUS WHY
-    echo "run_with_data.sh: $2" >&2
+    printf 'run_with_data.sh: %s\n' "$(shown "$2")" >&2
     exit "$1"
 }
 files_of() { # FOLDER: the names in it, at most eight
     ls -- "$1" | awk 'NR <= 8 { printf "%s%s", (NR > 1 ? ", " : ""), $0 } END { printf "%s", (NR > 8 ? ", ..." : NR ? "" : "nothing") }'
 }
 
+case $data in -*) data=./$data ;; esac # no option
 if [ "$data" = digits ]; then
     name=digits
 elif [ "${data%/}" = data/mnist ]; then
@@ -39,10 +44,10 @@ elif [ ! -d "$data" ]; then
 elif sh "$fetch" --check "$data"; then
     name=mnist
 else
-    name=$(basename "$(cd "$data" && pwd)")
+    name=$(basename "$(CDPATH='' cd "$data" && pwd)")
     case $name in mnist | reference | /) name=other ;; esac
     case $(ls -R -- "$data") in
-    *idx3* | *idx1*) echo "$data: not MNIST's own files; read as they are, for results/$name" >&2 ;;
+    *[iI][dD][xX][13]*) printf '%s\n' "$(shown "$data: not MNIST's own files; read as they are, for results/$name")" >&2 ;;
     *) refuse 1 "DATA=$data: four IDX files expected (train-images-idx3-ubyte, ...), found: $(files_of "$data")" ;;
     esac
 fi

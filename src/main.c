@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/fileset.h"
+#include "cli/limits.h"
 #include "cli/options.h"
 #include "cli/provenance.h"
 #include "cli/restart.h"
@@ -127,6 +128,12 @@ static void handle_signals(void) {
         if (signal(ends[i], SIG_IGN) != SIG_IGN) signal(ends[i], on_signal);
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit (ulimit -f) is an error like a full disk */
 }
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+/* What runs before the constructors of libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(int, char **,
+                                                                                       char **) = limits_leave_threads;
+#endif
 
 int main(int argc, char **argv) {
     struct everywhere everywhere = {0};

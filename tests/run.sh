@@ -142,7 +142,7 @@ case $? in
 esac
 
 # The longest first, so that none is left over at the end.
-first='cli/make cli/cross cli/faults cli/commands cli/badinput cli/ladder cli/pitfalls cli/peers cli/trace cli/compare cli/audit'
+first='cli/faults cli/make cli/cross cli/ladder cli/commands cli/peers cli/badinput cli/audit cli/pitfalls cli/compare cli/mnist'
 together='' alone=''
 for name in $first $(cd tests && printf '%s\n' cli/*.sh test_*.c); do
     name=${name%.*}

@@ -1051,8 +1051,10 @@ static void draw_on_terminal(int columns, char *drawn, size_t size) {
     dup2(terminal, STDERR_FILENO);
     struct progress outer, inner;
     progress_begin(&outer, "every rung of the ladder", "networks");
+    progress_update(&outer, 0, 10);
     progress_update(&outer, 1, 10);
     progress_begin(&inner, "quantization-aware training", "images");
+    progress_update(&inner, 10, 30); /* the first word of a work that began unseen: no rate, and no time left */
     progress_update(&inner, 30, 30);
     progress_end(&inner);
     progress_end(&outer);
@@ -1080,6 +1082,7 @@ static void test_progress_is_one_line_within_the_terminal(void **state) {
         }
         assert_non_null(last);
         assert_true(strstr(last, "1/10") != NULL);
+        if (widths[i] >= 80) assert_contains(drawn, "]  33%\033[K");
         if (widths[i] < 80) continue;
         assert_contains(last, "quantization-aware training [#");
         assert_contains(last, "] 100%  ");

@@ -119,6 +119,24 @@ static void no_images_give_empty_ranges(void **state) {
     mlp_free(&mlp);
 }
 
+/* A tenth of the values off leaves less than a hundredth off; without a share it is the observer's own. */
+static void a_share_can_be_asked_for(void **state) {
+    (void)state;
+    struct mlp mlp;
+    struct range usual[MLP_MAX_LAYERS + 1], same[MLP_MAX_LAYERS + 1], little[MLP_MAX_LAYERS + 1],
+        much[MLP_MAX_LAYERS + 1];
+    make_network(2, &mlp);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE}, usual);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.0001}, same);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.01}, little);
+    calibrated(&mlp, &(struct convert_config){.observer = OBSERVER_PERCENTILE, .outside = 0.1}, much);
+    for (int l = 1; l <= shape.layers; l++) {
+        assert_true(same[l].hi == usual[l].hi && same[l].lo == usual[l].lo);
+        assert_true(little[l].hi < usual[l].hi && much[l].hi < little[l].hi && much[l].hi > 0);
+    }
+    mlp_free(&mlp);
+}
+
 /* ---- Weights ---- */
 
 static void check_codes(const struct dense *d, const struct qmlp *q, int layer, float scale, int c) {
@@ -514,11 +532,37 @@ static void biases_that_cannot_fit_are_counted(void **state) {
     mlp_free(&mlp);
 }
 
+/* Scales and zero points of a network that is there, to the bit, give that network, without its ranges. */
+static void activations_can_be_given(void **state) {
+    (void)state;
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        struct mlp mlp;
+        struct qmlp q, again;
+        size_t saturated;
+        make_network(8, &mlp);
+        struct convert_config config = {.per_channel = true, .symmetric_activations = symmetric};
+        converted(&mlp, &config, &q);
+        q.activation[1].scale *= 1.1f; /* no range is known that gives it */
+        config.activations = q.activation;
+        CHECK(convert(&mlp, NULL, &config, &again, &saturated, &err));
+        for (int l = 0; l <= shape.layers; l++)
+            assert_memory_equal(&again.activation[l], &q.activation[l], sizeof q.activation[l]);
+        for (int l = 0; l < shape.layers; l++)
+            assert_memory_equal(again.layer[l].weight, q.layer[l].weight, (size_t)(q.layer[l].in * q.layer[l].out));
+        assert_int_not_equal(again.layer[1].bias[0], q.layer[1].bias[0]); /* in steps of the given scale */
+        qmlp_free(&q);
+        qmlp_free(&again);
+        mlp_free(&mlp);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minmax_ranges_are_those_of_the_activations),
         cmocka_unit_test(every_observer_stays_within_minmax),
         cmocka_unit_test(no_images_give_empty_ranges),
+        cmocka_unit_test(a_share_can_be_asked_for),
+        cmocka_unit_test(activations_can_be_given),
         cmocka_unit_test(scales_are_absmax_over_127),
         cmocka_unit_test(an_all_zero_row_gets_scale_one),
         cmocka_unit_test(an_outlier_hurts_its_own_channel_only),

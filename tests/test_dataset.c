@@ -177,6 +177,109 @@ static void test_missing_files_are_named(void **state) {
     assert_false(dataset_load("", &d, &err));
 }
 
+/* Renames one of the four files of a folder that write_folder made. */
+static void rename_file(const char *folder, int file, bool gz, const char *to) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, to);
+    assert_int_equal(rename(file_path(folder, file < 2 ? "train" : "t10k", file % 2, gz ? ".gz" : ""), in_folder(path)),
+                     0);
+}
+
+/* As they come from other places than MNIST's own. */
+static void test_other_names_are_read(void **state) {
+    (void)state;
+    static const struct {
+        bool gz;
+        const char *names[4], *folders[4];
+    } cases[] = {
+        {false,
+         {"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"},
+         {NULL}},
+        {true,
+         {"train-images-idx3-ubyte.GZ", "train-labels-idx1-ubyte.Gz", "T10K-IMAGES-IDX3-UBYTE.GZ",
+          "t10k-labels.idx1-ubyte.gz"},
+         {NULL}},
+        {true,
+         {"emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters-train-labels-idx1-ubyte.gz",
+          "emnist-letters-test-images-idx3-ubyte.gz", "emnist-letters-test-labels-idx1-ubyte.gz"},
+         {NULL}},
+        {false,
+         {"qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx1-ubyte", "qmnist-test-images-idx3-ubyte",
+          "qmnist-test-labels-idx1-ubyte"},
+         {NULL}},
+        {false,
+         {"my_own.set_train_images_idx3_ubyte", "my_own.set_train_labels_idx1_ubyte",
+          "my_own.set_test_images_idx3_ubyte", "my_own.set_test_labels_idx1_ubyte"},
+         {NULL}},
+        {false,
+         {"train-images-idx3-ubyte/train-images-idx3-ubyte", "train-labels-idx1-ubyte/train-labels-idx1-ubyte",
+          "t10k-images.idx3-ubyte/t10k-images.idx3-ubyte", "t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte"},
+         {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels-idx1-ubyte"}},
+    };
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+        char folder[16], path[128], expected[65];
+        snprintf(folder, sizeof folder, "style%zu", t);
+        write_folder(folder, good_train, good_test, cases[t].gz);
+        struct dataset d = loaded(in_folder(folder));
+        strcpy(expected, d.sha256);
+        dataset_free(&d);
+        for (int file = 0; file < 4; file++) {
+            if (cases[t].folders[file]) {
+                rename_file(folder, file, cases[t].gz, "aside");
+                snprintf(path, sizeof path, "%s/%s", folder, cases[t].folders[file]);
+                assert_int_equal(mkdir(in_folder(path), 0777), 0);
+                snprintf(path, sizeof path, "%s/aside", folder);
+                char to[256];
+                snprintf(to, sizeof to, "%s/%s", folder, cases[t].names[file]);
+                assert_int_equal(rename(in_folder(path), in_folder(to)), 0);
+            } else rename_file(folder, file, cases[t].gz, cases[t].names[file]);
+        }
+        d = loaded(in_folder(folder));
+        assert_string_equal(d.sha256, expected);
+        assert_int_equal(d.train.count, 8);
+        dataset_free(&d);
+    }
+}
+
+/* MNIST's own names before others, .gz before plain: what else lies there does not matter. */
+static void test_own_names_come_first(void **state) {
+    (void)state;
+    struct part other = good_test;
+    char expected[65];
+    other.first_label = 1, other.classes = 2;
+    write_folder("first", good_train, other, false);
+    for (int file = 2; file < 4; file++)
+        rename_file("first", file, false, file == 2 ? "t10k-images.idx3-ubyte" : "t10k-labels.idx1-ubyte");
+    write_part("first", other, false);
+    write_bytes(in_folder("first/a-train-labels-idx1-ubyte"), "none", 4);
+    write_part("first", good_test, true);
+    struct dataset d = loaded(in_folder("first"));
+    assert_int_equal(d.test.labels[0], 0);
+    strcpy(expected, d.sha256);
+    dataset_free(&d);
+    unlink(file_path("first", "t10k", 1, ".gz"));
+    d = loaded(in_folder("first"));
+    assert_int_equal(d.test.labels[0], 1);
+    dataset_free(&d);
+}
+
+static void test_several_sets_in_a_folder_are_refused(void **state) {
+    (void)state;
+    write_folder("several", good_train, good_test, false);
+    static const char *const names[] = {"emnist-letters-train-images-idx3-ubyte",
+                                        "emnist-letters-train-labels-idx1-ubyte",
+                                        "emnist-digits-test-images-idx3-ubyte", "emnist-digits-test-labels-idx1-ubyte"};
+    for (int file = 0; file < 4; file++) rename_file("several", file, false, names[file]);
+    assert_refused(in_folder("several"), in_folder("several"), "several data sets, emnist-digits and emnist-letters");
+    mkdir(in_folder("none"), 0777);
+    write_bytes(in_folder("none/train.csv"), "x", 1);
+    write_bytes(in_folder("none/mytrain-images-idx3-ubyte"), "x", 1);
+    write_bytes(in_folder("none/.train-images-idx3-ubyte"), "x", 1);
+    write_bytes(in_folder("none/train-images-idx1-ubyte"), "x", 1);
+    assert_refused(in_folder("none"), file_path("none", "train", 0, ""), "in the folder: ");
+    assert_refused(in_folder("none/train.csv"), in_folder("none/train.csv"), "Not a directory");
+}
+
 static void test_files_that_do_not_fit_together_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -220,6 +323,50 @@ static void test_files_of_the_wrong_kind_are_refused(void **state) {
     unlink(images);
     assert_int_equal(mkdir(images, 0777), 0);
     assert_refused(in_folder("swapped"), images, "is not a regular file");
+}
+
+/* Two of nine classes, each with its share, are a set; one wrong byte among the labels makes none. */
+static void test_few_of_many_classes(void **state) {
+    (void)state;
+    unsigned char labels[8 + 40];
+    write_folder("few", (struct part){"train", 40, 40, 2, 2, 2, 0}, (struct part){"t10k", 4, 4, 2, 2, 1, 3}, false);
+    put_header(labels, (uint32_t[]){0x801, 40}, 2);
+    for (int wrong = 0; wrong < 3; wrong++) {
+        for (int i = 0; i < 40; i++) labels[8 + i] = i % 5 ? 3 : 8;
+        if (wrong) labels[8 + 17] = 200;
+        if (wrong > 1) labels[8 + 18] = labels[8 + 19] = 200; /* not many more: 3 of 40 */
+        write_bytes(file_path("few", "train", 1, ""), labels, sizeof labels);
+        if (wrong == 1) {
+            assert_refused(in_folder("few"), in_folder("few"), "198 of the 201 classes up to it have no image");
+            continue;
+        }
+        struct dataset d = loaded(in_folder("few"));
+        assert_int_equal(d.classes, wrong ? 201 : 9);
+        dataset_free(&d);
+    }
+}
+
+/* By their headers, before a byte behind them is read: what is behind is missing here. */
+static void test_memory_is_bounded(void **state) {
+    (void)state;
+    unsigned char header[16];
+    write_folder("large", good_train, good_test, false);
+    for (int part = 0; part < 2; part++) {
+        put_header(header, (uint32_t[]){0x803, 1 << 20, 64, 16}, 4); /* 1 GiB, and 1 MiB of labels */
+        write_bytes(file_path("large", part ? "t10k" : "train", 0, ""), header, 16);
+        put_header(header, (uint32_t[]){0x801, 1 << 20}, 2);
+        write_bytes(file_path("large", part ? "t10k" : "train", 1, ""), header, 8);
+    }
+    assert_refused(in_folder("large"), in_folder("large"),
+                   "images and labels are 2050 MiB, more than the 1024 MiB for a data set (--memory-limit)");
+    struct split split;
+    struct error err;
+    assert_false(dataset_load_test(in_folder("large"), &split, &err));
+    assert_error(err.text, in_folder("large"), "are 1025 MiB, more than");
+    dataset_memory_limit(1025);
+    assert_false(dataset_load_test(in_folder("large"), &split, &err));
+    assert_error(err.text, file_path("large", "t10k", 0, ""), "is cut short");
+    dataset_memory_limit(DATASET_DEFAULT_MIB);
 }
 
 static void test_256_classes_are_the_most(void **state) {
@@ -297,8 +444,13 @@ int main(void) {
         cmocka_unit_test(test_every_byte_and_the_shape_count_in_the_hash),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_missing_files_are_named),
+        cmocka_unit_test(test_other_names_are_read),
+        cmocka_unit_test(test_own_names_come_first),
+        cmocka_unit_test(test_several_sets_in_a_folder_are_refused),
         cmocka_unit_test(test_files_that_do_not_fit_together_are_refused),
         cmocka_unit_test(test_files_of_the_wrong_kind_are_refused),
+        cmocka_unit_test(test_few_of_many_classes),
+        cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_256_classes_are_the_most),
         cmocka_unit_test(test_the_test_split_alone_needs_no_training_files),
         cmocka_unit_test(test_built_in_digits),

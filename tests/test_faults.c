@@ -1,4 +1,5 @@
 /* The engine with faults: bit for bit the reference while nothing is broken; and every fault shows, in its own way. */
+#include "base/digest.h"
 #include "base/rng.h"
 #include "quant/convert.h"
 #include "model/evaluation.h"
@@ -559,6 +560,34 @@ static void a_measurement_is_what_counting_gives(void **state) {
     qmlp_free(&q);
 }
 
+/* Digests of codes: whatever the batches and the engine, but not with one code that differs. */
+static void digests_tell_codes_apart(void **state) {
+    (void)state;
+    struct model model = {.kind = MODEL_INT8};
+    struct error err;
+    uint8_t images[IMAGES * INPUTS];
+    uint64_t layers[3][2], each[3][IMAGES];
+    make_kind(ASYMMETRIC, &model.qmlp);
+    model.shape = model.qmlp.shape;
+    random_bytes(3, 255, images, sizeof images);
+    for (int i = 0; i < 3; i++) { /* the reference; the kernel, in batches of 7; with a fault */
+        struct model_run run;
+        assert_true(model_run_create(&model, i == 1 ? 7 : IMAGES, 1, RUN_LAYERS, &run, &err));
+        if (i > 0) run.fault = i == 1 ? fault_find("none") : fault_find("truncation");
+        run.fault_layer = 1;
+        layers[i][0] = layers[i][1] = DIGEST_START;
+        model_digests(&run, images, IMAGES / 2, layers[i], each[i]);
+        model_digests(&run, images + IMAGES / 2 * INPUTS, IMAGES - IMAGES / 2, layers[i], each[i] + IMAGES / 2);
+        model_run_free(&run);
+    }
+    assert_memory_equal(layers[1], layers[0], sizeof layers[0]);
+    assert_memory_equal(each[1], each[0], sizeof each[0]);
+    assert_true(layers[2][0] == layers[0][0] && layers[2][1] != layers[0][1]);
+    assert_true(memcmp(each[2], each[0], sizeof each[0]) != 0 && each[0][0] != each[0][1]);
+    assert_true(digest_add(DIGEST_START, "foobar", 6) == 0x85944171f73967e8u); /* the authors' own test vector */
+    model_free(&model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_no_fault_the_codes_are_the_references),
@@ -579,6 +608,7 @@ int main(void) {
         cmocka_unit_test(the_first_overflow),
         cmocka_unit_test(cut_codes_are_counted),
         cmocka_unit_test(a_measurement_is_what_counting_gives),
+        cmocka_unit_test(digests_tell_codes_apart),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ static void make_files(unsigned char images[IMAGE_BYTES], unsigned char labels[L
 static void assert_reads(const char *path, int dimensions, size_t count, size_t rows, size_t cols, const void *data) {
     struct idx idx;
     struct error err = {""};
-    if (!idx_read(path, dimensions, &idx, &err)) fail_msg("%s", err.text);
+    if (!idx_read(path, dimensions, SIZE_MAX, &idx, &err)) fail_msg("%s", err.text);
     assert_int_equal(idx.dimensions, dimensions);
     assert_int_equal(idx.count, count);
     assert_int_equal(idx.rows, rows);
@@ -45,7 +45,7 @@ static void assert_refused(const char *path, int dimensions, const char *expecte
     struct idx idx;
     struct error err = {""};
     memset(&idx, 0xa5, sizeof idx);
-    if (idx_read(path, dimensions, &idx, &err)) fail_msg("%s was read; expected: %s", path, expected);
+    if (idx_read(path, dimensions, SIZE_MAX, &idx, &err)) fail_msg("%s was read; expected: %s", path, expected);
     assert_error(err.text, path, expected);
     assert_null(idx.data);
     idx_free(&idx);
@@ -146,7 +146,7 @@ static void test_compressed_file_with_a_changed_byte_never_gives_other_images(vo
             bytes[at] ^= (char)(1 << bit);
             write_bytes(in_folder("bad.gz"), bytes, size);
             bytes[at] ^= (char)(1 << bit);
-            if (idx_read(in_folder("bad.gz"), 3, &idx, &err)) {
+            if (idx_read(in_folder("bad.gz"), 3, SIZE_MAX, &idx, &err)) {
                 assert_true(at < size - 8); /* not in the checksum or the length */
                 assert_memory_equal(idx.data, images + HEADER, IMAGE_BYTES - HEADER);
                 idx_free(&idx);
@@ -312,7 +312,7 @@ static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
     int file = open(in_folder("huge"), O_WRONLY);
     assert_int_equal(ftruncate(file, HEADER + TOTAL), 0);
     for (size_t i = 0; i < 6; i++) assert_int_equal(pwrite(file, &"mark"[i % 4], 1, (off_t)(HEADER + marks[i])), 1);
-    assert_true(idx_read(in_folder("huge"), 3, &idx, &err));
+    assert_true(idx_read(in_folder("huge"), 3, SIZE_MAX, &idx, &err));
     size_t lit = 0;
     for (size_t i = 0; i < TOTAL; i++) lit += idx.data[i] != 0;
     assert_int_equal(lit, 6);
@@ -322,6 +322,25 @@ static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
     close(file);
     assert_refused(in_folder("huge"), 3, "promises 81920000 bytes of data, 81919999 are there");
     unlink(in_folder("huge"));
+}
+
+static void test_headers_alone_and_the_most_that_is_read(void **state) {
+    (void)state;
+    unsigned char bytes[HEADER + 12] = {0};
+    struct idx idx;
+    struct error err;
+    put_header(bytes, (uint32_t[]){0x803, 3, 2, 2}, 4);
+    write_bytes(in_folder("head"), bytes, HEADER); /* nothing behind it */
+    assert_true(idx_header(in_folder("head"), 3, &idx, &err));
+    assert_int_equal(idx.count, 3);
+    assert_int_equal(idx_bytes(&idx), 12);
+    assert_null(idx.data);
+    assert_false(idx_header(in_folder("head"), 1, &idx, &err));
+    write_bytes(in_folder("head"), bytes, sizeof bytes);
+    assert_true(idx_read(in_folder("head"), 3, 12, &idx, &err));
+    idx_free(&idx);
+    assert_false(idx_read(in_folder("head"), 3, 11, &idx, &err));
+    assert_error(err.text, in_folder("head"), "holds 12 bytes of data, more than the 11 that are read");
 }
 
 static void test_what_is_no_file_is_refused(void **state) {
@@ -347,6 +366,7 @@ int main(void) {
         cmocka_unit_test(test_largest_pictures_are_read),
         cmocka_unit_test(test_a_lying_count_costs_no_memory),
         cmocka_unit_test(test_a_file_larger_than_the_first_buffer_is_read),
+        cmocka_unit_test(test_headers_alone_and_the_most_that_is_read),
         cmocka_unit_test(test_what_is_no_file_is_refused),
     };
     return cmocka_run_group_tests_name("idx", tests, folder_setup, folder_teardown);

@@ -2,6 +2,7 @@
  * the damage is a weight like another, runs safely. */
 #include "base/file.h"
 #include "model/model_file.h"
+#include "model/residual.h"
 
 #include "mlp_predict.h"
 #include "support.h"
@@ -680,6 +681,42 @@ static void test_fuzzed_models_are_refused_or_run_safely(void **state) {
     fuzz_good_file(2);
 }
 
+static void read_file(const char *name, unsigned char *bytes, size_t *size) {
+    FILE *file = fopen(in_folder(name), "rb");
+    assert_non_null(file);
+    *size = fread(bytes, 1, 1 << 20, file);
+    fclose(file);
+}
+
+/* What int8 adds to fp32 are a few scales; of codes that round to nearest did not choose, whatever it takes. */
+static void test_int8_without_its_fp32_network(void **state) {
+    (void)state;
+    static unsigned char whole[1 << 20], left[1 << 20];
+    const struct mlp_shape shape = {2, {30, 20, 7}};
+    struct mlp mlp = random_mlp(&shape);
+    struct error err;
+    size_t size;
+    for (int per_channel = 0; per_channel < 2; per_channel++) {
+        static struct st_file file;
+        struct qmlp q = random_qmlp(&shape, per_channel, false);
+        assert_true(model_write_qmlp(in_folder("int8"), &q, &(struct model_notes){.weight_bits = 8}, &err));
+        read_file("int8", whole, &size);
+        memcpy(left, whole, size);
+        assert_true(residual_add(&mlp, left, size, -1, &err) && st_parse(left, size, &file, &err));
+        const struct st_tensor *weight = st_find(&file, "fc2.weight");
+        for (size_t i = 0; i < weight->bytes; i++) assert_int_equal(((const char *)weight->data)[i], 0);
+        assert_true(residual_add(&mlp, left, size, 1, &err));
+        assert_memory_equal(left, whole, size);
+        mlp.layer[0].weight[3] += 1; /* then it is another network, and still the way back is the same */
+        assert_true(residual_add(&mlp, left, size, -1, &err) && residual_add(&mlp, left, size, 1, &err));
+        assert_memory_equal(left, whole, size);
+        mlp.layer[0].weight[3] -= 1;
+        assert_false(residual_add(&mlp, left, size - 1, 1, &err));
+        qmlp_free(&q);
+    }
+    mlp_free(&mlp);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32_reads_back_bit_for_bit),
@@ -687,6 +724,7 @@ int main(void) {
         cmocka_unit_test(test_notes_are_kept),
         cmocka_unit_test(test_the_same_model_gives_the_same_bytes),
         cmocka_unit_test(test_int8_files_are_nearly_a_quarter),
+        cmocka_unit_test(test_int8_without_its_fp32_network),
         cmocka_unit_test(test_damaged_fp32_models_are_refused),
         cmocka_unit_test(test_damaged_int8_models_are_refused),
         cmocka_unit_test(test_damaged_per_tensor_and_symmetric_models_are_refused),

@@ -333,6 +333,165 @@ static void box_and_centre(void **state) {
     assert_true(fabs(cx - 14.5) <= 0.51 && fabs(cy - 14.5) <= 0.51); /* 0.5: whole pixels; 0.01: rounded bytes */
 }
 
+/* ---- What lies beside a digit ---- */
+
+static void fill_rect(uint8_t *gray, int columns, int rows, int left, int top, int right, int bottom, int shade) {
+    for (int y = top < 0 ? 0 : top; y < bottom && y < rows; y++)
+        for (int x = left < 0 ? 0 : left; x < right && x < columns; x++) gray[y * columns + x] = (uint8_t)shade;
+}
+
+enum { SIDE = 400, PAPER = 245, DARK = 30 };
+
+static uint8_t *paper_with_seven(void) {
+    uint8_t *canvas = new_canvas(SIDE, SIDE, PAPER);
+    draw_seven(canvas, SIDE, SIDE, 110, 100, 200, DARK);
+    return canvas;
+}
+
+static void assert_seven_with_doubts(uint8_t *canvas, unsigned expected) {
+    assert_canvas_is_seven(canvas, SIDE, SIDE);
+    if (doubts != expected) fail_msg("doubts 0x%x, 0x%x expected", doubts, expected);
+}
+
+static void frames(void **state) {
+    (void)state;
+    for (int width = 1; width <= 8; width++) /* at the edge */
+        for (int margin = 0; margin < 80; margin += 40) {
+            uint8_t *canvas = paper_with_seven();
+            int end = SIDE - margin;
+            fill_rect(canvas, SIDE, SIDE, margin, margin, end, margin + width, 0);
+            fill_rect(canvas, SIDE, SIDE, margin, end - width, end, end, 0);
+            fill_rect(canvas, SIDE, SIDE, margin, margin, margin + width, end, 0);
+            fill_rect(canvas, SIDE, SIDE, end - width, margin, end, end, 0);
+            assert_seven_with_doubts(canvas, 0);
+        }
+}
+
+static void tables(void **state) {
+    (void)state;
+    static const int edges[][5] = {{40, 40, 360, 360, 60}, {20, 70, 390, 330, 90}, {45, 0, 400, 400, 70},
+                                   {0, 0, 330, 400, 20},   {0, 60, 400, 400, 110}, {60, 50, 400, 400, 80},
+                                   {0, 0, 370, 380, 70},   {30, 30, 370, 400, 60}}; /* paper, the table's shade */
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+        const int *e = edges[i];
+        uint8_t *canvas = new_canvas(SIDE, SIDE, e[4]);
+        fill_rect(canvas, SIDE, SIDE, e[0], e[1], e[2], e[3], PAPER);
+        draw_seven(canvas, SIDE, SIDE, 120, 110, 180, DARK);
+        assert_seven_with_doubts(canvas, 0);
+    }
+    uint8_t *canvas = new_canvas(SIDE, SIDE, 70); /* a sheet turned by 15 degrees */
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        double x = i % SIDE - 200, y = i / SIDE - 200, c = cos(0.26), s = sin(0.26);
+        if (fabs(x * c + y * s) < 150 && fabs(y * c - x * s) < 140) canvas[i] = PAPER;
+    }
+    draw_seven(canvas, SIDE, SIDE, 120, 110, 180, DARK);
+    assert_seven_with_doubts(canvas, 0);
+}
+
+static void ruled_and_grid_paper(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 8; kind++) { /* bits: darker, upright lines too, tilted */
+        uint8_t *canvas = paper_with_seven();
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++) {
+                int level = y + (kind & 4 ? x / 20 : 0), upright = x - (kind & 4 ? y / 20 : 0) + SIDE;
+                bool line = level % 60 < 3 || (kind & 2 && upright % 50 < 2);
+                int shade = kind & 1 ? 120 : 170;
+                if (line && canvas[y * SIDE + x] > shade) canvas[y * SIDE + x] = (uint8_t)shade;
+            }
+        assert_seven_with_doubts(canvas, 0);
+    }
+}
+
+/* Light falls on one part of the paper; the edge, some pixels wide, goes through the digit. */
+static void edge_of_a_shadow(void **state) {
+    (void)state;
+    for (int turn = 0; turn < 8; turn++) {
+        uint8_t *canvas = paper_with_seven();
+        noise_state = (uint32_t)turn;
+        for (int i = 0; i < SIDE * SIDE; i++) {
+            double away = (i % SIDE - 200) * cos(turn * 0.785 + 0.3) + (i / SIDE - 200) * sin(turn * 0.785 + 0.3) - 10;
+            canvas[i] = (uint8_t)(canvas[i] * (0.55 + 0.4 / (1 + exp(-away / 5))) + 2 * noise() + 3);
+        }
+        assert_canvas_is_seven(canvas, SIDE, SIDE);
+    }
+}
+
+static void strokes_beside_a_digit(void **state) {
+    (void)state;
+    uint8_t *canvas = paper_with_seven();
+    fill_rect(canvas, SIDE, SIDE, 40, 0, 44, SIDE, 100); /* a margin line */
+    assert_seven_with_doubts(canvas, 0);
+    canvas = paper_with_seven();
+    fill_rect(canvas, SIDE, SIDE, 60, 320, 350, 325, DARK); /* underlined */
+    assert_seven_with_doubts(canvas, 0);
+    canvas = paper_with_seven();
+    fill_rect(canvas, SIDE, SIDE, 60, 160, 350, 165, DARK); /* struck through */
+    assert_seven_with_doubts(canvas, 1 << DOUBT_LEFT_OUT);
+    canvas = paper_with_seven();
+    for (int i = 0; i < SIDE * SIDE; i++) /* a finger in the corner */
+        if (segment_distance_squared(i % SIDE, i / SIDE, (double[]){0, 0, 60, 40}) < 35 * 35) canvas[i] = 140;
+    assert_canvas_is_seven(canvas, SIDE, SIDE);
+    canvas = paper_with_seven();
+    fill_rect(canvas, SIDE, SIDE, 10, 350, 50, 390, DARK); /* a blot, too far for a part of it */
+    assert_seven_with_doubts(canvas, 1 << DOUBT_LEFT_OUT);
+}
+
+static void two_digits_are_refused(void **state) {
+    (void)state;
+    for (int below = 0; below < 2; below++) {
+        uint8_t digit[N], *canvas = new_canvas(SIDE, SIDE, PAPER);
+        struct error err = {""};
+        draw_seven(canvas, SIDE, SIDE, 20, 30, 150, DARK);
+        draw_seven(canvas, SIDE, SIDE, below ? 40 : 200, below ? 220 : 50, 130, DARK);
+        assert_false(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
+        assert_non_null(strstr(err.text, "more than one digit"));
+        free(canvas);
+    }
+}
+
+static void touching_digits_are_doubted(void **state) {
+    (void)state;
+    uint8_t digit[N], *canvas = new_canvas(SIDE, SIDE, PAPER);
+    struct error err = {""};
+    draw_seven(canvas, SIDE, SIDE, 60, 100, 150, DARK);
+    draw_seven(canvas, SIDE, SIDE, 180, 110, 150, DARK);
+    assert_true(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
+    assert_int_equal(doubts, 1 << DOUBT_WIDE);
+    free(canvas);
+}
+
+/* A stroke that is most of its picture: the rim shows more ink than paper. */
+static void cropped_at_its_ink(void **state) {
+    (void)state;
+    enum { W = 40, H = 200 };
+    for (int light = 0; light < 2; light++) {
+        uint8_t digit[N], *canvas = new_canvas(W, H, 255);
+        struct error err = {""};
+        for (int i = 0; i < W * H; i++) {
+            double d = 255 * sqrt(segment_distance_squared(i % W + 0.5, i / W + 0.5, (double[]){20, 18, 20, 182})) / 21;
+            d = d > 255 ? 255 : d < 100 ? 0 : d;
+            canvas[i] = (uint8_t)(light ? 255 - d : d);
+        }
+        if (!picture_to_digit(canvas, W, H, MNIST, digit, &doubts, &err)) fail_msg("%s", err.text);
+        int inked = 0;
+        for (int y = 5; y < 23; y++)
+            inked += digit[y * 28 + 14] > 200 && digit[y * 28 + 5] == 0 && digit[y * 28 + 23] == 0;
+        assert_true(inked >= 17);
+        free(canvas);
+    }
+}
+
+static void doubts_of_logits(void **state) {
+    (void)state;
+    static const float sure[] = {0, 1, 9, 2}, close[] = {9, 0, 8.9f, 1}, unsure[] = {1, 1.2f, 1.4f, 1.3f};
+    assert_int_equal(answer_doubts(sure, 4, 0.1f), 0);
+    assert_int_equal(answer_doubts(close, 4, 0.1f), 1 << DOUBT_CLOSE); /* one step of the logits */
+    assert_int_equal(answer_doubts(close, 4, 0.05f), 0);               /* two steps */
+    assert_int_equal(answer_doubts(unsure, 4, 0), 1 << DOUBT_UNCERTAIN);
+    for (int i = 0; i < DOUBTS; i++) assert_true(strlen(doubt_texts[i]) > 20);
+}
+
 static int count_ink(const uint8_t *digit, int least) {
     int count = 0;
     for (int i = 0; i < N; i++) count += digit[i] >= least;
@@ -761,6 +920,11 @@ static void failed_write_leaves_nothing(void **state) {
     assert_false(picture_write_png(folder, seven, 28, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 0, 28, &err));
     assert_false(picture_write_png(in_folder("size.png"), seven, 28, 16385, &err));
+    uint8_t *large = calloc(16384, 4097); /* more pixels than a reader takes: no file that could not be read */
+    assert_non_null(large);
+    assert_false(picture_write_png(in_folder("size.png"), large, 16384, 4097, &err));
+    assert_non_null(strstr(err.text, "size.png: not written, since it could not be read"));
+    free(large);
     assert_non_null(strstr(err.text, "size.png: "));
     if (geteuid() != 0) { /* root may write anywhere */
         assert_int_equal(mkdir(in_folder("closed"), 0555), 0);
@@ -823,6 +987,15 @@ int main(void) {
         cmocka_unit_test(enlarged_offset_and_long_canvases),
         cmocka_unit_test(uneven_and_noisy_ground),
         cmocka_unit_test(blank_paper_is_an_error),
+        cmocka_unit_test(frames),
+        cmocka_unit_test(tables),
+        cmocka_unit_test(ruled_and_grid_paper),
+        cmocka_unit_test(edge_of_a_shadow),
+        cmocka_unit_test(strokes_beside_a_digit),
+        cmocka_unit_test(two_digits_are_refused),
+        cmocka_unit_test(touching_digits_are_doubted),
+        cmocka_unit_test(cropped_at_its_ink),
+        cmocka_unit_test(doubts_of_logits),
         cmocka_unit_test(box_and_centre),
         cmocka_unit_test(thin_stroke_survives),
         cmocka_unit_test(extreme_proportions),

@@ -53,7 +53,7 @@ static void assert_writes(enum kind kind, const char *text, const char *expected
     assert_non_null(stream);
     switch (kind) {
     case MARKDOWN:
-        width = text_markdown(text, stream);
+        width = text_markdown(text, true, stream);
         assert_int_equal(width, text_width(expected));
         break;
     case CSV: text_csv(text, false, stream); break;
@@ -78,6 +78,8 @@ static void test_nothing_begins_in_markdown(void **state) {
     assert_writes(MARKDOWN, "\\| \\a \\", "\\\\\\| \\a \\\\");
     assert_writes(MARKDOWN, "**b** _i_ __b__ ~~s~~", "\\*\\*b\\*\\* \\_i\\_ \\_\\_b\\_\\_ \\~\\~s\\~\\~");
     assert_writes(MARKDOWN, "&lt; &#60; R&D a & b", "&amp;lt; &amp;#60; R&amp;D a & b");
+    assert_int_equal(text_markdown("a|b", true, NULL), 4); /* a bar ends a cell */
+    assert_int_equal(text_markdown("a|b", false, NULL), 3);
     assert_writes(MARKDOWN, "</b><!--<?php a <b", "&lt;/b>&lt;!--&lt;?php a &lt;b");
     assert_writes(MARKDOWN, "<= 5, a < b <- [-128, 127]: 256", "<= 5, a < b <- [-128, 127]: 256");
     assert_writes(MARKDOWN, "[0, 6], z_x * w_q\xc2\xb1",

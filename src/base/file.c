@@ -190,33 +190,41 @@ bool out_file_commit(struct out_file *out, struct error *err) {
     return fail(err, "%s: could not be written: %s", out->path, why ? strerror(why) : "a write failed");
 }
 
-static bool read_to_end(int descriptor, size_t limit, size_t room, unsigned char **data, size_t *size) {
-    for (*size = 0;;) {
-        unsigned char *larger = realloc(*data, room + 1);
+/* Up to size until, or to the end. *room: bytes that data has room for, at first that will be needed. */
+static bool read_on(int descriptor, size_t limit, size_t until, size_t *room, unsigned char **data, size_t *size) {
+    while (*size < until) {
+        unsigned char *larger = realloc(*data, *room + 1);
         if (!larger) return false;
         *data = larger;
-        ssize_t got = read(descriptor, *data + *size, room - *size);
+        ssize_t got = read(descriptor, *data + *size, (*room < until ? *room : until) - *size);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return false;
         *size += (size_t)got;
         if (got == 0 || *size > limit) break;
-        if (*size == room) room = room < limit / 2 ? 2 * room : limit + 1; /* one more: whether it is too long */
+        if (*size == *room) *room = *room < limit / 2 ? 2 * *room : limit + 1; /* one more: whether it is too long */
     }
     (*data)[*size] = 0; /* text can be read as a string */
     return true;
 }
 
-bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err) {
+bool file_read_judged(const char *path, size_t limit, file_judge judge, void *context, unsigned char **data,
+                      size_t *size, struct error *err) {
     bool standard = strcmp(path, "-") == 0;
     const char *name = standard ? "standard input" : path;
-    struct stat info;
+    struct stat info = {0};
     *data = NULL;
+    *size = 0;
     int descriptor = standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_NONBLOCK); /* opening a pipe would wait */
-    if (descriptor < 0 || fstat(descriptor, &info) != 0) fail(err, "%s: %s", name, strerror(errno));
-    else if (!standard && !S_ISREG(info.st_mode)) fail(err, "%s: is not a regular file", name);
-    else if (S_ISREG(info.st_mode) && (uint64_t)info.st_size > limit)
-        fail(err, "%s: is %lld bytes long, more than the %zu that are read", name, (long long)info.st_size, limit);
-    else if (!read_to_end(descriptor, limit, S_ISREG(info.st_mode) ? (size_t)info.st_size + 1 : 1 << 16, data, size))
+    bool there = descriptor >= 0 && fstat(descriptor, &info) == 0, regular = there && S_ISREG(info.st_mode);
+    size_t whole = regular ? (size_t)info.st_size : SIZE_MAX, room = regular ? whole + 1 : 1 << 16;
+    if (!there) fail(err, "%s: %s", name, strerror(errno));
+    else if (!standard && !regular) fail(err, "%s: is not a regular file", name);
+    else if (regular && whole > limit)
+        fail(err, "%s: is %zu bytes long, more than the %zu that are read", name, whole, limit);
+    else if (!read_on(descriptor, limit, judge ? FILE_HEAD : SIZE_MAX, &room, data, size))
+        fail(err, "%s: could not be read: %s", name, strerror(errno));
+    else if (judge && !judge(context, *data, *size, whole, err)) fail_in(err, name);
+    else if (judge && !read_on(descriptor, limit, SIZE_MAX, &room, data, size))
         fail(err, "%s: could not be read: %s", name, strerror(errno));
     else if (*size > limit) fail(err, "%s: is longer than the %zu bytes that are read", name, limit);
     else return close(descriptor), true;
@@ -224,6 +232,10 @@ bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t 
     free(*data);
     *data = NULL;
     return false;
+}
+
+bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err) {
+    return file_read_judged(path, limit, NULL, NULL, data, size, err);
 }
 
 bool file_size(const char *path, uint64_t *size, struct error *err) {

@@ -44,6 +44,14 @@ void out_file_discard_all(void);
  * stands behind it). Errors: cannot be opened or read, not a regular file, larger than limit. */
 bool file_read_all(const char *path, size_t limit, unsigned char **data, size_t *size, struct error *err);
 
+/* Looks at the first have bytes of a file, FILE_HEAD of them or all, before the rest is read. whole: the bytes of the
+ * file, SIZE_MAX where only its end will tell. False, with an error without the file's name, where it need not be. */
+typedef bool (*file_judge)(void *context, const unsigned char *data, size_t have, size_t whole, struct error *err);
+enum { FILE_HEAD = (1 << 20) + 8 };
+
+bool file_read_judged(const char *path, size_t limit, file_judge judge, void *context, unsigned char **data,
+                      size_t *size, struct error *err);
+
 /* The size in bytes that stat reports. */
 bool file_size(const char *path, uint64_t *size, struct error *err);
 

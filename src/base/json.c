@@ -50,12 +50,10 @@ static int escaped_point(const char *at, const char *end, const char **after) {
 static const char *check_text(const char *at, const char *end) {
     for (at++; at < end && *at != '"';) {
         if ((unsigned char)*at < ' ') return NULL;
+        bool simple = *at == '\\' && end - at >= 2 && at[1] && strchr("\"\\/bfnrt", at[1]);
         if (*at != '\\') at++;
-        else if (end - at < 2) return NULL;
-        else if (at[1] == 'u') {
-            if (escaped_point(at, end, &at) < 0) return NULL;
-        } else if (at[1] && strchr("\"\\/bfnrt", at[1])) at += 2;
-        else return NULL;
+        else if (simple) at += 2;
+        else if (end - at < 2 || at[1] != 'u' || escaped_point(at, end, &at) < 0) return NULL;
     }
     return at < end ? at + 1 : NULL;
 }

@@ -31,8 +31,9 @@ void progress_begin(struct progress *p, const char *label, const char *unit) {
     innermost = p;
 }
 
-static double seconds_left(const struct progress *p, double now) {
-    return p->done ? (now - p->started) / (double)p->done * (double)(p->total - p->done) : 0;
+/* Per second since the first update, which may come late, with work done that nobody timed; 0: not known yet. */
+static double rate_of(const struct progress *p, double now) {
+    return p->done > p->first && now > p->started ? (double)(p->done - p->first) / (now - p->started) : 0;
 }
 
 static PRINTF_LIKE(2, 3) void append(char line[LINE], const char *format, ...) {
@@ -50,16 +51,18 @@ static void append_outer(char line[LINE], const struct progress *p, double now, 
     append_outer(line, p->outer, now, brief);
     if (brief < 2) append(line, "%s ", p->label);
     append(line, "%zu/%zu", p->done, p->total);
-    if (!brief && p->done) append(line, ", %.0f s left", seconds_left(p, now));
+    double rate = rate_of(p, now);
+    if (!brief && rate > 0) append(line, ", %.0f s left", (double)(p->total - p->done) / rate);
     append(line, " | ");
 }
 
 /* The bars from the outermost to p, within so many columns. */
 static void draw(const struct progress *p, double now, int columns, char line[LINE]) {
     char front[LINE], back[LINE] = "";
-    double elapsed = now - p->started, share = (double)p->done / (double)p->total;
-    double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
-    append(back, "%3.0f%%  %.*f %s/s  %.0f s left", 100 * share, rate < 10, rate, p->unit, seconds_left(p, now));
+    double rate = rate_of(p, now), share = (double)p->done / (double)p->total;
+    append(back, "%3.0f%%", 100 * share);
+    if (rate > 0)
+        append(back, "  %.*f %s/s  %.0f s left", rate < 10, rate, p->unit, (double)(p->total - p->done) / rate);
     int room = 0;
     for (int brief = 0; brief < 3 && room < SHORTEST_BAR; brief++) {
         front[0] = 0;
@@ -78,6 +81,8 @@ static void draw(const struct progress *p, double now, int columns, char line[LI
 void progress_update(void *context, size_t done, size_t total) {
     struct progress *p = context;
     double now = seconds_now();
+    if (!p->updated) p->first = done, p->started = now;
+    p->updated = true;
     p->done = done;
     p->total = total;
     if (!p->enabled || total == 0 || (now - p->shown < 0.1 && done < total)) return;

@@ -8,10 +8,10 @@
 #include <stddef.h>
 
 struct progress {
-    const char *label, *unit; /* "training", "images" */
-    double started, shown;    /* seconds */
-    size_t done, total;
-    bool enabled;
+    const char *label, *unit;  /* "training", "images" */
+    double started, shown;     /* seconds */
+    size_t done, total, first; /* first: done at the first update, with the clock of which rates begin */
+    bool enabled, updated;
     struct progress *outer;
 };
 

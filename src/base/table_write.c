@@ -166,9 +166,9 @@ bool table_print(const struct table *t, FILE *stream, int width, struct error *e
 
 /* Titles have spaces for the underscores of their columns. */
 static void write_markdown_cell(const char *text, size_t width, bool right, FILE *stream) {
-    int pad = (int)(width - text_markdown(text, NULL));
+    int pad = (int)(width - text_markdown(text, true, NULL));
     fprintf(stream, "| %*s", right ? pad : 0, "");
-    text_markdown(text, stream);
+    text_markdown(text, true, stream);
     fprintf(stream, "%*s ", right ? 0 : pad, "");
 }
 
@@ -205,19 +205,19 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
     for (size_t c = 0; c < t->column_count; c++) {
         l[c] = (struct layout){strlen(t->columns[c].name), table_column_is_numeric(t, c)};
         for (size_t row = 0; row < table_row_count(t); row++) {
-            size_t width = text_markdown(cell_at(t, row, c)->text, NULL);
+            size_t width = text_markdown(cell_at(t, row, c)->text, true, NULL);
             if (width > l[c].width) l[c].width = width;
         }
     }
     fputs("# ", stream);
-    text_markdown(t->title, stream);
+    text_markdown(t->title, false, stream);
     fputs("\n\n", stream);
     write_grid(t, l, stream);
     free(l);
     fputc('\n', stream);
     for (size_t i = 0; i < t->note_count; i++) {
         if (t->notes[i][0] && strchr("#>+-=", t->notes[i][0])) fputc('\\', stream); /* a heading, quotation, list */
-        text_markdown(t->notes[i], stream);
+        text_markdown(t->notes[i], false, stream);
         fputs("\n\n", stream);
     }
     fputs("Provenance:\n", stream);
@@ -249,10 +249,10 @@ static bool write_csv(const struct table *t, const struct provenance *p, FILE *s
     return true;
 }
 
-/* Whether a reader gets the rows back. */
-static bool reads_back(const struct table *t, const char *path, const char *text, size_t size, struct error *err) {
+/* Whether a reader of the file gets the rows back. */
+static bool reads_back(const struct table *t, const char *path, struct error *err) {
     struct csv c;
-    if (!csv_parse(path, text, size, ',', &c, err)) return fail_in(err, "not written, since it could not be read");
+    if (!csv_read(path, &c, err)) return fail_in(err, "not written, since it could not be read");
     bool same = c.columns == t->column_count && c.rows == table_row_count(t);
     csv_free(&c);
     return same || fail(err, "%s: not written, since it would be read as another table", path);
@@ -261,18 +261,17 @@ static bool reads_back(const struct table *t, const char *path, const char *text
 static bool save_one(const struct table *t, const struct provenance *p, const char *folder, const char *name,
                      const char *ending, struct error *err) {
     bool csv = strcmp(ending, ".csv") == 0;
-    char path[4096], *text = NULL;
-    size_t size = 0;
+    char path[4096];
     if (snprintf(path, sizeof path, "%s/%s%s", folder, name, ending) >= (int)sizeof path)
         return fail(err, "%.60s...: the name is too long", folder);
-    FILE *stream = open_memstream(&text, &size);
-    bool ok = stream && (csv ? write_csv : write_markdown)(t, p, stream);
-    ok = (stream && fclose(stream) == 0 && ok) || fail(err, "%s: out of memory", path);
     struct out_file out;
-    ok = ok && (!csv || reads_back(t, path, text, size, err)) && out_file_open(&out, path, err) &&
-        (fwrite(text, 1, size, out.stream), out_file_commit(&out, err));
-    free(text);
-    return ok;
+    if (!out_file_open(&out, path, err)) return false;
+    bool ok = (csv ? write_csv : write_markdown)(t, p, out.stream) || fail(err, "%s: out of memory", path);
+    bool whole = fflush(out.stream) == 0 && out.temporary[0]; /* else out_file_commit tells, or nothing can be read */
+    if (ok && csv && whole) ok = reads_back(t, out.temporary, err);
+    if (ok) return out_file_commit(&out, err);
+    out_file_discard(&out);
+    return false;
 }
 
 bool table_save(const struct table *t, const struct provenance *p, const char *folder, const char *name,

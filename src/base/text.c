@@ -116,11 +116,11 @@ static const char *markdown_escape(const char *text, const char *at) {
     }
 }
 
-size_t text_markdown(const char *text, FILE *stream) {
+size_t text_markdown(const char *text, bool in_cell, FILE *stream) {
     size_t width = 0, length;
     for (const char *from = text; *from; width++) {
         const char *escape = markdown_escape(text, from), *character = take_character(&from, &length);
-        if (escape) length = strlen(character = escape), width += length - 1;
+        if (escape && (in_cell || *character != '|')) length = strlen(character = escape), width += length - 1;
         if (stream) fwrite(character, 1, length, stream);
     }
     return width;

@@ -30,9 +30,9 @@ int text_cut(const char *text, size_t limit);
 /* Text into a file of one kind, masked as above, where it can be nothing but text there: */
 
 void text_plain(const char *text, FILE *stream); /* a terminal, a file of plain text */
-/* Markdown, in a paragraph, a heading or a cell: no element, link, picture or emphasis begins in it and no cell ends.
- * Returns how many columns it takes; stream may be NULL: only that. */
-size_t text_markdown(const char *text, FILE *stream);
+/* Markdown, in a paragraph, a heading, or a cell, which a bar would end: no element, link, picture or emphasis begins
+ * in it. Returns how many columns it takes; stream may be NULL: only that. */
+size_t text_markdown(const char *text, bool in_cell, FILE *stream);
 /* A field of CSV, in quotes where it has to be. A spreadsheet would compute what begins with = + - or @ at its
  * beginning or behind a semicolon (also a separator): a ' comes before. A lone "-" and numbers stay; with signs also a
  * first sign: for columns of the program's own words. */
@@ -43,6 +43,9 @@ void text_csv_comment(const char *text, FILE *stream);
 void text_html(const char *text, FILE *stream);
 /* A text of JSON with its quotes. */
 void text_json(const char *text, FILE *stream);
+
+/* "1 image", "2 images": the ending. */
+static inline const char *plural(size_t count) { return count == 1 ? "" : "s"; }
 
 /* Columns that a terminal takes for a text, a code point at a time: "±" takes two bytes and one column. */
 size_t text_width(const char *text);

@@ -41,21 +41,28 @@ static void draw_tile(struct canvas *c, const struct tiles *tiles, size_t at, in
     }
 }
 
+/* How many of at most most parts of a size, each with a margin, a side of a picture has room for besides extra. */
+static int room_for(int size, int extra, int most) {
+    int room = (PICTURE_MAX_SIDE - extra) / (size + CANVAS_MARGIN);
+    return room < most ? room : most;
+}
+
 bool tiles_write(const struct tiles *tiles, const char *head, const char *path, struct error *err) {
-    int shown = tiles->count < TILES_MAX ? (int)tiles->count : TILES_MAX,
-        rows = (shown + TILE_COLUMNS - 1) / TILE_COLUMNS;
     int wide = tiles->split->cols * ZOOM > TILE_TEXT ? tiles->split->cols * ZOOM : TILE_TEXT;
     int high = tiles->split->rows * ZOOM + 4 + tiles->lines * CANVAS_LINE;
+    int columns = room_for(wide, CANVAS_MARGIN, TILE_COLUMNS);
+    int most = columns * room_for(high, CANVAS_HEAD + CANVAS_MARGIN, TILES_MAX / TILE_COLUMNS);
+    int shown = tiles->count < (size_t)most ? (int)tiles->count : most, rows = (shown + columns - 1) / columns;
     struct canvas c;
-    if (!canvas_create(CANVAS_MARGIN + TILE_COLUMNS * (wide + CANVAS_MARGIN),
+    if (!canvas_create(CANVAS_MARGIN + columns * (wide + CANVAS_MARGIN),
                        CANVAS_HEAD + CANVAS_MARGIN + rows * (high + CANVAS_MARGIN), &c, err))
         return false;
     char text[256], more[32] = "";
-    if (tiles->count > TILES_MAX) snprintf(more, sizeof more, "; the first %d:", TILES_MAX);
+    if (tiles->count > (size_t)shown) snprintf(more, sizeof more, "; the first %d:", shown);
     snprintf(text, sizeof text, "%.200s%s", head, more);
     canvas_text(&c, CANVAS_MARGIN, CANVAS_MARGIN, text);
     for (int i = 0; i < shown; i++)
-        draw_tile(&c, tiles, (size_t)i, CANVAS_MARGIN + i % TILE_COLUMNS * (wide + CANVAS_MARGIN),
-                  CANVAS_HEAD + i / TILE_COLUMNS * (high + CANVAS_MARGIN));
+        draw_tile(&c, tiles, (size_t)i, CANVAS_MARGIN + i % columns * (wide + CANVAS_MARGIN),
+                  CANVAS_HEAD + i / columns * (high + CANVAS_MARGIN));
     return canvas_write(&c, path, err);
 }

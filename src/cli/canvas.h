@@ -24,7 +24,7 @@ bool canvas_write(struct canvas *c, const char *path, struct error *err);
 /* A page of test images, each with lines of text below it. */
 struct tiles {
     const struct split *split;
-    const size_t *images; /* [count] indices into split; the first TILES_MAX are shown */
+    const size_t *images; /* [count] indices into split; TILES_MAX at most are shown, of large images fewer */
     size_t count;
     int lines;                                                                       /* below each image */
     void (*text)(const void *context, size_t at, int line, char *text, size_t size); /* of images[at] */

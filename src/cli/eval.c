@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/report.h"
 #include "cli/study.h"
 #include "base/file.h"
 #include "model/evaluation.h"
@@ -74,9 +75,7 @@ static void fill(const struct request *r, const struct model *model, const struc
     table_row(t, "%s | %s | %zu | %zu | %.2f | %.2f | %zu", r->o.files[0], arithmetic_name(model), e->correct, e->count,
               accuracy_percent(e), standard_error_percent(e), e->ties);
     if (r->fault) table_note(t, "Broken on purpose, %s: %s.", r->fault->name, r->fault->what);
-    if (e->ties)
-        table_note(t, "%zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
-                   e->ties);
+    if (e->ties) note_ties(t, NULL, model, e->ties);
 }
 
 static bool run(const struct request *r, const struct model *model, struct table *t, struct provenance *p,
@@ -91,6 +90,8 @@ static bool run(const struct request *r, const struct model *model, struct table
         (!r->predictions || write_predictions(r->predictions, &e, test.labels, err)) &&
         (!r->codes || write_codes(r, model, &test, err));
     if (ok) fill(r, model, &e, t);
+    if (ok && r->predictions) note_written(t, r->predictions);
+    if (ok && r->codes) note_written(t, r->codes);
     if (ok && r->fault)
         table_note(t,
                    different > 0
@@ -98,7 +99,7 @@ static bool run(const struct request *r, const struct model *model, struct table
                        : "%.2f%% of the logits' codes differ: on this network the fault leaves no trace in them (make "
                          "pitfalls shows which networks feel it).",
                    different);
-    if (ok) provenance_add(p, "data", "%s, %zu test images", r->source, test.count);
+    if (ok) provenance_add(p, "data", "%s, %zu test image%s", r->source, test.count, plural(test.count));
     if (ok) provenance_add(p, "engine", "%s", engine_name(r, model));
     evaluation_free(&e);
     split_free(&test);
@@ -118,8 +119,11 @@ static int list_faults(bool json) {
 static int check(struct request *r) {
     if (r->o.file_count == 0) return usage_error(&r->o, "expected %s", r->o.arguments);
     r->fault = r->broken ? fault_find(r->broken) : NULL;
-    if (r->broken && !r->fault)
-        return usage_error(&r->o, "--break: there is no fault \"%s\" (--break list names them)", r->broken);
+    if (r->broken && !r->fault) {
+        const char *meant = NULL;
+        for (const struct fault *f = faults; f->name; f++) meant = likelier(r->broken, f->name, meant);
+        return no_such(&r->o, "--break", "fault", r->broken, meant, "--break list names them");
+    }
     if (r->broken && r->reference) return usage_error(&r->o, "--break and --reference: one engine at a time");
     return EXIT_DONE;
 }

@@ -4,7 +4,6 @@
 #define CLI_EXERCISE_H
 
 #include "cli/recipe.h"
-#include "cli/speed.h"
 #include "cli/study.h"
 
 enum { EXERCISE_MAX_MODELS = 1 + SCHEMES };
@@ -24,13 +23,5 @@ struct exercise {
 bool exercise_run(struct study *s, const struct training_recipe *training,
                   const struct quantization_recipe *quantization, const char *folder, struct exercise *out);
 void exercise_free(struct exercise *e);
-
-/* The tables that show one run, added to the study, whose data it ran on; speeds [e->count]. Error: out of memory. */
-void exercise_table(struct study *s, const struct exercise *e, const struct speed *speeds);
-bool layers_table(struct study *s, const struct exercise *e, int calibration);
-void confusion_table(struct study *s, const struct exercise *e);
-
-/* Writes changed.png: the test digits that fp32 and int8 answer differently. */
-bool write_changed(struct study *s, const struct exercise *e);
 
 #endif

@@ -265,8 +265,8 @@ int command_inspect(int argc, char **argv) {
     option_flag(&s.options, "histogram", &x.histogram,
                 "for each tensor: codes used, clipped, never used, entropy, a histogram; with --data also an integer "
                 "model's activations on its test images");
-    option_out(&s.options, "weights-png", "FILE.png", &x.picture,
-               "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
+    option_out_bytes(&s.options, "weights-png", "FILE.png", &x.picture,
+                     "write layer 1's rows as pictures with their residuals, in int4 and int2 too");
     option_text(&s.options, "fp32", "MODEL", &x.fp32_path,
                 "of --weights-png and --histogram: the network that FILE was made from");
     option_flag(&s.options, "cpu", &x.cpu, "without FILE: the kernels, which this CPU runs, and which are taken");

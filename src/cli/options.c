@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "data/dataset.h"
 
 static const char *const everywhere[] = {"help", "quiet", "kernel", "keep-blas-core"}; /* main.c takes them */
 static bool quiet;
@@ -45,6 +46,10 @@ void option_out(struct options *o, const char *name, const char *argument, const
     add(o, (struct option_entry){name, argument, help, OPTION_OUT, value, 0, 0, NULL});
 }
 
+void option_out_bytes(struct options *o, const char *name, const char *argument, const char **value, const char *help) {
+    add(o, (struct option_entry){name, argument, help, OPTION_OUT, value, 0, 1, NULL}); /* hi: whether it is no text */
+}
+
 void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
                    const char *help) {
     add(o, (struct option_entry){name, NULL, help, OPTION_CHOICE, value, 0, count - 1, choices});
@@ -54,9 +59,12 @@ void option_ints(struct options *o, const char *name, struct int_list *value, in
     add(o, (struct option_entry){name, "N,N,...", help, OPTION_INTS, value, lo, hi, NULL});
 }
 
+static int memory_mib = DATASET_DEFAULT_MIB;
+
 void option_data(struct options *o, const char **source, const char *help) {
     o->data = source;
     option_text(o, "data", "DIR|digits", source, help);
+    option_int(o, "memory-limit", &memory_mib, 1, DATASET_MOST_MIB, "MiB that its images and labels may take");
 }
 
 void option_results(struct options *o, const char **results, const char *help) {
@@ -72,6 +80,12 @@ int usage_error(const struct options *o, const char *format, ...) {
     va_end(args);
     fprintf(stderr, "mnistq: %s: %s (see `mnistq %s --help`)\n", o->command, text, o->command);
     return EXIT_USAGE;
+}
+
+int no_such(const struct options *o, const char *option, const char *kind, const char *typed, const char *meant,
+            const char *where) {
+    return usage_error(o, meant ? "%s: there is no %s \"%s\"; did you mean %s? %s" : "%s: there is no %s \"%s\"%s; %s",
+                       option, kind, typed, meant ? meant : "", where);
 }
 
 /* ---- help ------------------------------------------------------------------------------------------------------- */
@@ -254,7 +268,10 @@ static int arrange_output(const struct options *o) {
     bool json = false;
     for (const struct option_entry *e = o->entries; e < o->entries + o->count; e++) {
         const char *text = e->type == OPTION_OUT ? *(const char **)e->value : NULL;
-        files += text && strcmp(text, "-") == 0;
+        bool standard = text && strcmp(text, "-") == 0;
+        files += standard;
+        if (standard && e->hi > 0 && isatty(STDOUT_FILENO))
+            return usage_error(o, "--%s -: a terminal cannot show such a file; send it on, as in > FILE", e->name);
         json |= e->type == OPTION_FLAG && strcmp(e->name, "json") == 0 && *(bool *)e->value;
     }
     if (files > 1) return usage_error(o, "only one file can go to standard output");
@@ -291,6 +308,7 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         if (status != OPTIONS_GO_ON) return status;
     }
     if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");
+    if (o->data) dataset_memory_limit(memory_mib);
     if (o->results && *o->results && !**o->results) return usage_error(o, "--results: expected a folder, found \"\"");
     if (o->results && !*o->results) derive_results(o);
     o->files = argv + optind;

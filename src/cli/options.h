@@ -45,15 +45,17 @@ void option_int(struct options *o, const char *name, int *value, int lo, int hi,
 void option_seed(struct options *o, const char *name, uint64_t *value, const char *help);
 void option_real(struct options *o, const char *name, double *value, double lo, double hi, const char *help);
 void option_text(struct options *o, const char *name, const char *argument, const char **value, const char *help);
-/* The name of a file to write. When it is "-", the file alone goes to standard output, and what the program prints, to
- * standard error. */
+/* The name of a file to write, of text or of bytes. When it is "-", the file alone goes to standard output, and what
+ * the program prints, to standard error; bytes are refused where that is a terminal. */
 void option_out(struct options *o, const char *name, const char *argument, const char **value, const char *help);
+void option_out_bytes(struct options *o, const char *name, const char *argument, const char **value, const char *help);
 void option_choice(struct options *o, const char *name, int *value, const char *const *choices, int count,
                    const char *help);
 void option_ints(struct options *o, const char *name, struct int_list *value, int lo, int hi, const char *help);
 
-/* --data DIR|digits, and --results DIR for a command that always writes tables: where it is not given, *results becomes
- * results/NAME after the last part of --data, so that no data set's tables land under another's name. */
+/* --data DIR|digits with --memory-limit, and --results DIR for a command that always writes tables: where it is not
+ * given, *results becomes results/NAME after the last part of --data, so that no data set's tables land under another's
+ * name. */
 void option_data(struct options *o, const char **source, const char *help);
 void option_results(struct options *o, const char **results, const char *help);
 
@@ -66,5 +68,10 @@ void options_quiet(void);
 
 /* Prints "mnistq: COMMAND: TEXT (see `mnistq COMMAND --help`)" on standard error and returns EXIT_USAGE. */
 int usage_error(const struct options *o, const char *format, ...);
+
+/* The same for an option whose value is no name of a list: meant is what likelier found, or NULL; where: how to see the
+ * list. */
+int no_such(const struct options *o, const char *option, const char *kind, const char *typed, const char *meant,
+            const char *where);
 
 #endif

@@ -37,13 +37,15 @@ void provenance_command(struct provenance *p) {
 
 void provenance_dataset(struct provenance *p, const struct dataset *data) {
     if (data->train.count == 0) {
-        provenance_add(p, "data", "%s, %zu test images of %d x %d, %d classes; its training images were not read",
-                       data->name, data->test.count, data->test.rows, data->test.cols, data->classes);
+        provenance_add(p, "data", "%s, %zu test image%s of %d x %d, %d classes; its training images were not read",
+                       data->name, data->test.count, plural(data->test.count), data->test.rows, data->test.cols,
+                       data->classes);
         provenance_add(p, "test data SHA-256", "%s", data->sha256);
         return;
     }
-    provenance_add(p, "data", "%s, %zu training and %zu test images of %d x %d, %d classes", data->name,
-                   data->train.count, data->test.count, data->train.rows, data->train.cols, data->classes);
+    provenance_add(p, "data", "%s, %zu training and %zu test image%s of %d x %d, %d classes", data->name,
+                   data->train.count, data->test.count, plural(data->test.count), data->train.rows, data->train.cols,
+                   data->classes);
     provenance_add(p, "data SHA-256", "%s", data->sha256);
 }
 

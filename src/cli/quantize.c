@@ -12,7 +12,8 @@
 /* What was asked for. */
 struct request {
     const char *model, *source, *out, *format, *method;
-    bool told; /* the file tells how activations were calibrated */
+    size_t fp32_bytes; /* of model */
+    bool told;         /* the file tells how activations were calibrated */
     struct rung rung;
     struct rung_recipe recipe;
     struct quantization_recipe calibration;
@@ -20,11 +21,14 @@ struct request {
 
 /* The formats with short names: the exercise's int8, one scale an output row or a layer, which has no method to tell;
  * and 4-bit weights in the same engine. */
+static const char *full_format(const struct request *r) {
+    if (strcmp(r->format, "int8") == 0) return r->calibration.scheme == SCHEME_PER_CHANNEL ? "int8/row" : "int8/tensor";
+    return strcmp(r->format, "int4") == 0 ? "int4/row" : r->format;
+}
+
 static bool resolve(struct request *r) {
     bool int8 = strcmp(r->format, "int8") == 0, int4 = strcmp(r->format, "int4") == 0;
-    const char *format = r->format, *method = r->method;
-    if (int8) format = r->calibration.scheme == SCHEME_PER_CHANNEL ? "int8/row" : "int8/tensor";
-    if (int4) format = "int4/row";
+    const char *format = full_format(r), *method = r->method;
     if (int4 && !method) method = "w4a8-gptq";
     if (int4 && !r->recipe.images) r->recipe.images = r->calibration.calibration;
     const struct rung *found = rung_find(format, method, &r->recipe.group);
@@ -37,14 +41,19 @@ static bool resolve(struct request *r) {
     return true;
 }
 
+/* As it is typed: "q4_K+q6_K" needs no quotes. */
+static void type_format(const struct rung *rung, char format[64]) {
+    rung_format(rung, 56, format, 64);
+    char *to = format;
+    for (const char *from = format; *from; from++)
+        if (*from != ' ') *to++ = *from;
+    *to = 0;
+}
+
 static void list_rungs(struct table *t) {
     char format[64];
     for (const struct rung *r = rungs; r < rungs + rung_count; r++) {
-        rung_format(r, 56, format, sizeof format);
-        char *to = format;
-        for (const char *from = format; *from; from++) /* "q4_K+q6_K" needs no quotes */
-            if (*from != ' ') *to++ = *from;
-        *to = 0;
+        type_format(r, format);
         table_row(t, "%s | %s | %s", format, r->option, r->method);
     }
     table_note(t,
@@ -83,22 +92,21 @@ static bool report(const struct request *r, const struct rung_source *s, const s
                    struct error *err) {
     struct model model;
     struct stat file;
-    uint64_t before, after;
     if (strcmp(r->out, "-") == 0 || (stat(r->out, &file) == 0 && !S_ISREG(file.st_mode))) { /* cannot be read back */
         table_init(t, "The quantized model", "written_to");
         table_row(t, "%s", r->out);
         return true;
     }
     if (!model_read(r->out, &model, NULL, err)) return false;
-    bool piped = strcmp(r->model, "-") == 0, ok = file_size(r->out, &after, err);
-    if (piped) before = 4 * mlp_parameter_count(&model.shape); /* all but the header */
-    else ok = ok && file_size(r->model, &before, err);
+    bool ok = true;
+    size_t before = r->fp32_bytes, after = model.file_bytes; /* of what was read: others may write there meanwhile */
     if (model.kind == MODEL_INT8) add_scales(&model.qmlp, t);
-    else ok = ok && add_weights(&model, s->fp32, &made->effective, t, err);
+    else ok = add_weights(&model, s->fp32, &made->effective, t, err);
     if (ok)
-        table_note(t, "%s: %zu bytes, %.2f times smaller than the %zu of fp32; %.3f bits per weight; arithmetic: %s.",
-                   r->out, (size_t)after, (double)before / (double)after, (size_t)before, model.bits_per_weight,
-                   arithmetic_name(&model));
+        table_note(
+            t,
+            "Written to %s: %zu bytes, %.2f times smaller than the %zu of fp32; %.3f bits per weight; arithmetic: %s.",
+            r->out, after, (double)before / (double)after, before, model.bits_per_weight, arithmetic_name(&model));
     if (r->rung.how == METHOD_GPTQ || r->rung.how == METHOD_GPTQ_ACT_ORDER) note_gptq_rank(t, s);
     if (made->saturated)
         table_note(t,
@@ -136,6 +144,7 @@ static bool run(struct request *r, struct table *t, struct provenance *p, struct
     struct dataset data = {0};
     double started = seconds_now();
     if (!out_file_check(r->out, err) || !model_read(r->model, &model, &notes, err)) return false;
+    r->fp32_bytes = model.file_bytes;
     bool ok = model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", r->model);
     ok = ok && dataset_load(r->source, &data, err) &&
         split_fits(&data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err) &&
@@ -144,6 +153,21 @@ static bool run(struct request *r, struct table *t, struct provenance *p, struct
     dataset_free(&data);
     model_free(&model);
     return ok;
+}
+
+/* A format that is not there, or one that is, with a method that it has not. */
+static int no_rung(const struct options *o, const struct request *r) {
+    static char names[128][64]; /* of formats, as they are typed */
+    const char *meant = NULL;
+    int group = r->recipe.group;
+    const struct rung *known = rung_find(full_format(r), NULL, &group);
+    for (int i = 0; i < rung_count && i < 128; i++) {
+        type_format(&rungs[i], names[i]);
+        if (!known) meant = likelier(r->format, names[i], meant);
+        else if (strcmp(rungs[i].format, known->format) == 0) meant = likelier(r->method, rungs[i].option, meant);
+    }
+    return known ? no_such(o, "--method", "method of this format", r->method, meant, "--format list names them")
+                 : no_such(o, "--format", "format", r->format, meant, "--format list names them all");
 }
 
 int command_quantize(int argc, char **argv) {
@@ -159,7 +183,7 @@ int command_quantize(int argc, char **argv) {
         .source = "data/mnist", .format = "int8", .recipe = rung_defaults(), .calibration = quantization_defaults()};
     bool json = false;
     option_data(&o, &r.source, "folder with the four IDX files, or the built-in digits");
-    option_out(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
+    option_out_bytes(&o, "out", "FILE", &r.out, "quantized model file to write (safetensors)");
     option_text(&o, "format", "NAME", &r.format,
                 "int8; int4: 4-bit weights by GPTQ, 8-bit activations; bf16; int4/56, q4_K, ...; list: names them all");
     option_text(&o, "method", "NAME", &r.method,
@@ -185,9 +209,7 @@ int command_quantize(int argc, char **argv) {
     if (!r.out) return usage_error(&o, "--out is missing: where should the quantized model go?");
     if (strcmp(r.format, "int8") != 0 && r.calibration.scheme != SCHEME_PER_CHANNEL)
         return usage_error(&o, "--scheme per-tensor goes with --format int8");
-    if (!resolve(&r))
-        return usage_error(&o, "there is no format \"%s\"%s%s%s; --format list names them all", r.format,
-                           r.method ? " with the method \"" : "", r.method ? r.method : "", r.method ? "\"" : "");
+    if (!resolve(&r)) return no_rung(&o, &r);
     r.model = o.files[0];
     return report_table(&t, &p, json, run(&r, &t, &p, &err), &err);
 }

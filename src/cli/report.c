@@ -17,6 +17,12 @@ void add_paired(struct table *t, const struct evaluation *base, const struct eva
     table_row(t, "%.4f", base == ours ? NAN : mcnemar_exact_p(paired.fixed, paired.broken));
 }
 
+void note_ties(struct table *t, const char *name, const struct model *model, size_t ties) {
+    table_note(t, "%s%s%zu image%s two classes on the same highest %s; the lowest class is taken (eq. 7).",
+               name ? name : "", name ? ": " : "", ties, ties == 1 ? " has" : "s have",
+               model->kind == MODEL_INT8 ? "code" : "logit");
+}
+
 bool same_training(const struct model_notes *a, const struct model_notes *b) {
     return strcmp(a->training, b->training) == 0 && strcmp(a->seed, b->seed) == 0;
 }

@@ -10,6 +10,9 @@
 void add_changes(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels);
 void add_paired(struct table *t, const struct evaluation *base, const struct evaluation *ours, const uint8_t *labels);
 
+/* The note on a model's ties, with its name in front unless that is NULL. */
+void note_ties(struct table *t, const char *name, const struct model *model, size_t ties);
+
 /* Whether two files tell the same training and seed: both networks then began with the same weights. */
 bool same_training(const struct model_notes *a, const struct model_notes *b);
 

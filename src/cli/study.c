@@ -47,8 +47,9 @@ static bool load_data(struct study *s) {
 bool study_begin(struct study *s) {
     if (s->results && !folder_check(s->results, &s->err)) return false;
     for (int i = 0; s->results && i < s->table_count; i++)
-        if (!file_set_check(s->results, s->tables[i].name, ".md", &s->err) ||
-            !file_set_check(s->results, s->tables[i].name, ".csv", &s->err))
+        if (s->tables[i].name &&
+            (!file_set_check(s->results, s->tables[i].name, ".md", &s->err) ||
+             !file_set_check(s->results, s->tables[i].name, ".csv", &s->err)))
             return false;
     if (s->source && !load_data(s)) return false;
     if (s->source) provenance_dataset(&s->provenance, &s->data);
@@ -65,7 +66,7 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
 }
 
 /* Once: the name, or the folder that it is in. */
-static void note_written(struct study *s, const char *name) {
+static void name_written(struct study *s, const char *name) {
     size_t used = strlen(s->written), length = strcspn(name, "/");
     char shown[256];
     snprintf(shown, sizeof shown, "%.*s", (int)(length + (name[length] == '/')), name);
@@ -75,7 +76,7 @@ static void note_written(struct study *s, const char *name) {
 
 const char *study_path(struct study *s, const char *name) {
     const char *path = file_set_begin(s->results, &s->err) ? file_set_path(name, &s->err) : NULL;
-    if (path) note_written(s, name);
+    if (path) name_written(s, name);
     return path;
 }
 
@@ -97,7 +98,8 @@ bool study_save_table(struct study *s, const struct table *t, const struct prove
 
 static bool save(struct study *s) {
     for (int i = 0; s->results && i < s->table_count; i++)
-        if (!study_save_table(s, &s->tables[i].table, &s->provenance, s->tables[i].name)) return false;
+        if (s->tables[i].name && !study_save_table(s, &s->tables[i].table, &s->provenance, s->tables[i].name))
+            return false;
     return true;
 }
 
@@ -119,7 +121,7 @@ static bool show(struct study *s) {
     for (int i = 0; i < s->table_count; i++) {
         const struct study_table *t = &s->tables[i];
         if (table_is_empty(&t->table)) continue;
-        if (used < sizeof text)
+        if (t->name && used < sizeof text)
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", saved++ ? "," : "", t->name);
         if (t->shown && !show_table(t, width, &s->err)) return false;
     }
@@ -138,7 +140,7 @@ static bool print_json(struct study *s) {
     size_t others = 0;
     bool ok = table_print_json_members(&s->tables[0].table, &s->provenance, stdout, &s->err);
     for (int i = 1; ok && i < s->table_count; i++) {
-        if (!s->tables[i].shown || table_is_empty(&s->tables[i].table)) continue;
+        if (!s->tables[i].name || !s->tables[i].shown || table_is_empty(&s->tables[i].table)) continue;
         fputs(others++ ? "," : ",\n\t\"tables\":\t{", stdout);
         text_json(s->tables[i].name, stdout);
         fputs(":\t", stdout);
@@ -161,7 +163,9 @@ bool study_wrong_use(struct study *s, const char *format, ...) {
 int study_end(struct study *s, bool ok) {
     if (ok && s->table_count) note_validation(&s->tables[0].table);
     for (int i = 0; ok && i < s->table_count; i++)
-        if (s->tables[i].table.out_of_memory) ok = fail(&s->err, "out of memory for the table %s", s->tables[i].name);
+        if (s->tables[i].table.out_of_memory)
+            ok = fail(&s->err, "out of memory for the table%s%s", s->tables[i].name ? " " : "",
+                      s->tables[i].name ? s->tables[i].name : "");
     ok = ok && save(s);
     ok = file_set_end(s->stamp, &s->provenance, ok, &s->err);
     ok = ok && (s->json ? print_json(s) : show(s));
@@ -172,6 +176,10 @@ int study_end(struct study *s, bool ok) {
 }
 
 /* ---- commands of one table -------------------------------------------------------------------------------------- */
+
+void note_written(struct table *t, const char *path) {
+    table_note(t, "Written to %s.", strcmp(path, "-") == 0 ? "standard output" : path);
+}
 
 int report_error(const struct error *err) {
     fprintf(stderr, "mnistq: %s\n", err->text);

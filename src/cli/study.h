@@ -31,7 +31,7 @@ struct study {
     struct provenance provenance;
     int table_count;
     struct study_table {
-        const char *name; /* of its files, without .md and .csv */
+        const char *name; /* of its files, without .md and .csv; NULL: it has none */
         struct table table;
         bool shown;       /* printed at the end; the first one is, the others where the study says so */
         size_t most_rows; /* that the terminal shows; 0: all */
@@ -55,7 +55,8 @@ int study_parse(struct study *s, int argc, char **argv, int min_files, int max_f
  * s->err set: study_end says why. */
 bool study_begin(struct study *s);
 
-/* One more table, saved as NAME.md and NAME.csv by study_end when it has rows or notes. title, name: by reference. */
+/* One more table, saved as NAME.md and NAME.csv by study_end when it has rows or notes; NULL: a view of others, for the
+ * terminal alone. title, name: by reference. */
 struct table *study_table(struct study *s, const char *name, const char *title, const char *columns);
 
 /* Where to write RESULTS/NAME, a file beside the tables or below them ("models/fp32.safetensors"): it joins the set of
@@ -77,6 +78,9 @@ int study_end(struct study *s, bool ok);
 /* The end of a command without the frame, which has one table: prints it, as JSON where asked, and frees it; or reports
  * the error when ok is false. p may be NULL: the command alone. Returns the exit status. */
 int report_table(struct table *t, const struct provenance *p, bool json, bool ok, struct error *err);
+
+/* The note that says which file a command wrote. */
+void note_written(struct table *t, const char *path);
 
 /* "mnistq: TEXT" on standard error; returns EXIT_FAILED. */
 int report_error(const struct error *err);

@@ -42,6 +42,7 @@ static bool run(const char *source, const char *out, const struct training_recip
         describe_training(&data, r, &notes);
         provenance_dataset(p, &data);
         ok = fill(&data, r, &mlp, &report, t, err) && model_write_mlp(out, &mlp, &notes, err);
+        if (ok) note_written(t, out);
         mlp_free(&mlp);
     }
     dataset_free(&data);
@@ -59,7 +60,7 @@ int command_train(int argc, char **argv) {
     const char *source = "data/mnist", *out = NULL;
     bool json = false;
     option_data(&o, &source, "folder with the four IDX files, or the built-in digits");
-    option_out(&o, "out", "FILE", &out, "model file to write (safetensors)");
+    option_out_bytes(&o, "out", "FILE", &out, "model file to write (safetensors)");
     training_options(&o, &recipe);
     option_flag(&o, "json", &json, "print the result as JSON");
     int status = options_parse(&o, argc, argv, 0, 0);

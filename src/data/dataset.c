@@ -3,11 +3,11 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "data/digits.h"
 #include "data/idx.h"
+#include "data/idx_files.h"
 
 enum { DIGITS_SEED = 1 }; /* fixed, so that the name means one set of bytes */
 
@@ -29,32 +29,63 @@ void dataset_free(struct dataset *dataset) {
     split_free(&dataset->test);
 }
 
-/* FOLDER/NAME.gz if it is there (what fetch_mnist.sh verifies), else FOLDER/NAME. */
-static bool find_file(const char *folder, const char *name, char *path, size_t size, struct error *err) {
-    for (int gz = 1; gz >= 0; gz--) {
-        int written = snprintf(path, size, "%s/%s%s", folder, name, gz ? ".gz" : "");
-        if (written < 0 || (size_t)written >= size) return fail(err, "%.60s...: the name is too long", folder);
-        if (access(path, F_OK) == 0) return true;
-    }
-    return fail(err, "%s/%s: not there, nor with .gz (scripts/fetch_mnist.sh gets MNIST)", folder, name);
+static size_t memory_limit = (size_t)DATASET_DEFAULT_MIB << 20;
+
+void dataset_memory_limit(int mib) { memory_limit = (size_t)mib << 20; }
+
+/* The two files of a split and what their headers say. */
+struct files {
+    char path[2][IDX_PATH]; /* IDX_IMAGES, IDX_LABELS */
+    struct idx head[2];
+};
+
+static bool find_split(const char *folder, enum idx_part part, struct files *f, struct error *err) {
+    return idx_find(folder, part, IDX_IMAGES, f->path[0], err) && idx_find(folder, part, IDX_LABELS, f->path[1], err) &&
+        idx_header(f->path[0], 3, &f->head[0], err) && idx_header(f->path[1], 1, &f->head[1], err) &&
+        (f->head[0].count == f->head[1].count ||
+         fail(err, "%s: %zu labels for the %zu images of %s", f->path[1], f->head[1].count, f->head[0].count,
+              f->path[0]));
 }
 
-/* part is "train" or "t10k". */
-static bool read_split(const char *folder, const char *part, struct split *out, struct error *err) {
-    static const char *const kinds[] = {"images-idx3", "labels-idx1"};
-    char name[64], path[2][4096];
+static size_t bytes_of(const struct files *f) { return idx_bytes(&f->head[0]) + idx_bytes(&f->head[1]); }
+
+/* Before a byte of their data is read: it may be compressed a thousandfold. */
+static bool fits_memory(const char *folder, size_t bytes, struct error *err) {
+    return bytes <= memory_limit ||
+        fail(err, "%s: images and labels are %zu MiB, more than the %zu MiB for a data set (--memory-limit)", folder,
+             (bytes + (1 << 20) - 1) >> 20, memory_limit >> 20);
+}
+
+static bool same_size(const char *source, int train_rows, int train_cols, int test_rows, int test_cols,
+                      struct error *err) {
+    return (train_rows == test_rows && train_cols == test_cols) ||
+        fail(err, "%s: training images are %d x %d, test images %d x %d", source, train_rows, train_cols, test_rows,
+             test_cols);
+}
+
+static bool read_split(const struct files *f, struct split *out, struct error *err) {
     struct idx idx[2] = {{0}};
     bool ok = true;
-    for (int i = 0; ok && i < 2; i++) {
-        snprintf(name, sizeof name, "%s-%s-ubyte", part, kinds[i]);
-        ok = find_file(folder, name, path[i], sizeof path[i], err);
-    }
-    for (int i = 0; ok && i < 2; i++) ok = idx_read(path[i], i == 0 ? 3 : 1, &idx[i], err);
-    if (ok && idx[0].count != idx[1].count)
-        ok = fail(err, "%s: %zu labels for the %zu images of %s", path[1], idx[1].count, idx[0].count, path[0]);
+    for (int i = 0; ok && i < 2; i++) ok = idx_read(f->path[i], i == 0 ? 3 : 1, idx_bytes(&f->head[i]), &idx[i], err);
+    if (ok && idx[0].count != idx[1].count) ok = fail(err, "%s: changes while it is read", f->path[0]);
     if (ok) *out = (struct split){idx[0].count, (int)idx[0].rows, (int)idx[0].cols, idx[0].data, idx[1].data};
     for (int i = 0; !ok && i < 2; i++) idx_free(&idx[i]);
     return ok;
+}
+
+static bool read_test(const char *folder, struct split *out, struct error *err) {
+    struct files test;
+    return find_split(folder, IDX_TEST, &test, err) && fits_memory(folder, bytes_of(&test), err) &&
+        read_split(&test, out, err);
+}
+
+static bool read_both(const char *folder, struct dataset *out, struct error *err) {
+    struct files train, test;
+    const struct idx *a = &train.head[0], *b = &test.head[0];
+    return find_split(folder, IDX_TRAIN, &train, err) && find_split(folder, IDX_TEST, &test, err) &&
+        same_size(folder, (int)a->rows, (int)a->cols, (int)b->rows, (int)b->cols, err) &&
+        fits_memory(folder, bytes_of(&train) + bytes_of(&test), err) && read_split(&train, &out->train, err) &&
+        read_split(&test, &out->test, err);
 }
 
 static bool draw_split(size_t first, size_t count, struct split *out, struct error *err) {
@@ -69,7 +100,7 @@ static bool draw_split(size_t first, size_t count, struct split *out, struct err
 
 bool dataset_load_test(const char *source, struct split *out, struct error *err) {
     *out = (struct split){0};
-    return is_built_in(source) ? draw_split(DIGITS_TRAIN, DIGITS_TEST, out, err) : read_split(source, "t10k", out, err);
+    return is_built_in(source) ? draw_split(DIGITS_TRAIN, DIGITS_TEST, out, err) : read_test(source, out, err);
 }
 
 /* One hash over what the files hold, headers included, so that plain and compressed files give the same. */
@@ -116,23 +147,24 @@ static void name_dataset(struct dataset *dataset, const char *source) {
                 text_cut(name, 100), name);
 }
 
-/* One wrong byte among the labels would make a network with outputs for classes that do not exist. (A few may be
- * missing: the letters of EMNIST are numbered from 1.) */
+/* One wrong byte among the labels would make a network with outputs for classes that do not exist. It shows in a
+ * highest class that hardly an image has, far above the others. (Many classes may be missing: the letters of EMNIST are
+ * numbered from 1, and a set of 3s and 8s has two of nine.) */
 static bool check_classes(const struct split *train, int classes, const char *source, struct error *err) {
-    size_t images[256] = {0};
+    size_t images[256] = {0}, highest;
     int missing = 0;
     for (size_t i = 0; i < train->count; i++) images[train->labels[i]]++;
     for (int c = 0; c < classes; c++) missing += images[c] == 0;
-    return 2 * missing <= classes ||
+    highest = images[classes - 1];
+    return 2 * missing <= classes || 10 * highest * (size_t)(classes - missing) >= train->count ||
         fail(err,
-             "%s: the highest training label is %d, but %d of the %d classes up to it have no image: a label is wrong",
-             source, classes - 1, missing, classes);
+             "%s: the highest training label is %d, but %d of the %d classes up to it have no image, and it has %zu of "
+             "%zu: a label is wrong",
+             source, classes - 1, missing, classes, highest, train->count);
 }
 
 static bool check_dataset(struct dataset *d, const char *source, struct error *err) {
-    if (d->train.rows != d->test.rows || d->train.cols != d->test.cols)
-        return fail(err, "%s: training images are %d x %d, test images %d x %d", source, d->train.rows, d->train.cols,
-                    d->test.rows, d->test.cols);
+    if (!same_size(source, d->train.rows, d->train.cols, d->test.rows, d->test.cols, err)) return false;
     d->classes = 0;
     for (size_t i = 0; i < d->train.count; i++)
         if (d->train.labels[i] >= d->classes) d->classes = d->train.labels[i] + 1;
@@ -143,9 +175,10 @@ static bool check_dataset(struct dataset *d, const char *source, struct error *e
 
 bool dataset_load(const char *source, struct dataset *out, struct error *err) {
     *out = (struct dataset){0};
-    bool ok = is_built_in(source) ? draw_split(0, DIGITS_TRAIN, &out->train, err)
-                                  : read_split(source, "train", &out->train, err);
-    ok = ok && dataset_load_test(source, &out->test, err) && check_dataset(out, source, err) && hash_dataset(out, err);
+    bool ok = is_built_in(source)
+        ? draw_split(0, DIGITS_TRAIN, &out->train, err) && draw_split(DIGITS_TRAIN, DIGITS_TEST, &out->test, err)
+        : read_both(source, out, err);
+    ok = ok && check_dataset(out, source, err) && hash_dataset(out, err);
     if (ok) name_dataset(out, source);
     else dataset_free(out);
     return ok;

@@ -23,12 +23,17 @@ struct dataset {
     int classes; /* highest training label + 1 */
 };
 
-/* Loads a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, or the built-in set for the name
- * "digits". Errors, naming the file: missing, unreadable, counts or picture sizes that do not match, fewer than 2
- * classes, more than half of the classes without a training image, a test label above the highest training label.
- * Release with dataset_free. */
+/* Loads a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz (other names: idx_files.h), or the
+ * built-in set for the name "digits". Errors, naming the file: missing, unreadable, counts or picture sizes that do not
+ * match, fewer than 2 classes, a highest training label that hardly an image has where more than half of the classes
+ * have none, a test label above the highest training label. Release with dataset_free. */
 bool dataset_load(const char *source, struct dataset *out, struct error *err);
 void dataset_free(struct dataset *dataset);
+
+/* What images and labels of a data set may take of memory, by their headers, before the rest is read: all that is
+ * loaded at once. Those built in are 53 MiB. */
+enum { DATASET_DEFAULT_MIB = 1024, DATASET_MOST_MIB = 1 << 20 };
+void dataset_memory_limit(int mib);
 
 /* As dataset_load, from the test files alone: train is empty, sha256 that of the two test files, classes the highest
  * test label + 1. */

@@ -6,6 +6,7 @@ const char *const doubt_texts[DOUBTS] = {
     [DOUBT_RIM] = "ink reaches the picture's rim: part of the digit may be missing",
     [DOUBT_PARTS] = "several parts lie apart: they are taken as one digit",
     [DOUBT_LEFT_OUT] = "something beside the digit, or through it, is left out: it may be part of the digit",
+    [DOUBT_WIDE] = "it is wider than most digits: there may be more than one",
     [DOUBT_CLOSE] = "the two likeliest answers are within one step of the logits",
     [DOUBT_UNCERTAIN] = "no answer has half of the probability",
 };

@@ -7,6 +7,7 @@ enum doubt {
     DOUBT_RIM,       /* picture: the digit reaches the picture's rim */
     DOUBT_PARTS,     /* picture: parts lie apart, and all were taken as one digit */
     DOUBT_LEFT_OUT,  /* picture: something that could be part of the digit was left out */
+    DOUBT_WIDE,      /* picture: wider than 98 of 100 digits of MNIST are */
     DOUBT_CLOSE,     /* logits: the two best are within a step of each other */
     DOUBT_UNCERTAIN, /* logits: the best class has less than half of the probability */
     DOUBTS

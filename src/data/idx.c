@@ -1,10 +1,12 @@
 #include "data/idx.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { TYPE_U8 = 0x08, FIRST_CHUNK = 64 << 20, BUFFER = 1 << 14, ANY_GZIP = 15 + 16 /* of inflateInit2 */ };
@@ -23,9 +25,12 @@ struct source {
 static bool source_open(const char *path, struct source *s, struct error *err) {
     struct stat info;
     *s = (struct source){.path = path};
-    if (stat(path, &info) != 0) return fail(err, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return fail(err, "%s: is not a regular file", path); /* opening a pipe would wait */
-    if (!(s->file = fopen(path, "rb"))) return fail(err, "%s: %s", path, strerror(errno));
+    int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* of a pipe it would wait without O_NONBLOCK */
+    if (descriptor < 0 || fstat(descriptor, &info) != 0) fail(err, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode)) fail(err, "%s: is not a regular file", path);
+    else if (!(s->file = fdopen(descriptor, "rb"))) fail(err, "%s: out of memory", path);
+    if (!s->file && descriptor >= 0) close(descriptor);
+    if (!s->file) return false;
     s->z.next_in = s->buffer;
     s->z.avail_in = (uInt)fread(s->buffer, 1, 2, s->file);
     s->gzip = s->z.avail_in == 2 && s->buffer[0] == GZIP_0 && s->buffer[1] == GZIP_1;
@@ -99,7 +104,7 @@ static bool read_header(struct source *s, int dimensions, struct idx *out, struc
 /* The bytes behind the header. The buffer doubles as they arrive: a lying count costs no memory. */
 static bool read_body(struct source *s, struct idx *out, struct error *err) {
     const char *path = s->path;
-    size_t total = out->count * out->rows * out->cols, have = 0, capacity = 0;
+    size_t total = idx_bytes(out), have = 0, capacity = 0;
     while (have < total) {
         capacity = capacity ? 2 * capacity : FIRST_CHUNK;
         if (capacity > total) capacity = total;
@@ -120,10 +125,21 @@ static bool read_body(struct source *s, struct idx *out, struct error *err) {
     return true;
 }
 
-bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err) {
+bool idx_header(const char *path, int dimensions, struct idx *out, struct error *err) {
     struct source s;
     *out = (struct idx){0};
-    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err) && read_body(&s, out, err);
+    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err);
+    source_close(&s);
+    return ok;
+}
+
+bool idx_read(const char *path, int dimensions, size_t most, struct idx *out, struct error *err) {
+    struct source s;
+    *out = (struct idx){0};
+    bool ok = source_open(path, &s, err) && read_header(&s, dimensions, out, err) &&
+        (idx_bytes(out) <= most ||
+         fail(err, "%s: holds %zu bytes of data, more than the %zu that are read", path, idx_bytes(out), most)) &&
+        read_body(&s, out, err);
     source_close(&s);
     if (!ok) idx_free(out);
     return ok;

@@ -21,10 +21,15 @@ struct idx {
 };
 
 /* Reads a file with the expected number of dimensions (1 or 3). Memory grows only with bytes that are really
- * there, so a header that lies about its count costs nothing. Errors, one line each with what was expected
- * and found: cannot be opened, wrong magic, a size out of range, shorter or longer than its header says,
- * broken compression, out of memory. Release with idx_free. */
-bool idx_read(const char *path, int dimensions, struct idx *out, struct error *err);
+ * there, so a header that lies about its count costs nothing; most is the largest that idx_bytes may be. Errors, one
+ * line each with what was expected and found: cannot be opened, wrong magic, a size out of range, shorter or longer
+ * than its header says, broken compression, out of memory. Release with idx_free. */
+bool idx_read(const char *path, int dimensions, size_t most, struct idx *out, struct error *err);
+
+/* The same without the data: what the first 16 bytes say, before memory is taken for the rest. */
+bool idx_header(const char *path, int dimensions, struct idx *out, struct error *err);
+
+static inline size_t idx_bytes(const struct idx *idx) { return idx->count * idx->rows * idx->cols; }
 
 void idx_free(struct idx *idx);
 

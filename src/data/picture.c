@@ -75,7 +75,7 @@ static bool find_digit(const struct plane *gray, struct attempt *a, struct error
         if (a->sheet.shade) return true;
         if (!remove_lines(&a->ink, &found, &lines, err) || !choose_parts(&a->ink, found.threshold, &a->parts, err))
             return false;
-        for (int i = 0; i < lines.count; i++)
+        for (int i = 0; i < lines.count && lines.all < 3; i++)
             if (overlap(&lines.box[i], &a->parts.box)) doubts |= 1u << DOUBT_LEFT_OUT;
         a->parts.doubts |= doubts;
         if (!a->parts.left_out) break;
@@ -99,26 +99,29 @@ static int count_doubts(unsigned doubts) {
 static bool digit_of_plane(const struct plane *gray, int depth, uint8_t digit[FIELD * FIELD], unsigned *doubts,
                            struct error *err) {
     int best = NO_DIGIT;
+    bool narrow = larger(gray->width, gray->height) > 2 * shorter_side(gray);
     for (int kind = 0; kind < GROUNDS; kind++) {
         struct attempt a;
         struct error why;
         uint8_t drawn[FIELD * FIELD];
         unsigned seen = 0;
-        if (kind == GROUND_CORNERS && best < NO_DIGIT) break;
+        if (kind == GROUND_CORNERS && best < NO_DIGIT) continue;
         bool ok = attempt_create(gray, kind, &a, &why) && find_digit(gray, &a, &why);
         if (ok && a.sheet.shade) ok = depth < MOST_SHEETS && digit_of_plane(&a.sheet, depth + 1, drawn, &seen, &why);
         else if (ok) ok = draw_digit(&a.ink, &a.parts.box, 20, true, drawn, &why), seen = a.parts.doubts;
-        bool several = !ok && a.parts.several, uneven = a.ground.uneven;
+        bool several = !ok && a.parts.several,
+             unsure = (a.ground.uneven || a.parts.at_rim) && !a.parts.fills && !(ok && narrow);
         attempt_free(&a);
         if (!ok && (best == NO_DIGIT || several)) *err = why;
-        if (several && !uneven) return false;
+        if (!ok && !unsure && kind == GROUND_SURFACE) return false;
+        if (kind == GROUND_CORNERS && !a.parts.fills && !narrow) continue;
         if (!ok) continue;
-        int cost = 2 * count_doubts(seen) + uneven;
+        int cost = count_doubts(seen) + 2 * unsure;
         if (cost < best) {
             best = cost, *doubts = seen;
             memcpy(digit, drawn, sizeof drawn);
         }
-        if (!uneven && (seen & ~(1u << DOUBT_RIM)) == 0) break;
+        if (!unsure) break;
     }
     return best < NO_DIGIT;
 }

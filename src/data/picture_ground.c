@@ -138,7 +138,7 @@ static void line_extreme(float *line, size_t stride, int count, int radius, floa
         int at = i - radius;
         value[i] = at < 0 || at >= count ? -INFINITY : sign * line[(size_t)at * stride];
     }
-    for (int i = 0; i < padded; i++) from_left[i] = i % window ? fmaxf(from_left[i - 1], value[i]) : value[i];
+    for (int i = 0; i < padded; i++) from_left[i] = (i % window) ? fmaxf(from_left[i - 1], value[i]) : value[i];
     for (int i = padded - 1; i >= 0; i--)
         from_right[i] = i + 1 < padded && (i + 1) % window ? fmaxf(from_right[i + 1], value[i]) : value[i];
     for (int i = 0; i < count; i++) line[(size_t)i * stride] = sign * fmaxf(from_right[i], from_left[i + 2 * radius]);
@@ -155,25 +155,35 @@ bool filter_extreme(struct plane *p, int radius, float sign, struct error *err) 
     return true;
 }
 
+/* Takes the median off, since extremes of noise lie off the paper's shade; returns the noise around it. */
+static float level(struct plane *p) {
+    uint32_t histogram[SHADE_BINS] = {0}, spread[SHADE_BINS] = {0};
+    for (size_t i = 0; i < pixels_of(p); i++) histogram[shade_bin(p->shade[i])]++;
+    float middle = quantile(histogram, 0.5);
+    for (size_t i = 0; i < pixels_of(p); i++) {
+        p->shade[i] -= middle;
+        spread[shade_bin(fabsf(p->shade[i]))]++;
+    }
+    return 1.4826f * quantile(spread, 0.5);
+}
+
 /* Morphological closing (dark ink, sign 1) or opening (light ink, -1): what is narrower than the window, a quarter of
  * the shorter side, is filled with the paper beside it, and a shadow's edge stays where it is. hat gets the ink. */
 static bool take_hat(const struct plane *p, float sign, struct plane *hat, float *noise, struct error *err) {
     int radius = larger(1, shorter_side(p) / 8);
-    size_t pixels = pixels_of(p);
-    memcpy(hat->shade, p->shade, pixels * sizeof *hat->shade);
+    memcpy(hat->shade, p->shade, pixels_of(p) * sizeof *hat->shade);
     if (!filter_extreme(hat, radius, sign, err) || !filter_extreme(hat, radius, -sign, err)) return false;
-    uint32_t histogram[SHADE_BINS] = {0}, spread[SHADE_BINS] = {0};
-    for (size_t i = 0; i < pixels; i++) {
-        hat->shade[i] = sign * (hat->shade[i] - p->shade[i]);
-        histogram[shade_bin(hat->shade[i])]++;
-    }
-    float middle = quantile(histogram, 0.5); /* extremes of noise lie off the paper's shade */
-    for (size_t i = 0; i < pixels; i++) {
-        hat->shade[i] -= middle;
-        spread[shade_bin(fabsf(hat->shade[i]))]++;
-    }
-    *noise = 1.4826f * quantile(spread, 0.5);
+    for (size_t i = 0; i < pixels_of(p); i++) hat->shade[i] = sign * (hat->shade[i] - p->shade[i]);
+    *noise = level(hat);
     return true;
+}
+
+/* Dark ink takes a share of the light that falls on it: as much as in full light. */
+static void light_up(const struct plane *p, struct plane *ink) {
+    for (size_t i = 0; i < pixels_of(p); i++) {
+        float ground = p->shade[i] + ink->shade[i];
+        if (ink->shade[i] > 0 && ground > 0) ink->shade[i] *= 255 / ground;
+    }
 }
 
 static double energy(const struct plane *p, float least) {
@@ -183,7 +193,7 @@ static double energy(const struct plane *p, float least) {
     return sum;
 }
 
-/* Of dark and light ink the one that there is more of. */
+/* Dark ink, unless there is much more light ink: the light between a stroke and a shadow's edge is narrow, too. */
 static bool take_local(struct plane *p, struct plane_ground *g, struct error *err) {
     struct plane dark = *p, light = *p;
     float noise[2];
@@ -192,7 +202,8 @@ static bool take_local(struct plane *p, struct plane_ground *g, struct error *er
     bool ok = (dark.shade && light.shade) || fail(err, "out of memory for its %d x %d pixels", p->width, p->height);
     ok = ok && take_hat(p, 1, &dark, &noise[0], err) && take_hat(p, -1, &light, &noise[1], err);
     if (ok) {
-        bool lighter = energy(&light, 5 * noise[1]) > energy(&dark, 5 * noise[0]);
+        bool lighter = energy(&light, 5 * noise[1]) > 1.5 * energy(&dark, 5 * noise[0]);
+        if (!lighter) light_up(p, &dark), noise[0] = level(&dark);
         for (size_t i = 0; i < pixels_of(p); i++)
             p->shade[i] = lighter ? fmaxf(light.shade[i], 0) : -fmaxf(dark.shade[i], 0);
         *g = (struct plane_ground){.noise = noise[lighter]};
@@ -211,7 +222,7 @@ static void take_corners(struct plane *p, struct plane_ground *g) {
     size_t pixels = pixels_of(p);
     for (size_t i = 0; i < pixels; i++) histogram[shade_bin(p->shade[i])]++;
     float median = quantile(histogram, 0.5), ground = median;
-    size_t right = (size_t)p->width - 1, corners[] = {0, right, pixels - 1 - right, pixels - 1};
+    const size_t right = (size_t)p->width - 1, corners[] = {0, right, pixels - 1 - right, pixels - 1};
     for (int k = 0; k < 4; k++)
         if (fabsf(p->shade[corners[k]] - median) > fabsf(ground - median)) ground = p->shade[corners[k]];
     for (size_t i = 0; i < pixels; i++) p->shade[i] -= ground;

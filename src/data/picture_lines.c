@@ -134,6 +134,7 @@ static void remove_along(struct view *v, const struct ink *found, struct lines *
         const struct line *l = &candidates[i];
         if (!find_stretch(v, l, &from, &to)) continue;
         float ink = erase(v, l, from, to);
+        lines->all++;
         if (ink < 0.6f * found->contrast || lines->count == MOST_LINES) continue;
         int a = l->start + l->rise * from / v->along, b = l->start + l->rise * to / v->along;
         struct box box = {from, smaller(a, b), to, larger(a, b) + 1};

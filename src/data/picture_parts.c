@@ -13,6 +13,7 @@ struct part {
     size_t pixels;
     int rim[4];    /* pixels on the picture's left, top, right and bottom rim */
     uint32_t seed; /* one of its pixels */
+    bool frame;    /* has another part of a digit's size inside it: a printed box, a ring drawn around */
     bool digit;
 };
 
@@ -73,7 +74,8 @@ static bool find_parts(const struct plane *p, float threshold, struct parts *par
         if (parts->count == parts->room) {
             size_t room = parts->room ? 2 * parts->room : 64;
             struct part *more = realloc(parts->part, room * sizeof *more);
-            if (!(ok = more != NULL)) break;
+            ok = more != NULL;
+            if (!ok) break;
             parts->part = more, parts->room = room;
         }
         measure(parts, walk(parts, INK, i), &parts->part[parts->count++]);
@@ -98,6 +100,12 @@ static bool spans(const struct plane *p, const struct part *a) {
         larger(a->rim[1], a->rim[3]) > p->width / 2;
 }
 
+/* Comes near all four sides; faint ends of strokes are below the threshold. */
+static bool fills(const struct plane *p, const struct box *b) {
+    int x = p->width / 12, y = p->height / 12;
+    return b->left <= x && b->top <= y && b->right >= p->width - x && b->bottom >= p->height - y;
+}
+
 /* Paper between two boxes, 0 where they overlap in both directions. */
 static int gap(const struct box *a, const struct box *b) {
     int x = larger(a->left - b->right, b->left - a->right), y = larger(a->top - b->bottom, b->top - a->bottom);
@@ -118,7 +126,6 @@ static bool is_bar(const struct part *a, int times) {
     return (w > times * h || h > times * w) && a->pixels * 2 > (size_t)w * (size_t)h;
 }
 
-/* Has another part of a digit's size inside it: a printed box, a ring drawn around. */
 static bool is_frame(const struct parts *parts, const struct part *a) {
     for (size_t i = 0; i < parts->count; i++) {
         const struct part *b = &parts->part[i];
@@ -137,16 +144,16 @@ static struct part *main_part(const struct parts *parts) {
     for (size_t i = 0; i < parts->count; i++) {
         struct part *a = &parts->part[i];
         if (!most || a->ink > most->ink) most = a;
-        if (rim_contact(a) == 0 && 8 * longer_of(&a->box) > shorter_side(parts->plane) && !is_frame(parts, a) &&
+        if (rim_contact(a) == 0 && 8 * longer_of(&a->box) > shorter_side(parts->plane) && !a->frame &&
             (!best || (is_bar(best, 12) && 2 * longer_of(&a->box) > longer_of(&best->box)) ||
              (a->ink > best->ink && !is_bar(a, 12))))
             best = a;
     }
-    /* A digit that only touches the rim, with a fragment of it or a speck inside. */
-    bool touches = best && best != most && !spans(parts->plane, most) &&
-        5 * rim_contact(most) < 2 * longer_of(&most->box) && longer_of(&best->box) < longer_of(&most->box) &&
-        4 * best->ink < most->ink;
-    return best && !touches ? best : most;
+    if (!best || best == most) return most;
+    /* A digit that fills its picture or only touches the rim, with a fragment of it or a speck inside. */
+    bool touches = !spans(parts->plane, most) && 5 * rim_contact(most) < 2 * longer_of(&most->box);
+    bool around = fills(parts->plane, &most->box) && !most->frame;
+    return (touches || around) && 4 * best->ink < most->ink ? most : best;
 }
 
 /* Another digit beside it or below: of its size, and nothing of it above or below the other one's middle. */
@@ -162,14 +169,15 @@ static bool is_another_digit(const struct part *a, const struct part *digit) {
 static bool gather(struct parts *parts, struct part *digit, struct digit_parts *chosen, struct error *err) {
     const struct plane *p = parts->plane;
     double most = digit->ink;
+    size_t inked = 0;
     digit->digit = true;
     chosen->box = digit->box;
     for (bool grown = true; grown;) {
         grown = false;
         for (size_t i = 0; i < parts->count; i++) {
             struct part *a = &parts->part[i];
-            bool near = 3 * gap(&a->box, &chosen->box) < longer_of(&chosen->box);
-            bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || is_frame(parts, a);
+            bool near = 4 * gap(&a->box, &chosen->box) < longer_of(&chosen->box);
+            bool apart = spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box) || a->frame;
             bool under = a->box.top >= digit->box.bottom && width_of(&a->box) > 4 * height_of(&a->box) &&
                 2 * width_of(&a->box) > width_of(&digit->box);
             bool ruled = is_bar(a, 12) && 3 * longer_of(&a->box) > 2 * longer_of(&digit->box);
@@ -182,15 +190,22 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
     for (size_t i = 0; i < parts->count; i++) {
         struct part *a = &parts->part[i];
         bool at_rim = rim_contact(a) > 0;
-        if (a->digit && at_rim) chosen->doubts |= 1u << DOUBT_RIM;
+        if (a->digit) inked += a->pixels;
+        if (a->digit && at_rim) {
+            chosen->doubts |= 1u << DOUBT_RIM;
+            chosen->at_rim = chosen->at_rim || spans(p, a) || 5 * rim_contact(a) > 2 * longer_of(&a->box);
+        }
         if (a->digit || a->ink < most / 32) continue;
         chosen->left_out = chosen->left_out || a->ink > most / 4;
         if (!at_rim && is_another_digit(a, digit)) {
             chosen->several = true;
             return fail(err, "more than one digit is on it");
         }
-        if (!spans(p, a) && !is_frame(parts, a) && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
+        if (!spans(p, a) && !a->frame && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
     }
+    if (4 * width_of(&chosen->box) > 5 * height_of(&chosen->box)) chosen->doubts |= 1u << DOUBT_WIDE;
+    chosen->fills = fills(p, &chosen->box) &&
+        10 * inked < 6 * (size_t)width_of(&chosen->box) * (size_t)height_of(&chosen->box);
     return true;
 }
 
@@ -225,6 +240,9 @@ bool choose_parts(struct plane *ink, float threshold, struct digit_parts *chosen
     *chosen = (struct digit_parts){0};
     bool ok = find_parts(ink, threshold, &parts, err) &&
         (parts.count > 0 || fail(err, "nothing is drawn on it")); /* not reached: ink lies above its threshold */
+    for (size_t i = 0; ok && i < parts.count; i++)                /* not for each of a texture's many specks */
+        parts.part[i].frame = 16 * longer_of(&parts.part[i].box) > shorter_side(ink) &&
+            is_frame(&parts, &parts.part[i]);
     if (ok) ok = gather(&parts, main_part(&parts), chosen, err) && erase_others(ink, &parts, err);
     free_parts(&parts);
     return ok;

@@ -46,8 +46,8 @@ float quantile(const uint32_t *histogram, double share);
 
 enum ground {
     GROUND_SURFACE, /* one smooth surface: paper under a lamp */
+    GROUND_CORNERS, /* the shade of the corners: a picture cropped so close that ink is most of its rim */
     GROUND_LOCAL,   /* the paper around each place: paper with a shadow's edge on it */
-    GROUND_CORNERS, /* the shade of the corners: a picture cropped so close that ink is most of it */
     GROUNDS
 };
 
@@ -85,6 +85,7 @@ bool find_sheet(const struct plane *gray, const struct plane *ink, const struct 
 
 enum { MOST_LINES = 64 };
 struct lines {
+    int all; /* that were taken out; from three on they are the paper's */
     int count;
     struct box box[MOST_LINES]; /* of each line that was taken out and is as dark as the digit */
 };
@@ -96,6 +97,8 @@ struct digit_parts {
     struct box box;  /* of the digit */
     unsigned doubts; /* what it looks like beside the digit */
     bool several;    /* more than one digit */
+    bool at_rim;     /* it runs along the rim: perhaps it is a shadow and no digit */
+    bool fills;      /* it comes near all four sides and leaves much of them free, as no shadow does */
     bool left_out;   /* a large part: the contrast of the rest is found anew without it */
 };
 

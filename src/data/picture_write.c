@@ -1,7 +1,10 @@
 /* Pictures that the program writes: gray pixels as PNG, and text on them. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "data/decoders.h"
 #include "data/picture.h"
 
 #define STBI_WRITE_NO_STDIO
@@ -14,19 +17,47 @@
 /* In stb.c: stbi_write_png_to_func of gray pixels, which also returns 0 when memory is short. */
 int stb_write_png(stbi_write_func *write, void *stream, int width, int height, const uint8_t *gray);
 
-static void write_bytes(void *stream, void *data, int size) {
-    fwrite(data, 1, (size_t)size, stream); /* out_file_commit asks the stream whether all went well */
+/* A file in memory. */
+struct bytes {
+    unsigned char *data; /* [size]; release with free */
+    size_t size;
+    bool lost; /* memory was short */
+};
+
+static void add_bytes(void *file, void *data, int size) {
+    struct bytes *b = file;
+    unsigned char *larger = realloc(b->data, b->size + (size_t)size);
+    b->lost = b->lost || !larger;
+    if (!larger) return;
+    b->data = larger;
+    memcpy(b->data + b->size, data, (size_t)size);
+    b->size += (size_t)size;
+}
+
+/* Whether a reader of the file gets these pixels. */
+static bool reads_back(const struct bytes *file, const uint8_t *gray, int width, int height, struct error *err) {
+    struct pixels p = {0};
+    bool ok = png_decode(file->data, file->size, &p, err) &&
+        ((p.width == width && p.height == height) || fail(err, "its size is %d x %d", p.width, p.height));
+    for (size_t i = 0, n = (size_t)width * (size_t)height; ok && i < n; i++)
+        if (p.gray[2 * i] != gray[i]) ok = fail(err, "a pixel differs");
+    free(p.gray);
+    return ok || fail_in(err, "not written, since it could not be read");
 }
 
 bool picture_write_png(const char *path, const uint8_t *gray, int width, int height, struct error *err) {
     struct out_file out;
+    struct bytes file = {0};
     if (!picture_check_sides(width, height, err)) return fail_in(err, path);
     if (!out_file_open(&out, path, err)) return false;
-    if (!stb_write_png(write_bytes, out.stream, width, height, gray)) {
-        out_file_discard(&out);
-        return fail(err, "%s: out of memory for a PNG of %d x %d pixels", path, width, height);
-    }
-    return out_file_commit(&out, err);
+    bool ok = (stb_write_png(add_bytes, &file, width, height, gray) && !file.lost) ||
+        fail(err, "%s: out of memory for a PNG of %d x %d pixels", path, width, height);
+    ok = ok && (reads_back(&file, gray, width, height, err) || fail_in(err, path));
+    if (ok) fwrite(file.data, 1, file.size, out.stream);
+    free(file.data);
+    if (ok) return out_file_commit(&out, err);
+    out_file_discard(&out);
+    return false;
 }
 
 /* ---- Text ---- */

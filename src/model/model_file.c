@@ -108,6 +108,13 @@ static bool metadata_is(const struct st_file *file, const char *key, const char 
     return text && strcmp(text, expected) == 0;
 }
 
+/* Of weights in other forms than a matrix of numbers, the metadata tell the shape. */
+static bool read_shape(const struct st_file *file, struct mlp_shape *shape, struct error *err) {
+    bool told = st_metadata(file, "fc1.format") || st_metadata(file, "weight_bits") ||
+        metadata_is(file, "activations", "dynamic") || metadata_is(file, "activations", "vector-wise");
+    return told ? st_architecture(file, shape, err) : shape_of_weights(file, shape, err);
+}
+
 static bool read_fp32(const struct st_file *file, struct model *out, struct error *err) {
     struct contents c = {.shape = &out->shape, .mlp = &out->mlp};
     out->kind = MODEL_FP32;
@@ -171,9 +178,7 @@ static bool read_coded(const struct st_file *file, struct model *out, struct err
     struct contents c = {.shape = &out->shape, .coded = &coded};
     const struct bf16_kernel *kernel = bf16_kernel_best();
     out->kind = MODEL_WEIGHT_ONLY;
-    if (!st_architecture(file, &out->shape, err) || !read_codecs(file, &out->shape, &coded, err) ||
-        !contents_check_weights(&c, file, err))
-        return false;
+    if (!read_codecs(file, &out->shape, &coded, err) || !contents_check_weights(&c, file, err)) return false;
     for (int i = 0; i < out->shape.layers; i++) codecs[i] = coded.layer[i].codec;
     bool ok = weight_only_create(&out->shape, codecs, st_find(file, "fc1.input_divisor") != NULL, &coded, err) &&
         contents_read(&c, file, err) && weight_only_decode(&coded, &out->mlp, err) &&
@@ -214,8 +219,7 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
     bool vector_wise = metadata_is(file, "activations", "vector-wise");
     int outliers[MLP_MAX_LAYERS];
     out->kind = MODEL_DYNAMIC;
-    if (!st_architecture(file, &out->shape, err) || !contents_check_weights(&c, file, err) ||
-        !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
+    if (!contents_check_weights(&c, file, err) || !read_outlier_counts(file, &out->shape, vector_wise, outliers, err) ||
         !dynamic_create(&out->shape, vector_wise, outliers, q, err) || !contents_read(&c, file, err) ||
         !check_outlier_columns(q, err) || !dynamic_finish(q, err))
         return false;
@@ -231,9 +235,8 @@ static bool read_kind(const struct st_file *file, struct model *out, struct erro
     if (bits) {
         if (strlen(bits) != 1 || !strchr("234", *bits))
             return fail(err, "metadata weight_bits is \"%.20s\": expected 2, 3 or 4", bits);
-        return st_architecture(file, &out->shape, err) && read_integer(file, *bits - '0', out, err);
+        return read_integer(file, *bits - '0', out, err);
     }
-    if (!shape_of_weights(file, &out->shape, err)) return false;
     return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
 }
 
@@ -252,10 +255,11 @@ static bool check_bounded(const struct model *m, struct error *err) {
 
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
     *out = (struct model){0};
-    if (!read_kind(file, out, err) || !check_bounded(out, err)) {
+    if (!read_shape(file, &out->shape, err) || !read_kind(file, out, err) || !check_bounded(out, err)) {
         model_free(out);
         return false;
     }
+    out->file_bytes = file->file_bytes;
     const char *bits = st_metadata(file, "weight_bits");
     if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
     for (int i = 0; notes && i < NOTES; i++) {
@@ -265,12 +269,24 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
     return true;
 }
 
+/* A network has no use for more than 8 bytes a parameter, whatever its kind (weights in fp32; or codes, scales and
+ * outliers), with rows filled up to blocks of 256. By the header, before the rest is read. */
+static bool needs_its_bytes(const struct st_file *file, struct error *err) {
+    struct mlp_shape shape;
+    size_t bytes = file->file_bytes - 8 - file->header_bytes, most = 0;
+    if (!read_shape(file, &shape, err)) return false;
+    for (int l = 0; l < shape.layers; l++) most += 8 * (size_t)shape.widths[l + 1] * ((size_t)shape.widths[l] + 256);
+    return bytes <= most ||
+        fail(err, "holds %zu bytes of tensors: expected at most %zu for its %d layers", bytes, most, shape.layers);
+}
+
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err) {
     *out = (struct model){0};
     if (notes) *notes = (struct model_notes){0};
     struct st_file *file = calloc(1, sizeof *file);
     if (!file) return fail(err, "%s: out of memory", path);
-    bool ok = st_read(path, file, err) && (model_parse(file, out, notes, err) || fail_in(err, path));
+    bool ok = st_read_checked(path, needs_its_bytes, file, err) &&
+        (model_parse(file, out, notes, err) || fail_in(err, path));
     st_free(file);
     free(file);
     return ok;

@@ -36,6 +36,7 @@ struct model {
     struct bf16_mlp bf16;       /* MODEL_WEIGHT_ONLY whose layers are all bf16, where bf16_kernel_best gave a kernel */
     struct qmlp qmlp;           /* MODEL_INT8 */
     struct dynamic_mlp dynamic; /* MODEL_DYNAMIC */
+    size_t file_bytes;          /* of the file that it was read from */
     double bits_per_weight;     /* scales, zero points and padding counted in; biases and header not */
 };
 

@@ -1,5 +1,6 @@
 #include "model/safetensors.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,12 @@
 static const uint64_t max_file = (uint64_t)1 << 32, max_header = (uint64_t)1 << 20;
 
 const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I8", 1}, {"U8", 1}};
+
+/* Files are little-endian whatever the machine: every number of more than a byte passes st_copy. */
+_Static_assert(sizeof(float) == 4 && FLT_RADIX == 2 && FLT_MANT_DIG == 24 && FLT_MAX_EXP == 128, "IEEE 754 floats");
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ && __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__
+#error "a byte order that st_copy does not know"
+#endif
 
 /* A machine whose first byte of 1 is 0 keeps its numbers the other way round than the file. */
 void st_copy(void *to, const void *from, size_t elements, enum st_dtype dtype) {
@@ -168,20 +175,25 @@ static bool parse_header(struct st_file *file, struct error *err) {
         return fail(err, "its header nests deeper than %d: not one of safetensors", JSON_MAX_NESTING);
     if (status == JSON_BROKEN || json_kind(root) != JSON_OBJECT) return fail(err, "its header is not a JSON object");
     for (const char *at = root.text + root.size; at < end; at++)
-        if (!memchr(" \t\n\r", *at, 4)) return fail(err, "its JSON header is followed by something else");
+        if (!strchr(" \t\n\r", *at)) return fail(err, "its JSON header is followed by something else");
     return read_header(root, file, err) && check_cover(file, err);
+}
+
+bool st_header_bytes(const unsigned char *bytes, size_t size, size_t *header, struct error *err) {
+    if (size < 8) return fail(err, "is %zu bytes long: too short for a safetensors file", size);
+    uint64_t length = 0;
+    for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
+    if (length > size - 8 || length > max_header || length < 2)
+        return fail(err,
+                    "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
+                    "%s%zu bytes follow",
+                    (unsigned long long)length, size == SIZE_MAX ? "at most " : "",
+                    size == SIZE_MAX ? (size_t)max_header : size - 8);
+    *header = (size_t)length;
+    return true;
 }
 
 bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {
     *out = (struct st_file){.bytes = bytes, .file_bytes = size};
-    if (size < 8) return fail(err, "is %zu bytes long: too short for a safetensors file", size);
-    uint64_t length = 0;
-    for (int i = 7; i >= 0; i--) length = length << 8 | out->bytes[i];
-    if (length > size - 8 || length > max_header || length < 2)
-        return fail(err,
-                    "not a safetensors file, or cut short: its first 8 bytes promise a header of %llu bytes, "
-                    "%zu bytes follow",
-                    (unsigned long long)length, size - 8);
-    out->header_bytes = (size_t)length;
-    return parse_header(out, err);
+    return st_header_bytes(bytes, size, &out->header_bytes, err) && parse_header(out, err);
 }

@@ -48,8 +48,16 @@ struct st_file {
  * bytes between the offsets, offsets out of range, gaps, overlaps, two tensors of one name, bytes behind the last. */
 bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err);
 
-/* The same from a file, which errors name. Release with st_free. */
+/* The length of the header by the first 8 bytes of size, SIZE_MAX where it is not known yet. Error: it cannot be one.
+ */
+bool st_header_bytes(const unsigned char *bytes, size_t size, size_t *header, struct error *err);
+
+/* Whether a file may be read on, by its header: out as st_parse leaves it, but for the bytes of tensors. */
+typedef bool (*st_check)(const struct st_file *file, struct error *err);
+
+/* The same from a file, which errors name: the header first, then the check, then the rest. Release with st_free. */
 bool st_read(const char *path, struct st_file *out, struct error *err);
+bool st_read_checked(const char *path, st_check check, struct st_file *out, struct error *err);
 void st_free(struct st_file *file);
 
 /* Copies elements from the file's byte order to the machine's, or back. */

@@ -14,16 +14,35 @@ void st_free(struct st_file *file) {
     *file = (struct st_file){0};
 }
 
-bool st_read(const char *path, struct st_file *out, struct error *err) {
+struct head {
+    struct st_file *file;
+    st_check check;
+};
+
+/* Before memory is filled with what follows: a file of 4 GiB may begin with no header. */
+static bool judge_head(void *context, const unsigned char *data, size_t have, size_t whole, struct error *err) {
+    const struct head *h = context;
+    size_t header;
+    if (have < FILE_HEAD) whole = have; /* all of it */
+    if (whole == SIZE_MAX) return st_header_bytes(data, whole, &header, err);
+    return st_parse(data, whole, h->file, err) && (!h->check || h->check(h->file, err));
+}
+
+bool st_read_checked(const char *path, st_check check, struct st_file *out, struct error *err) {
     unsigned char *bytes;
     size_t size;
+    struct head head = {out, check};
     *out = (struct st_file){0};
-    if (!file_read_all(path, max_file, &bytes, &size, err)) return false;
-    bool ok = st_parse(bytes, size, out, err) || fail_in(err, path);
+    bool ok = file_read_judged(path, max_file, judge_head, &head, &bytes, &size, err);
+    *out = (struct st_file){0};
+    if (!ok) return false;
+    ok = st_parse(bytes, size, out, err) || fail_in(err, path);
     out->owned = bytes;
     if (!ok) st_free(out);
     return ok;
 }
+
+bool st_read(const char *path, struct st_file *out, struct error *err) { return st_read_checked(path, NULL, out, err); }
 
 void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
     struct st_tensor *t = &file->tensors[file->tensor_count++];
@@ -99,33 +118,29 @@ static char *make_header(const struct st_file *file, const size_t *order) {
     return NULL;
 }
 
-static void write_elements(const struct st_tensor *t, FILE *stream) {
-    uint8_t chunk[4096];
-    size_t width = st_types[t->dtype].bytes, most = sizeof chunk / width;
-    for (size_t done = 0, n; done < t->elements; done += n) {
-        n = t->elements - done < most ? t->elements - done : most;
-        st_copy(chunk, (const uint8_t *)t->data + done * width, n, t->dtype);
-        fwrite(chunk, width, n, stream);
-    }
-}
-
 /* The whole file; release with free. NULL when memory is short. */
 static unsigned char *make_file(const struct st_file *file, size_t *size) {
     size_t order[ST_MAX_TENSORS];
-    char *bytes = NULL;
     order_by_width(file, order);
     char *header = make_header(file, order);
-    FILE *stream = header ? open_memstream(&bytes, size) : NULL;
-    if (stream) {
-        size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
-        for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xff), stream);
-        fprintf(stream, "%-*s", (int)padded, header);
-        for (size_t i = 0; i < file->tensor_count; i++) write_elements(&file->tensors[order[i]], stream);
-        bool whole = fflush(stream) == 0 && !ferror(stream);
-        if (fclose(stream) != 0 || !whole) free(bytes), bytes = NULL;
+    if (!header) return NULL;
+    size_t length = strlen(header), padded = (length + 7) / 8 * 8; /* the data begins at a multiple of 8 */
+    *size = 8 + padded;
+    for (size_t i = 0; i < file->tensor_count; i++) *size += file->tensors[i].bytes;
+    unsigned char *bytes = malloc(*size), *at = bytes;
+    for (int i = 0; bytes && i < 8; i++) *at++ = (unsigned char)((uint64_t)padded >> (8 * i));
+    if (bytes) {
+        memset(at, ' ', padded);
+        memcpy(at, header, length);
+        at += padded;
+    }
+    for (size_t i = 0; bytes && i < file->tensor_count; i++) {
+        const struct st_tensor *t = &file->tensors[order[i]];
+        st_copy(at, t->data, t->elements, t->dtype);
+        at += t->bytes;
     }
     free(header);
-    return (unsigned char *)bytes;
+    return bytes;
 }
 
 /* Whether a reader takes these bytes. */

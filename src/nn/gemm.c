@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 /* A product in BLAS's terms: leading dimensions, and how far apart the parts of A, B and C of two tiles begin. */
 struct product {
@@ -13,13 +14,38 @@ struct product {
 
 static int thread_count; /* 0: not asked yet */
 
-int gemm_threads(int threads) {
+static int threads_now(void) {
     if (thread_count == 0) {
         thread_count = openblas_get_num_threads();
         openblas_set_num_threads(1); /* inside a tile */
     }
+    return thread_count;
+}
+
+/* Addresses for OpenBLAS's buffers, from gemm_reserve to the first product, which comes after a call of gemm_threads.
+ */
+static void *reserved;
+static size_t reserved_bytes;
+
+int gemm_threads(int threads) {
+    if (reserved) munmap(reserved, reserved_bytes);
+    reserved = NULL;
+    threads_now();
     if (threads > 0) thread_count = threads;
     return thread_count;
+}
+
+bool gemm_reserve(struct error *err) {
+    static bool done; /* OpenBLAS keeps its buffers */
+    for (int threads = threads_now(); !done; threads = 1) {
+        reserved_bytes = (size_t)threads * GEMM_THREAD_BYTES;
+        void *memory = mmap(NULL, reserved_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1,
+                            0);
+        if (memory != MAP_FAILED) reserved = memory, thread_count = threads, done = true;
+        else if (threads == 1)
+            return fail(err, "out of memory: %zu MiB of addresses for OpenBLAS could not be had", reserved_bytes >> 20);
+    }
+    return true;
 }
 
 /* Into how many parts a side is cut: a power of two that leaves each part long enough to be worth a call. Every call
@@ -80,7 +106,7 @@ const char *gemm_core(void) { return openblas_get_corename(); }
 
 void gemm_describe(char *text, size_t size) {
     char name[32] = "OpenBLAS", version[32] = "";
-    int threads = gemm_threads(0);
+    int threads = threads_now();
     sscanf(openblas_get_config(), "%31s %31s", name, version); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
     snprintf(text, size, "%s %s, %s kernels, %d thread%s", name, version, openblas_get_corename(), threads,
              threads == 1 ? "" : "s");

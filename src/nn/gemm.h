@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "base/error.h"
+
 /* C [m][n] = A [m][k] * B^T, with B [n][k] */
 void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c);
 
@@ -21,6 +23,14 @@ void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c);
 
 /* C [m][n] = A^T * B [k][n], with A [k][m] */
 void gemm_tn(int m, int n, int k, const float *a, const float *b, float *c);
+
+/* What a thread needs of addresses for its first product: OpenBLAS's buffer of 128 MiB, a stack, and some. */
+#define GEMM_THREAD_BYTES ((size_t)144 << 20)
+
+/* Makes sure of these addresses, for all threads or else for one, and keeps them until the first product: where
+ * OpenBLAS cannot have its buffer, it tries for ever. mlp_workspace_create calls it, so that what computes need not.
+ * Error: out of memory. */
+bool gemm_reserve(struct error *err);
 
 /* Threads that share the tiles: 0 leaves them as they are (at first what OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say,
  * else one for each core). Returns how many there now are. */

@@ -91,7 +91,10 @@ bool mlp_workspace_create(const struct mlp_shape *shape, int capacity, bool with
             out->gradient[i] = with_gradient && i > 0 ? block_take(&out->block, size, sizeof(float)) : NULL;
         }
     while (block_again(&out->block, err));
-    return out->block.memory != NULL;
+    if (!out->block.memory) return false;
+    if (gemm_reserve(err)) return true;
+    mlp_workspace_free(out);
+    return false;
 }
 
 void mlp_workspace_free(struct mlp_workspace *ws) { block_free(&ws->block); }

@@ -175,6 +175,7 @@ const twinCell = (text, cell) => cell ? el('span', {'data-cell': cell}, text) : 
 function lineChart(root, options) {
   const all = () => options.series.flatMap(series => series.points);
   const range = (axis, key) => {
+    if (axis.lo !== undefined && axis.hi !== undefined) return axis;
     const values = all().flatMap(p => [p[key] - (key === 'y' && p.error || 0), p[key] + (key === 'y' && p.error || 0)]);
     const [lo, hi] = [Math.min(...values), Math.max(...values)];
     const rim = key === 'y' ? 0.06 * (hi - lo) || 1 : 0;

@@ -58,16 +58,38 @@ const char *EXPORT(page_fault)(int index, int part) {
     return part == 0 ? f->name : part == 1 ? f->what : f->signature;
 }
 
-/* Compares the codes of n images of both runs; fills difference [5] with the first one in the order of images, layers
- * and neurons: image, layer, neuron, code, expected code. */
-static bool find_difference(const struct model_run *broken, const struct model_run *sound, int n, int32_t *difference) {
-    const struct mlp_shape *shape = &sound->model->shape;
+/* What a fault left behind the layers, [layers + 1], over some images: numbers that add up over slices of them, but for
+ * lowest and highest, of code - right code. The signal is the right codes, counted from their zero point. */
+struct symptoms {
+    double codes, wrong, lowest, highest, cut, signal, noise; /* cut: by the clamp, ReLU's zeros not counted */
+    double right[256], broken[256];                           /* how often each code comes */
+};
+
+static void compare_codes(const uint8_t *broken, const uint8_t *right, size_t count, int zero_point,
+                          struct symptoms *s) {
+    s->codes += (double)count;
+    for (size_t i = 0; i < count; i++) {
+        int apart = broken[i] - right[i], size = right[i] - zero_point;
+        s->right[right[i]]++;
+        s->broken[broken[i]]++;
+        s->wrong += apart != 0;
+        s->lowest = apart < s->lowest ? apart : s->lowest;
+        s->highest = apart > s->highest ? apart : s->highest;
+        s->signal += size * size;
+        s->noise += apart * apart;
+    }
+}
+
+/* Fills difference [5] with the first code of n images that is wrong, in the order of images, layers and neurons:
+ * image, layer, neuron, code, right code. */
+static bool find_difference(const struct model_run *broken, const struct model_run *right, int n, int32_t *difference) {
+    const struct mlp_shape *shape = &right->model->shape;
     for (int i = 0; i < n; i++)
         for (int l = 1; l <= shape->layers; l++)
             for (int c = 0; c < shape->widths[l]; c++) {
                 int at = i * shape->widths[l] + c;
-                if (broken->codes[l][at] == sound->codes[l][at]) continue;
-                int32_t found[] = {i, l, c, broken->codes[l][at], sound->codes[l][at]};
+                if (broken->codes[l][at] == right->codes[l][at]) continue;
+                int32_t found[] = {i, l, c, broken->codes[l][at], right->codes[l][at]};
                 memcpy(difference, found, sizeof found);
                 return true;
             }
@@ -75,9 +97,9 @@ static bool find_difference(const struct model_run *broken, const struct model_r
 }
 
 /* page_run with a fault in a layer, or in all (-1). difference [5]: the first code that is wrong, image -1 where none
- * is. */
+ * is. symptoms [layers + 1]: what is compared of these images with the sound engine. */
 bool EXPORT(page_faulty)(struct page_model *m, const char *name, int layer, const uint8_t *images, int count,
-                         uint8_t *classes, float *logits, int32_t *difference) {
+                         uint8_t *classes, float *logits, int32_t *difference, struct symptoms *symptoms) {
     const struct mlp_shape *shape = &m->model.shape;
     const struct fault *fault = fault_find(name);
     struct model_run broken;
@@ -87,19 +109,26 @@ bool EXPORT(page_faulty)(struct page_model *m, const char *name, int layer, cons
     broken.fault = fault;
     broken.fault_layer = layer;
     difference[0] = -1;
+    memset(symptoms, 0, (size_t)(shape->layers + 1) * sizeof *symptoms);
     for (int first = 0, n; ok && first < count; first += n) {
         const uint8_t *batch = images + (size_t)first * (size_t)shape->widths[0];
         n = count - first < PAGE_BATCH ? count - first : PAGE_BATCH;
         model_run(&broken, batch, n, classes + first);
+        model_run(&m->layers, batch, n, NULL);
         for (int i = 0; i < n; i++)
             model_run_logits(&broken, i, logits + (size_t)(first + i) * (size_t)shape->widths[shape->layers]);
-        if (difference[0] >= 0) continue;
-        model_run(&m->layers, batch, n, NULL);
-        if (find_difference(&broken, &m->layers, n, difference)) difference[0] += first;
+        for (int l = 0; l <= shape->layers; l++) {
+            compare_codes(broken.codes[l], m->layers.codes[l], (size_t)n * (size_t)shape->widths[l],
+                          m->model.qmlp.activation[l].zero_point, &symptoms[l]);
+            symptoms[l].cut += (double)broken.cut[l];
+        }
+        if (difference[0] < 0 && find_difference(&broken, &m->layers, n, difference)) difference[0] += first;
     }
     model_run_free(&broken);
     return ok;
 }
+
+double EXPORT(page_decibels)(double signal, double noise) { return decibels(signal, noise); }
 
 /* ---- drawings and bits ------------------------------------------------------------------------------------------- */
 

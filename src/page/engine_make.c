@@ -54,11 +54,16 @@ struct page_model *EXPORT(page_convert)(const struct page_model *from, const flo
     return page_ready(m, ok);
 }
 
+/* What int8 codes of an activation over a range stand for. */
+void EXPORT(page_activation_affine)(float lo, float hi, bool symmetric, struct qparams *out) {
+    *out = activation_qparams((struct range){lo, hi}, symmetric);
+}
+
 /* ranges [layers + 1] of the activations over images [count][inputs]. outside: see struct convert_config. */
 bool EXPORT(page_calibrate)(const struct page_model *m, const uint8_t *images, int count, const char *observer,
-                            double outside, struct range *ranges) {
+                            double outside, bool symmetric, struct range *ranges) {
     const struct mlp *mlp = floats_of(m);
-    struct convert_config config = {.observer = OBSERVER_KINDS, .outside = outside};
+    struct convert_config config = {.symmetric_activations = symmetric, .observer = OBSERVER_KINDS, .outside = outside};
     struct mlp_workspace ws;
     for (int i = 0; i < OBSERVER_KINDS; i++)
         if (strcmp(observer, observer_names[i]) == 0) config.observer = (enum observer_kind)i;

@@ -129,6 +129,7 @@ function translateFrame() {
 }
 
 async function start(ctx) {
+  for (const element of document.querySelectorAll('[data-blob]')) blob(element.dataset.blob).catch(() => {}); // all at once
   ctx.facts = await json('facts');
   ctx.questions = embedded('questions') ? await json('questions') : null;
   ctx.engine = await Engine.start(await blob('wasm'));

@@ -24,13 +24,15 @@ function affineSources(ctx) {
 const short = value => num(Number(value.toPrecision(3)));
 const inBrackets = text => text.startsWith('−') ? ['(', text, ')'] : [text];
 
-// The runs of equal codes over xs: [{code, from, to}] in the units of xs.
-function bucketRuns(xs, codes) {
+// The runs of equal codes over xs: [{code, back, first, last, from, to}] in the units of xs: the value read back, the first
+// and the last x of the run, and its ends halfway to its neighbours.
+function bucketRuns(xs, {codes, back}) {
   const runs = [];
-  xs.forEach((x, i) => {
-    if (i === 0 || codes[i] !== codes[i - 1]) runs.push({code: codes[i], from: i ? (x + xs[i - 1]) / 2 : x, to: x});
-    runs.at(-1).to = i + 1 < xs.length ? (x + xs[i + 1]) / 2 : x;
-  });
+  for (let i = 0; i < xs.length; i++) {
+    if (i === 0 || codes[i] !== codes[i - 1]) runs.push({code: codes[i], back: back[i], first: xs[i], from: i ? (xs[i] + xs[i - 1]) / 2 : xs[i]});
+    runs.at(-1).last = xs[i];
+    runs.at(-1).to = i + 1 < xs.length ? (xs[i] + xs[i + 1]) / 2 : xs[i];
+  }
   return runs;
 }
 
@@ -38,10 +40,11 @@ function bucketRuns(xs, codes) {
 function drawBuckets(area, state) {
   const [light, dark, clamped] = ['', '', ''];
   const paths = {light, dark, clamped};
+  const longest = Math.max(...state.runs.map(({code}) => num(code).length)); // codes stand in all buckets, or in none
   for (const {code, from, to} of state.runs) {
     const cut = [Math.max(from, state.floor), Math.min(to, state.ceiling)].map(area.x);
     paths[code & 1 ? 'dark' : 'light'] += `M${cut[0]},${area.top}H${cut[1]}V${area.bottom}H${cut[0]}z`;
-    if (cut[1] - cut[0] < 0.62 * area.font * (num(code).length + 1)) continue;
+    if (area.x(state.map.scale) - area.x(0) < 0.62 * area.font * (longest + 0.6)) continue;
     area.root.append(svg('text', {class: 'axis', x: (cut[0] + cut[1]) / 2, y: area.top + 1.2 * area.font, 'text-anchor': 'middle'}, num(code)));
   }
   for (const [from, to] of [[state.domain[0], state.floor], [state.ceiling, state.domain[1]]]) {
@@ -77,11 +80,10 @@ function buildRange(root, ctx) {
     if (state.symmetric) state.hi = -(state.lo = -Math.max(-state.lo, state.hi));
     const map = state.map = engine.affine({lo: state.lo, hi: state.hi, bits: state.bits, symmetric: state.symmetric});
     const [from, to] = state.domain;
-    const count = Math.max(1400, 2 ** state.bits * 16);
+    const count = Math.max(2800, 2 ** state.bits * 64);
     state.xs = Float32Array.from({length: count + 1}, (unused, i) => from + (to - from) * i / count);
-    const {codes, back} = engine.quantize(state.xs, map);
+    state.runs = bucketRuns(state.xs, engine.quantize(state.xs, map));
     const ends = engine.quantize([-1e30, 1e30], map).back;
-    Object.assign(state, {codes, back, runs: bucketRuns(state.xs, codes)});
     state.floor = Math.max(from, ends[0] - map.scale / 2);
     state.ceiling = Math.min(to, ends[1] + map.scale / 2);
     const all = engine.quantize(state.values, map);
@@ -140,11 +142,11 @@ function buildRange(root, ctx) {
   const pair = el('div', {class: 'columns aligned'});
   root.append(pair);
   const codeRows = () => ({columns: [t('affine.table.code'), t('affine.table.back'), t('affine.table.from'), t('affine.table.to')],
-    rows: state.runs.map(({code, from, to}) => [num(code), num(state.back[state.codes.indexOf(code)]), short(from), short(to)])});
-  const curve = values => Array.from(state.xs, (x, i) => ({x, y: values(i)}));
+    rows: state.runs.map(({code, back, from, to}) => [num(code), num(back), short(from), short(to)])});
+  const curve = y => state.runs.flatMap(run => [run.first, run.last].map(x => ({x, y: y(x, run.back)}))); // straight in between
   const stairs = () => ({x: axis(), y: {label: t('affine.axis.back'), lo: state.domain[0], hi: state.domain[1]},
     series: [{name: t('affine.series.x'), shape: 4, dash: true, dots: false, points: state.domain.map(x => ({x, y: x}))},
-      {name: t('affine.series.back'), shape: 0, dots: false, points: curve(i => state.back[i])}]});
+      {name: t('affine.series.back'), shape: 0, dots: false, points: curve((x, back) => back)}]});
   const probe = {label: t('affine.handle.x'), value: () => state.x, min: () => state.domain[0], max: () => state.domain[1],
     step: () => (state.domain[1] - state.domain[0]) / 200, text: short, oninput: value => { state.x = value; refresh(); }};
   const staircase = lineChart(pair, {title: t('affine.staircase'), ...stairs(), table: codeRows, height: 300,
@@ -152,7 +154,7 @@ function buildRange(root, ctx) {
   const teeth = () => ({x: axis(), y: {label: t('affine.axis.error'), lo: -1.6 * state.map.scale, hi: 1.6 * state.map.scale},
     bands: [{from: state.floor, to: state.ceiling}],
     marks: [{y: state.map.scale / 2, text: `s/2 = ${short(state.map.scale / 2)}`}, {y: -state.map.scale / 2}],
-    series: [{name: t('affine.series.error'), shape: 1, dots: false, points: curve(i => state.xs[i] - state.back[i])}]});
+    series: [{name: t('affine.series.error'), shape: 1, dots: false, points: curve((x, back) => x - back)}]});
   const sawtooth = lineChart(pair, {title: t('affine.sawtooth'), ...teeth(), table: codeRows, height: 300, handles: [probe]});
 
   root.append(el('h3', {}, t('affine.equations')), el('p', {}, t('affine.equations.text')));
@@ -180,8 +182,8 @@ function buildRange(root, ctx) {
       namesOf.zero.update('z', '=', 'round', '(', sub('q', 'min'), '−', frac([mathml('mi', 'lo')], 's'), ')', '=', 'round', '(', least, '−',
         frac(lo, s), ')', '=', z);
     }
-    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ')', '=', 'clamp', '(', 'round', '(', frac(x, s), ')', '+',
-      inBrackets(z), ')', '=', q);
+    namesOf.code.update('q', '=', 'clamp', '(', 'round', '(', frac('x', 's'), ')', '+', 'z', ',', sub('q', 'min'), ',', sub('q', 'max'), ')', '=',
+      'clamp', '(', 'round', '(', frac(x, s), ')', '+', inBrackets(z), ',', least, ',', most, ')', '=', q);
     namesOf.back.update('x', '≈', 's', '(', 'q', '−', 'z', ')', '=', s, '×', '(', q, '−', inBrackets(z), ')', '=', short(state.probe.back[0]));
   };
   const refresh = live(() => {

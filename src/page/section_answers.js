@@ -1,12 +1,11 @@
 // Section 3, what comes out: the answers of four models side by side, and what their hidden layers hold.
 
 const ANSWER_MODELS = ['fp32', 'int8', 'int4', 'int2'];
-const STRIP_COLUMNS = 64;
 
 // A strip of a layer's values whose neurons can be picked: with the pointer, or with arrow keys and Enter.
 // pick(neuron) is called; text(neuron) says what is there. Returns {update(values, max), mark(neuron)}.
 function neuronStrip(root, {label, width, signed = false, pick, text}) {
-  const columns = Math.min(STRIP_COLUMNS, width), rows = Math.ceil(width / columns);
+  const columns = width > 128 ? 64 : Math.min(32, width), rows = Math.ceil(width / columns);
   const frame = el('div', {class: 'strip', tabindex: 0, role: 'slider', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': width - 1});
   const picture = pixels(frame, columns, rows, null, {signed, label: ''});
   picture.canvas.removeAttribute('role');
@@ -15,11 +14,14 @@ function neuronStrip(root, {label, width, signed = false, pick, text}) {
   frame.firstChild.append(marker);
   root.append(frame);
   let at = 0;
-  const move = neuron => {
-    at = Math.min(width - 1, Math.max(0, neuron));
+  const say = () => {
     frame.setAttribute('aria-valuenow', at);
     frame.setAttribute('aria-valuetext', text(at));
     frame.title = text(at);
+  };
+  const move = neuron => {
+    at = Math.min(width - 1, Math.max(0, neuron));
+    say();
     marker.hidden = false;
     marker.style.left = `${100 * (at % columns) / columns}%`;
     marker.style.top = `${100 * Math.floor(at / columns) / rows}%`;
@@ -41,7 +43,7 @@ function neuronStrip(root, {label, width, signed = false, pick, text}) {
     else return;
     event.preventDefault();
   });
-  return {update: picture.update, mark: move};
+  return {mark: move, update(values, max) { picture.update(values, max); say(); }};
 }
 
 // What every layer of every model gives for an image: [model][layer], layers from 1 on; layer 0 stays empty.
@@ -82,7 +84,8 @@ function answersTable(root, ctx, classes, pick) {
         cells.forEach((row, digit) => {
           const {value, change, bar, cell} = row[m];
           value.textContent = codes ? String(codes[digit]) : num(values[digit], 2);
-          change.textContent = m ? `${codes ? num(values[digit], 2) + ' ' : ''}Δ ${withSign(values[digit] - logits[0].values[digit], 2)}` : '';
+          const real = codes ? [el('span', {}, num(values[digit], 2)), ' '] : [];
+          change.replaceChildren(...m ? [...real, el('span', {}, `Δ\u00a0${withSign(values[digit] - logits[0].values[digit], 2)}`)] : []);
           bar.style.width = `${100 * shares[digit]}%`;
           cell.classList.toggle('best', digit === best);
         });
@@ -109,17 +112,19 @@ function hiddenLayers(root, ctx, pick) {
     const grid = el('div', {class: 'strips'});
     root.append(el('h3', {}, t('draw.hidden', {layer: l, width})), grid);
     for (const name of ANSWER_MODELS) {
-      const says = neuron => {
+      const text = neuron => {
         const {values, codes} = shown?.[name][l] ?? {};
         if (!values) return t('draw.neuron', {neuron});
         return t(codes ? 'draw.neuron.code' : 'draw.neuron.value', {neuron, code: codes?.[neuron], value: num(values[neuron], 3)});
       };
-      const strip = (difference) => neuronStrip(grid, {width, signed: difference, pick: neuron => pick(l, neuron), text: says,
-        label: t(difference ? 'draw.strip.difference' : 'draw.strip', {layer: l, model: t(`draw.model.${name}`)})});
-      grid.append(el('span', {class: 'small'}, t(`draw.model.${name}`)));
-      const own = strip(false), size = el('span', {class: 'small soft'});
-      all.push({l, name, own, size, difference: name === 'fp32' ? null : (grid.append(el('span', {class: 'small soft'}, t('draw.minus'))), strip(true))});
-      if (name !== 'fp32') grid.append(size);
+      const strip = (difference, ...says) => {
+        grid.append(el('span', {class: 'small'}, ...says));
+        return neuronStrip(grid, {width, signed: difference, pick: neuron => pick(l, neuron), text,
+          label: t(difference ? 'draw.strip.difference' : 'draw.strip', {layer: l, model: t(`draw.model.${name}`)})});
+      };
+      const size = el('span', {class: 'soft'});
+      all.push({l, name, size, own: strip(false, t(`draw.model.${name}`)),
+        difference: name === 'fp32' ? null : strip(true, el('span', {class: 'soft'}, t('draw.minus', {model: t(`draw.model.${name}`)}), ' '), size)});
     }
   }
   return {
@@ -154,10 +159,12 @@ function buildAnswers(root, ctx) {
     if (!image) return;
     if (layer < last) hidden.mark(layer, neuron);
     trace.show(image, layer, neuron);
-    trace.view.scrollIntoView({block: 'nearest'});
+    trace.view.focus();
   }
-  const table = answersTable(view, ctx, classes, digit => pick(last, digit));
-  const hidden = hiddenLayers(view, ctx, pick);
+  const left = el('div'), right = el('div');
+  view.append(el('div', {class: 'answers-and-layers'}, left, right));
+  const table = answersTable(left, ctx, classes, digit => pick(last, digit));
+  const hidden = hiddenLayers(right, ctx, pick);
   const trace = buildTrace(view, ctx);
   return {
     show(next) {

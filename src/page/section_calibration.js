@@ -77,7 +77,7 @@ registerSection({id: 'calibration', build(root, ctx) {
   const clipControls = el('div', {class: 'controls'});
   panel.append(clipControls);
   choice(clipControls, {label: t('calibration.layer'), value: memory.layer,
-    options: Array.from({length: layers}, (_, l) => ({value: l + 1, text: t(l + 1 < layers ? 'calibration.layer.hidden' : 'calibration.layer.logits', {layer: l + 1})})),
+    options: Array.from({length: layers}, (_, l) => ({value: l + 1, text: layerText(ctx, l + 1)})),
     onchange: layer => { memory.layer = layer; update(); }});
   const clip = slider(clipControls, {label: t('calibration.clip'), min: 2, max: CLIP_MOST, value: memory.clip, text: value => percent(value, 0),
     oninput: value => { memory.clip = value; update(); }});
@@ -137,19 +137,24 @@ registerSection({id: 'calibration', build(root, ctx) {
       figures.set('changed', num(score.changed), t('calibration.changed.of', {count: num(test.count)}));
       figures.set('sqnr', decibel(engine.sqnr(reference.logits, run.logits)));
       figures.set('saturated', percent(100 * run.layers[setting.layer].cut / run.layers[setting.layer].codes, 3), t('calibration.saturated.of', {layer: setting.layer}));
-      table.update(affines.map((affine, l) => [l ? `fc${l}` : t('calibration.pixels'), num(affine.scale * (0 - affine.zeroPoint), 3),
+      table.update(affines.map((affine, l) => [l === 0 ? t('calibration.pixels') : l < layers ? t('faults.layer', {layer: l}) : t('faults.logits'), num(affine.scale * (0 - affine.zeroPoint), 3),
         num(affine.scale * (255 - affine.zeroPoint), 3), num(affine.scale, 6), num(affine.zeroPoint), percent(100 * run.layers[l].cut / run.layers[l].codes, 3)]));
+      if (setting !== newest) return; // another verdict is on its way
       if (!original || setting.clip !== 100) return verdict.set(null, t('calibration.moved'));
       const {same, codes} = yield* sameCodes(ctx, network, 'int8');
-      verdict.set(same, t(same ? 'calibration.same' : 'calibration.differs', {codes: num(codes)}));
+      if (setting === newest) verdict.set(same, t(same ? 'calibration.same' : 'calibration.differs', {codes: num(codes)}));
     } finally {
       engine.close(network);
     }
   }
   const start = latest(measure, null, error => verdict.set(false, error.message));
-  const update = live(() => {
+  let newest = null;
+  const begin = live(start);
+  function update() {
+    newest = {...memory};
+    verdict.set(null, t('verdict.running'));
     drawChart();
-    start({...memory});
-  });
+    begin(newest);
+  }
   update();
 }});

@@ -15,7 +15,12 @@ function claimSection({id, part}) {
   return CLAIM_SECTIONS[name ?? part] ?? 'claims';
 }
 
-const claimsOf = ctx => (ctx.tables.audit?.rows ?? []).map((row, index) => ({...row, index, section: claimSection(row)}));
+// The table has the claims by verdict; here they stand in the lesson's order.
+const CLAIM_PARTS = ['The idea', 'The two equations', 'The ladder', 'The rungs', 'Five weights', 'Per channel in NumPy', 'The PyTorch listing', 'Pitfalls',
+  'The exercise'];
+const partOrder = part => (CLAIM_PARTS.indexOf(part) + CLAIM_PARTS.length + 1) % (CLAIM_PARTS.length + 1); // others last
+const claimsOf = ctx => (ctx.tables.audit?.rows ?? []).map((row, index) => ({...row, index, section: claimSection(row)}))
+  .sort((a, b) => partOrder(a.part) - partOrder(b.part));
 const verdictOf = claim => VERDICTS[claim.verdict] ?? ['·', 'soft', 'other'];
 const verdictText = claim => t(`claims.${verdictOf(claim)[2]}`);
 
@@ -45,8 +50,8 @@ function spreadClaims(ctx, claims) {
 
 registerSection({id: 'claims', build(root, ctx) {
   const claims = claimsOf(ctx);
-  root.append(el('p', {class: 'lead'}, t('claims.lead')));
   if (claims.length) {
+    root.append(el('p', {class: 'lead'}, t('claims.lead')));
     const figures = figureList(root, Object.values(VERDICTS).map(([sign, , key]) => [key, `${sign} ${t(`claims.${key}`)}`]));
     for (const [, , key] of Object.values(VERDICTS)) figures.set(key, num(claims.filter(claim => verdictOf(claim)[2] === key).length), t('claims.of', {count: claims.length}));
     const parts = el('div');

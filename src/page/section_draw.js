@@ -1,9 +1,11 @@
 // Section 3, what goes in: a digit drawn with mouse, finger or keyboard, a photo, a test image. What comes out is in
 // section_answers.js.
 
-const PAD_SIDE = 280; // pixels of the pad; the engine makes 28 x 28 of them, as `mnistq predict` does of any picture
-const PAD_PEN = 22;
-const PAD_STEP = 10; // pixels that an arrow key moves
+// Pixels of the pad; the engine makes 28 x 28 of them, as `mnistq predict` does of any picture. Twice as many would take it
+// 20 ms a frame instead of 5.
+const PAD_SIDE = 140;
+const PAD_PEN = 11;
+const PAD_STEP = 5; // pixels that an arrow key moves
 const PHOTO_MOST = 1 << 24; // pixels of a photo; the browser scales a larger one down
 
 // The pad: ink in a canvas of its own, the cursor of the keyboard on top of it. changed() is called after each stroke
@@ -18,12 +20,12 @@ function digitPad(changed, say) {
   function paint() {
     shown.drawImage(ink, 0, 0);
     if (!keyboard) return;
-    shown.lineWidth = 2;
+    shown.lineWidth = 1.5;
     shown.strokeStyle = cursor.down ? '#ffb000' : '#6ea8fe';
-    shown.strokeRect(cursor.x - 7, cursor.y - 7, 14, 14);
+    shown.strokeRect(cursor.x - 4, cursor.y - 4, 8, 8);
     if (!cursor.down) return;
     shown.fillStyle = '#ffb000';
-    shown.fillRect(cursor.x - 3, cursor.y - 3, 6, 6);
+    shown.fillRect(cursor.x - 2, cursor.y - 2, 4, 4);
   }
   function clear() {
     pen.fillStyle = '#000';
@@ -149,6 +151,9 @@ function* findDisagreements(ctx, names) {
   return [...found];
 }
 
+// A doubt in the reader's language; the engine's own words are English.
+const doubtText = text => TEXTS[language]?.[`doubt.${text}`] ?? el('span', {lang: 'en'}, text);
+
 registerSection({id: 'draw', build(root, ctx) {
   const {engine, models, test} = ctx;
   const status = el('p', {role: 'status', id: 'draw-status'});
@@ -157,11 +162,15 @@ registerSection({id: 'draw', build(root, ctx) {
   const memory = ctx.memory.draw ??= {index: 0, drawing: null, image: null};
   let disagreements = null, turn = -1;
 
+  // doubted: what speaks against the picture; what speaks against each model's answer is added, model by model.
   function show(image, said, doubted) {
     memory.image = image;
     status.textContent = said;
-    doubts.replaceChildren(...doubted.map(text => el('li', {lang: 'en'}, text)));
-    doubts.hidden = !doubted.length;
+    const reasons = new Map(doubted.map(text => [text, []]));
+    for (const name of ANSWER_MODELS)
+      for (const text of engine.doubts(models[name], image)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
+    doubts.replaceChildren(...[...reasons].map(([text, names]) => el('li', {}, names.length ? `${names.join('; ')}: ` : '', doubtText(text))));
+    doubts.hidden = !reasons.size;
     seen.update(image, 255);
     answers.show(image);
   }
@@ -176,7 +185,7 @@ registerSection({id: 'draw', build(root, ctx) {
   function take(gray, width, height, said) {
     let made;
     try {
-      made = engine.digit(gray, width, height);
+      made = engine.digit(gray, width, height, models.fp32);
     } catch (error) {
       return refuse(error.message);
     }
@@ -191,7 +200,7 @@ registerSection({id: 'draw', build(root, ctx) {
     memory.index = index;
     const image = test.images.pixels(index);
     pad.picture(image);
-    show(image, t('draw.test', {index, label: test.labels[index]}), engine.doubts(models.int8, image));
+    show(image, t('draw.test', {index, label: test.labels[index]}), []);
   }
   function nextDisagreement() {
     if (!disagreements.length) {

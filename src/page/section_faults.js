@@ -5,7 +5,7 @@ const FAULT_BATCH = 8; // images of a step: a broken layer is worked out code by
 // In words, in the reader's language; the engine's own in English.
 const faultText = (fault, part) => TEXTS[language]?.[`fault.${fault.name}.${part}`] ?? fault[part];
 
-// Runs a fault over so many test images in steps, progress(share) after each. Returns {classes, logits, first, layers}: of
+// Runs a fault over so many test images in steps, progress(share) after each, which may return false to stop: then null. Else {classes, logits, first, layers}: of
 // every layer how many codes are wrong, by how much at most, how often each code comes, and what the clamp cut.
 function* runFault(ctx, model, name, layer, progress, images = ctx.test.count) {
   const {engine, test} = ctx, classes = new Uint8Array(images), logits = new Float32Array(images * model.classes);
@@ -17,7 +17,7 @@ function* runFault(ctx, model, name, layer, progress, images = ctx.test.count) {
     logits.set(some.logits, i * model.classes);
     first ??= some.first;
     layers = layers ? layers.map((sum, l) => addSymptoms(sum, some.layers[l])) : some.layers;
-    progress?.((i + batch) / images);
+    if (progress?.((i + batch) / images) === false) return null;
     yield;
   }
   return {classes, logits, first, layers};
@@ -27,15 +27,15 @@ function addSymptoms(a, b) {
   const sum = key => a[key] + b[key];
   return {codes: sum('codes'), wrong: sum('wrong'), cut: sum('cut'), signal: sum('signal'), noise: sum('noise'),
     lowest: Math.min(a.lowest, b.lowest), highest: Math.max(a.highest, b.highest),
-    sound: a.sound.map((n, i) => n + b.sound[i]), broken: a.broken.map((n, i) => n + b.broken[i])};
+    right: a.right.map((n, i) => n + b.right[i]), broken: a.broken.map((n, i) => n + b.broken[i])};
 }
 
 // The networks that take faults: the file, and one whose activations are symmetric, so that no zero point is 0.
 function faultNetwork(ctx, name) {
   if (name === 'asymmetric') return ctx.models.int8;
   return ctx.memory.symmetric ??= ctx.engine.convert(ctx.models.fp32, fileAffines(ctx).map(({scale, zeroPoint}) => {
-    const shown = ctx.engine.affine({lo: -scale * zeroPoint, hi: scale * (255 - zeroPoint), bits: 8, symmetric: true});
-    return {scale: shown.scale, zeroPoint: 128};
+    const shown = ctx.engine.affine({lo: -scale * zeroPoint, hi: scale * (255 - zeroPoint), symmetric: true});
+    return {scale: shown.scale, zeroPoint: 128, qmin: 1}; // eq. 4, shifted by 128
   }), true);
 }
 
@@ -60,14 +60,14 @@ function symptomsView(root, ctx) {
     view,
     update(run, network) {
       const rows = run.layers.slice(1).map((layer, i) => [t(i + 1 < layers ? 'faults.layer' : 'faults.logits', {layer: i + 1}),
-        percent(100 * layer.wrong / layer.codes, 2), layer.wrong ? `${withSign(layer.lowest)} … ${withSign(layer.highest)}` : '0',
+        percent(100 * layer.wrong / layer.codes, 2), layer.wrong ? `${withSign(layer.lowest)}\u00a0…\u00a0${withSign(layer.highest)}` : '0',
         layer.wrong ? decibel(engine.decibels(layer.signal, layer.noise)) : t('faults.equal'), percent(100 * layer.cut / layer.codes, 2)]);
       table.update(rows);
       codeCharts.forEach((chart, i) => {
-        const {sound, broken} = run.layers[i + 1];
+        const {right, broken} = run.layers[i + 1];
         const line = (name, counts, shape) => ({name, shape, dots: false, steps: true, points: Array.from(counts, (y, x) => ({x, y: Math.max(y, 0.8), text: num(y)}))});
-        chart.update({y: {label: t('faults.codes.y'), lo: 0.8, hi: Math.max(...sound, ...broken) * 1.3, log: true},
-          series: [line(t('faults.sound'), sound, 0), line(t('faults.broken'), broken, 1)]});
+        chart.update({y: {label: t('faults.codes.y'), lo: 0.8, hi: Math.max(...right, ...broken) * 1.3, log: true},
+          series: [line(t('faults.sound'), right, 0), line(t('faults.broken'), broken, 1)]});
       });
       showFirst(first, ctx, run.first, network);
     }
@@ -102,12 +102,12 @@ registerSection({id: 'faults', build(root, ctx) {
   const controls = el('div', {class: 'controls'});
   panel.append(controls);
   dropdown(controls, {label: t('faults.fault'), value: memory.name, options: all.map(fault => ({value: fault.name, text: t('faults.option', {name: fault.name, what: faultText(fault, 'what')})})),
-    onchange: name => { memory.name = name; update(); }}).input.id = 'faults-fault';
+    onchange: name => { memory.name = name; update(); }});
   choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
-    .map(value => ({value, text: value < 0 ? t('faults.all') : `fc${value + 1}`})), onchange: layer => { memory.layer = layer; update(); }});
+    .map(value => ({value, text: value < 0 ? t('faults.all') : layerText(ctx, value + 1)})), onchange: layer => { memory.layer = layer; update(); }});
   choice(controls, {label: t('faults.network'), value: memory.network, options: ['asymmetric', 'symmetric'].map(value => ({value, text: t(`faults.network.${value}`)})),
     onchange: network => { memory.network = network; update(); }});
-  const what = el('p', {id: 'faults-what'}), progress = el('progress', {max: 1, value: 0, 'aria-label': t('faults.progress')});
+  const what = el('p', {id: 'faults-what'}), progress = el('progress', {max: 1, value: 0, hidden: true, 'aria-label': t('faults.progress')});
   panel.append(what, progress);
   const figures = figureList(panel, [['accuracy', t('faults.accuracy')], ['sqnr', t('faults.sqnr')], ['changed', t('faults.changed')]]);
   const verdict = verdictLine(panel);
@@ -125,13 +125,16 @@ registerSection({id: 'faults', build(root, ctx) {
     dataTable(program, {caption: t('faults.program'), columns: columns.map(column => t(`faults.program.${column}`)),
       rows: rows.map(({index}) => columns.map(column => tableCell(ctx, table, index, column)))});
   }
-  function* measure({name, layer, network}) {
-    const model = faultNetwork(ctx, network);
+  let newest = null;
+  function* measure(setting) {
+    const {name, layer, network} = setting, model = faultNetwork(ctx, network);
     const reference = yield* answersOf(ctx, 'fp32');
     const known = ctx.memory.healthy ??= {};
     known[network] ??= yield* runFault(ctx, model, 'none', -1);
     const healthy = known[network];
-    const run = yield* runFault(ctx, model, name, layer, share => { progress.value = share; });
+    const run = yield* runFault(ctx, model, name, layer, share => { progress.value = share; return setting === newest; });
+    if (!run) return;
+    progress.hidden = true;
     const score = engine.score(test.labels, run.classes, healthy.classes), before = engine.score(test.labels, healthy.classes);
     figures.set('accuracy', percent(score.accuracy), t('faults.before', {value: percent(before.accuracy)}), score.accuracy < before.accuracy - 1);
     figures.set('sqnr', decibel(engine.sqnr(reference.logits, run.logits)), t('faults.before', {value: decibel(engine.sqnr(reference.logits, healthy.logits))}));
@@ -145,7 +148,11 @@ registerSection({id: 'faults', build(root, ctx) {
     const fault = all.find(({name}) => name === memory.name);
     what.replaceChildren(el('strong', {}, faultText(fault, 'what')), ' · ', t('faults.signature', {signature: faultText(fault, 'signature')}));
     showProgram(fault.name);
-    start({...memory});
+    verdict.set(null, t('verdict.running'));
+    progress.value = 0;
+    progress.hidden = false;
+    newest = {...memory};
+    start(newest);
   }
   update();
 }});

@@ -3,12 +3,13 @@
 const GAME_IMAGES = 200;
 const GAME_CHOICES = 5;
 
-// A case: a network, the fault in it, and a few diagnoses in random order.
-function makeCase(ctx, seed, faults) {
+// A case: a network, the fault in it, and a few diagnoses in random order; two of them stand close to the fault in the
+// engine's list, which has what is alike side by side.
+function makeCase(seed, faults) {
   const random = randomOf(1000 + seed), names = faults.map(fault => fault.name).filter(name => name !== 'none');
-  const network = random(2) ? 'symmetric' : 'asymmetric', name = names[random(names.length)], choices = [name];
+  const network = random(2) ? 'symmetric' : 'asymmetric', at = random(names.length), name = names[at], choices = [name];
   while (choices.length < GAME_CHOICES) {
-    const other = names[random(names.length)];
+    const near = choices.length < 3, other = names[near ? (at + names.length + random(7) - 3) % names.length : random(names.length)];
     if (!choices.includes(other)) choices.splice(random(choices.length + 1), 0, other);
   }
   return {network, name, choices};
@@ -38,7 +39,7 @@ function buildGame(root, ctx) {
     const reference = (yield* answersOf(ctx, 'fp32')).logits.subarray(0, GAME_IMAGES * ctx.models.int8.classes);
     const labels = test.labels.subarray(0, Math.min(GAME_IMAGES, test.count));
     for (let turn = seed; ; turn += 10000) {
-      const one = makeCase(ctx, turn, faults), model = faultNetwork(ctx, one.network);
+      const one = makeCase(turn, faults), model = faultNetwork(ctx, one.network);
       const run = yield* runFault(ctx, model, one.name, -1, share => { progress.value = share; }, labels.length);
       if (run.first) return {...one, seed, run, model, score: engine.score(labels, run.classes), sqnr: engine.sqnr(reference, run.logits)};
     }

@@ -22,6 +22,9 @@ function rungPoint(ctx, index) {
     text: cellText(rung.accuracy_percent), error: Number(rung.standard_error), cell: `ladder/${index}/accuracy_percent`};
 }
 
+// How many images the tables are about.
+const tested = ctx => cellText(ctx.tables.exercise?.rows[0].n ?? '');
+
 // ---- the slider through the rungs -------------------------------------------------------------------------------
 
 function buildRungs(root, ctx) {
@@ -46,7 +49,7 @@ function buildRungs(root, ctx) {
     oninput: index => { state.rung = index; show(); }});
   const figures = figureList(panel, ['bits', 'file', 'seven', 'accuracy', 'changed', 'fixed', 'broken', 'sqnr'].map(key => [key, t(`ladder.figure.${key}`)]));
   const arithmetic = el('p', {class: 'soft'});
-  panel.append(arithmetic, el('p', {class: 'small soft'}, t('ladder.figure.note')));
+  panel.append(arithmetic, el('p', {class: 'small soft'}, t('ladder.figure.note', {count: tested(ctx)})));
 
   // All methods of as many bits, one a row.
   root.append(el('h3', {}, t('ladder.compare')), el('p', {}, t('ladder.compare.text')));
@@ -191,7 +194,7 @@ function buildNeuron(root, ctx) {
     })(), score => measured.replaceChildren(t('neuron.measured', {count: num(score.count), correct: num(score.correct), changed: num(score.changed),
       fixed: num(score.fixed), broken: num(score.broken)})));
     const {index} = chosen();
-    table.replaceChildren(...(index < 0 ? [] : [t('neuron.table'), ' ', tableCell(ctx, 'ladder', index, 'accuracy_percent', '%'), ' ± ',
+    table.replaceChildren(...(index < 0 ? [] : [t('neuron.table', {count: tested(ctx)}), ' ', tableCell(ctx, 'ladder', index, 'accuracy_percent', '%'), ' ± ',
       tableCell(ctx, 'ladder', index, 'standard_error'), ' · ', t('ladder.figure.changed'), ' ', tableCell(ctx, 'ladder', index, 'changed')]));
     show();
   };

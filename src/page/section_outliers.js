@@ -2,7 +2,6 @@
 
 const OUTLIER_MOST = 100; // times itself
 const OUTLIER_SCHEMES = ['int8_per_tensor', 'int8'];
-const RESIDUAL_SIDE = 256; // pixels of a picture's longer side at most
 
 // The place of the lowest or highest weight of a layer.
 function extremeWeight(weights, sign) {
@@ -29,16 +28,16 @@ function outlierPoints(ctx, weights, granularity) {
 
 registerSection({id: 'outliers', build(root, ctx) {
   const {engine, models, test} = ctx, fp32 = models.fp32;
-  const memory = ctx.memory.outliers ??= {layer: 1, sign: -1, power: 0, clip: 0};
+  const memory = ctx.memory.outliers ??= {layer: Math.min(1, fp32.layers - 1), sign: -1, power: 0, clip: 0};
   root.append(el('p', {class: 'lead'}, t('outliers.lead')));
   const panel = el('div', {class: 'panel'});
   root.append(panel);
   const controls = el('div', {class: 'controls'});
   panel.append(controls);
-  let weights, at, pictures = [];
+  let weights = engine.weights(fp32, memory.layer), at = extremeWeight(weights, memory.sign), pictures = [];
   const where = el('p', {class: 'small soft'});
 
-  choice(controls, {label: t('outliers.layer'), value: memory.layer, options: Array.from({length: fp32.layers}, (_, l) => ({value: l, text: `fc${l + 1}`})),
+  choice(controls, {label: t('outliers.layer'), value: memory.layer, options: Array.from({length: fp32.layers}, (_, l) => ({value: l, text: layerText(ctx, l + 1)})),
     onchange: value => { memory.layer = value; choose(); }});
   choice(controls, {label: t('outliers.weight'), value: memory.sign, options: [{value: -1, text: t('outliers.lowest')}, {value: 1, text: t('outliers.highest')}],
     onchange: value => { memory.sign = value; choose(); }});
@@ -89,7 +88,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     const own = OUTLIER_SCHEMES.map((name, i) => ({name: t(`outliers.${name}.live`), shape: i + 2, line: false,
       points: accuracies[i] === undefined ? [] : [{x: k, y: accuracies[i], strong: true}]}));
     return {title: t('outliers.chart'), unit: '%', x: {label: t('outliers.chart.x'), lo: 1, hi: OUTLIER_MOST, log: true, ticks: [1, 2, 5, 10, 20, 50, 100]},
-      y: {label: t('outliers.chart.y'), lo: 0, hi: 100}, series: [...series, ...own]};
+      y: {label: t('outliers.chart.y'), lo: series.length ? undefined : 0, hi: 100}, series: [...series, ...own]};
   }
 
   // Another weight: its place, the pictures' sizes, and what is wrong with the others at x 1.
@@ -97,7 +96,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     weights = engine.weights(fp32, memory.layer);
     at = extremeWeight(weights, memory.sign);
     const [inputs, outputs] = [fp32.widths[memory.layer], fp32.widths[memory.layer + 1]];
-    where.textContent = t('outliers.where', {layer: `fc${memory.layer + 1}`, output: Math.floor(at / inputs), input: at % inputs,
+    where.textContent = t('outliers.where', {layer: memory.layer + 1, output: Math.floor(at / inputs), input: at % inputs,
       weight: num(weights[at], 4), rows: outputs, columns: inputs});
     pictures = sides.map(({picture, name}) => {
       picture.replaceChildren();
@@ -137,13 +136,13 @@ registerSection({id: 'outliers', build(root, ctx) {
         sides[i].figures.set('accuracy', ...accuracyText(score));
         const file = yield* answersOf(ctx, name);
         sides[i].figures.set('changed', num(engine.score(test.labels, predicted, file.classes).changed), t('outliers.changed.of', {count: num(test.count)}));
+        if (setting !== newest) continue; // another verdict is on its way
         if (untouched) {
           const {same, codes} = yield* sameCodes(ctx, network, name);
-          sides[i].verdict.set(same, t(same ? 'outliers.same' : 'outliers.differs', {codes: num(codes)}));
+          if (setting === newest) sides[i].verdict.set(same, t(same ? 'outliers.same' : 'outliers.differs', {codes: num(codes)}));
         } else {
           sides[i].verdict.set(null, t('outliers.moved'));
         }
-        yield;
       }
       chart.update(chartOptions(value / before[place], accuracies));
       const score = engine.score(test.labels, yield* classesOf(ctx, grown));
@@ -154,11 +153,13 @@ registerSection({id: 'outliers', build(root, ctx) {
   }
   const start = latest(measure, null, error => sides.forEach(side => side.verdict.set(false, error.message)));
   let newest = null;
-  const update = live(() => {
+  const begin = live(start);
+  function update() {
     newest = {layer: memory.layer, at, weights, value: memory.power === 0 ? weights[at] : weights[at] * factorOf(memory.power),
       limit: memory.clip === 0 ? 0 : limitOf(memory.clip)};
-    start(newest);
-  });
+    sides.forEach(side => side.verdict.set(null, t('verdict.running')));
+    begin(newest);
+  }
 
   function showWeights(i, {residual, sqnr, scales}, most, row) {
     const {caption, figures, name} = sides[i];

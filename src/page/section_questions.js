@@ -1,4 +1,4 @@
-// Section 7, six questions whose numbers are those of one neuron on one image: eq. 1 to 6, one after the other.
+// Section 7, six questions made from the model's own numbers: first the program's, then those of any neuron on any image.
 
 // Numbers that look random and are the same for the same case, so that a class can speak of "case 7" (mulberry32).
 function randomOf(seed) {
@@ -11,65 +11,75 @@ function randomOf(seed) {
   };
 }
 
-// A test image and a neuron of layer 2 that is neither off nor at the end of its range.
+// A test image and a neuron of layer 2, if there is one, that is neither off nor at the end of its range.
 function chooseNeuron(ctx, seed) {
-  const random = randomOf(seed), model = ctx.models.int8;
+  const random = randomOf(seed), model = ctx.models.int8, layer = Math.min(2, model.layers);
   for (;;) {
-    const image = random(ctx.test.count), pixels28 = ctx.test.images.pixels(image), neuron = random(model.widths[2]);
-    const code = ctx.engine.layer(model, pixels28, 2).codes[neuron];
-    if (code > 15 && code < 240) return {image, pixels28, neuron};
+    const image = random(ctx.test.count), pixels28 = ctx.test.images.pixels(image), neuron = random(model.widths[layer]);
+    const code = ctx.engine.layer(model, pixels28, layer).codes[neuron];
+    if (code > 15 && code < 240) return {image, pixels28, layer, neuron};
   }
 }
 
-// The six: {key, numbers (for the texts), answer, whole: an integer is asked for}.
-function makeQuestions(ctx, {image, pixels28, neuron}) {
-  const {engine, models} = ctx, inputs = models.int8.widths[1];
-  const trace = engine.trace(models.int8, pixels28, 1, neuron), input = engine.activationAffine(models.int8, 1);
-  const row = engine.weights(models.fp32, 1).subarray(neuron * inputs, (neuron + 1) * inputs);
-  const largest = row.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
-  const term = trace.terms.reduce((best, one) => Math.abs(one.product) > Math.abs(best.product) ? one : best);
-  const real = engine.layer(models.fp32, pixels28, 1).values[term.k], factor = trace.inputScale * trace.weightScale / trace.outputScale;
-  const all = {image, neuron, k: term.k, largest: num(largest, 6), scale: num(trace.weightScale, 6), real: num(real, 4), sx: num(trace.inputScale, 6), zx: trace.inputZeroPoint,
-    x: term.x, w: bracket(term.w), product: num(term.product), sum: num(trace.sum), bias: bracket(trace.bias), acc: num(trace.acc), factor: num(factor, 8),
-    exact: num(trace.exact, 3), zy: trace.zeroPoint, code: trace.code, sy: num(trace.outputScale, 6), value: num(trace.value, 4)};
-  return [
-    {key: 'scale', answer: trace.weightScale},
-    {key: 'quantize', answer: engine.quantize([real], input).codes[0], whole: true},
-    {key: 'product', answer: term.product, whole: true},
-    {key: 'acc', answer: trace.acc, whole: true},
-    {key: 'requantize', answer: trace.code, whole: true},
-    {key: 'dequantize', answer: trace.value},
-  ].map(question => ({...question, numbers: {...all, answer: num(question.answer, question.whole ? 0 : 6)}}));
+// The program's six, blanks of the worksheet that `mnistq trace` prints: {id, numbers (for the texts), answer, whole: an
+// integer is asked for}.
+function programQuestions({questions}) {
+  return questions.map(({id, answer, ...numbers}) => question(id, Number(answer), !answer.includes('.'), {...numbers, layer: numbers.layer + 1}));
 }
 
-// "−1 234,5" and "-1,234.5" as numbers: the last mark that has digits behind it is the point, unless it groups thousands.
-function readNumber(text) {
-  const plain = text.trim().replace(/[−–]/g, '-').replace(/[\s\u00a0\u202f’']/g, '');
-  const german = language !== 'en';
-  return Number(german && plain.includes(',') ? plain.replace(/\./g, '').replace(',', '.') : plain.replace(/,(?=\d{3}(\D|$))/g, '').replace(',', '.'));
+// Six more, of any neuron.
+function makeQuestions(ctx, {pixels28, layer, neuron}) {
+  const {engine, models} = ctx, before = layer - 1, inputs = models.int8.widths[before];
+  const trace = engine.trace(models.int8, pixels28, before, neuron), input = engine.activationAffine(models.int8, before);
+  const largest = largestBut(engine.weights(models.fp32, before).subarray(neuron * inputs, (neuron + 1) * inputs), -1);
+  const term = trace.terms.reduce((best, one) => Math.abs(one.product) > Math.abs(best.product) ? one : best);
+  const real = engine.layer(models.fp32, pixels28, before).values[term.k];
+  const all = {layer, neuron, k: term.k, x: term.x, w: term.w, z: trace.inputZeroPoint, largest, real, scale: trace.inputScale, sum: trace.sum, bias: trace.bias,
+    acc: trace.acc, factor: num(trace.inputScale * trace.weightScale / trace.outputScale, 8), exact: trace.exact};
+  const out = {...all, code: trace.code, z: trace.zeroPoint, scale: trace.outputScale};
+  return [question('scale', trace.weightScale, false, all), question('quantize', engine.quantize([real], input).codes[0], true, all),
+    question('term', term.product, true, all), question('acc', trace.acc, true, all), question('requantize', trace.code, true, out),
+    question('real', trace.value, false, out)];
+}
+
+// Numbers become texts; inBias is bias in brackets where it is negative, for the answers.
+function question(id, answer, isWhole, numbers) {
+  const shown = value => typeof value !== 'number' ? value : num(value), texts = {};
+  for (const [key, value] of Object.entries({...numbers, answer})) {
+    texts[key] = shown(value);
+    texts[`in${key[0].toUpperCase()}${key.slice(1)}`] = value < 0 ? `(${texts[key]})` : texts[key];
+  }
+  return {id, answer, whole: isWhole, numbers: texts};
+}
+
+// What one types as a number: "−1 234,5" and "-1,234.5"; an integer may have any marks between its digits.
+function readNumber(text, isWhole) {
+  const plain = text.trim().replace(/[−–]/g, '-').replace(/[\s’']/g, '');
+  if (isWhole) return Number(plain.replace(/[.,](?=\d{3})/g, ''));
+  return Number(language !== 'en' && plain.includes(',') ? plain.replace(/\./g, '').replace(',', '.') : plain.replace(/,(?=\d{3}(\D|$))/g, '').replace(',', '.'));
 }
 
 function buildQuestions(root, ctx) {
-  const memory = ctx.memory.questions ??= {seed: 1};
+  const memory = ctx.memory.questions ??= {seed: ctx.questions ? 0 : 1}; // 0: the program's
   const list = el('ol', {class: 'questions'}), title = el('h3', {id: 'questions'}, t('questions.title')), about = el('p', {});
   root.append(title, about, list, el('div', {class: 'controls'}, el('button', {type: 'button', on: {click() { memory.seed++; fill(); }}}, t('questions.other'))));
   function fill() {
-    const chosen = chooseNeuron(ctx, memory.seed);
-    about.textContent = t('questions.about', {image: chosen.image, label: ctx.test.labels[chosen.image], neuron: chosen.neuron});
-    list.replaceChildren(...makeQuestions(ctx, chosen).map(question => {
+    const chosen = memory.seed ? chooseNeuron(ctx, memory.seed) : ctx.questions;
+    about.replaceChildren(...rich(t(memory.seed ? 'questions.about' : 'questions.program', {image: chosen.image, label: ctx.test.labels[chosen.image], layer: chosen.layer, neuron: chosen.neuron})));
+    list.replaceChildren(...(memory.seed ? makeQuestions(ctx, chosen) : programQuestions(chosen)).map(asked => {
       const id = newId(), verdict = el('span', {role: 'status', class: 'answer-verdict'});
       const input = el('input', {type: 'text', id, inputmode: 'text', autocomplete: 'off', size: 10});
       const check = () => {
         if (!input.value.trim()) return;
-        const given = readNumber(input.value), apart = Math.abs(given - question.answer);
-        const right = question.whole ? apart === 0 : apart <= 0.01 * Math.abs(question.answer);
+        const given = readNumber(input.value, asked.whole), apart = Math.abs(given - asked.answer);
+        const right = asked.whole ? apart === 0 : apart <= 0.01 * Math.abs(asked.answer);
         verdict.className = `answer-verdict ${right ? 'good' : 'bad'}`;
-        verdict.textContent = right ? `✓ ${t('questions.right')}` : `✗ ${t(Number.isNaN(given) ? 'questions.no-number' : question.whole && apart === 1 ? 'questions.one-off' : 'questions.wrong')}`;
+        verdict.textContent = right ? `✓ ${t('questions.right')}` : `✗ ${t(Number.isNaN(given) ? 'questions.no-number' : asked.whole && apart === 1 ? 'questions.one-off' : 'questions.wrong')}`;
       };
       input.addEventListener('keydown', event => { if (event.key === 'Enter') check(); });
-      return el('li', {}, el('label', {for: id}, t(`questions.${question.key}`, question.numbers)),
+      return el('li', {}, el('label', {for: id}, t(`questions.${asked.id}`, asked.numbers)),
         el('div', {class: 'controls'}, input, el('button', {type: 'button', on: {click: check}}, t('questions.check')), verdict),
-        el('details', {}, el('summary', {}, t('questions.reveal')), el('p', {'data-answer': String(question.answer)}, t(`questions.${question.key}.answer`, question.numbers))));
+        el('details', {}, el('summary', {}, t('questions.reveal')), el('p', {'data-answer': String(asked.answer)}, t(`questions.${asked.id}.answer`, asked.numbers))));
     }));
   }
   fill();

@@ -26,6 +26,7 @@ function latest(work, done, failed) {
 const withSign = (value, digits) => (value > 0 ? '+' : '') + num(value, digits);
 const highest = values => values.indexOf(Math.max(...values)); // the lowest class on a tie (eq. 7)
 const decibel = value => t('unit.db', {value: Number.isFinite(value) ? num(value, 1) : '∞'});
+const layerText = (ctx, layer) => t(layer < ctx.models.int8.layers ? 'trace.layer' : 'trace.logits', {layer});
 const percent = (value, digits = 1) => t('unit.percent', {value: num(value, digits)});
 
 // "97.3% ± 0.5" of how many, as figureList takes them.

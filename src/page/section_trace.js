@@ -30,10 +30,10 @@ function buildTrace(root, ctx) {
   const view = el('div', {class: 'panel', id: 'trace', tabindex: -1});
   root.append(view);
   view.append(el('h3', {}, t('trace.title')), el('p', {}, ...rich(t('trace.lead'))));
-  const controls = el('div', {class: 'controls'}), body = el('div', {'aria-live': 'polite'});
+  const controls = el('div', {class: 'controls'}), body = el('div');
   view.append(controls, body);
-  let now = null, name = TRACE_MODELS[0], byHand = false;
-  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: t(l + 1 < models.int8.layers ? 'trace.layer' : 'trace.logits', {layer: l + 1})}));
+  let now = null, name = TRACE_MODELS[0], byHand = false, waiting = 0;
+  const layers = Array.from({length: models.int8.layers}, (_, l) => ({value: l + 1, text: layerText(ctx, l + 1)}));
   choice(controls, {label: t('trace.model'), value: name, options: TRACE_MODELS.map(value => ({value, text: t(`trace.model.${value}`)})),
     onchange: value => { name = value; render(); }});
   const layerChoice = choice(controls, {label: t('trace.where'), value: 1, options: layers, onchange: layer => go(layer, 0)});
@@ -81,10 +81,11 @@ function buildTrace(root, ctx) {
       now = {image, layer, neuron};
       render();
     },
-    // Another image: the neuron that was picked, or else the logit that won.
+    // Another image: the neuron that was picked, or else the logit that won; once the image stays, not at each stroke piece.
     follow(image, winner) {
       now = byHand ? {...now, image} : {image, layer: models.int8.layers, neuron: winner};
-      render();
+      clearTimeout(waiting);
+      waiting = setTimeout(render, 150);
     }
   };
 }

@@ -37,9 +37,7 @@ bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const
     return true;
 }
 
-/* Activations are unsigned codes either way: symmetric ones are those of eq. 4 shifted by 128, so that one
- * kernel serves both. */
-static struct qparams activation_qparams(struct range range, bool symmetric) {
+struct qparams activation_qparams(struct range range, bool symmetric) {
     if (!symmetric) return qparams_asymmetric(range.lo, range.hi, 0, 255);
     struct qparams p = qparams_symmetric(fmaxf(fabsf(range.lo), fabsf(range.hi)), 127);
     return (struct qparams){p.scale, 128, p.qmin + 128, p.qmax + 128};

@@ -22,6 +22,10 @@ struct convert_config {
 bool calibrate(const struct mlp *mlp, const uint8_t *images, size_t count, const struct convert_config *config,
                struct mlp_workspace *ws, struct range *ranges, struct error *err);
 
+/* The codes of an activation over a range. They are unsigned either way: symmetric ones are those of eq. 4 shifted by
+ * 128, so that one kernel serves both. */
+struct qparams activation_qparams(struct range range, bool symmetric);
+
 /* Quantizes weights (eq. 4), activations (eq. 3 or 4 over ranges), biases (eq. 5), and finishes. Where a
  * bias would be more than QLINEAR_MAX_BIAS steps, its weight scale is raised until it fits. *saturated counts those
  * that no float can be raised for and that were cut: their channel is wrong, say so. Errors: a weight or bias that is

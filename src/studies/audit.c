@@ -303,7 +303,12 @@ int command_audit(int argc, char **argv) {
     size_t row = 0;
     bool ok = claims_read(&claims, &s->err);
     while (ok && only && row < claims.rows && strcmp(only, csv_cell(&claims, row, CLAIM_ID)) != 0) row++;
-    if (ok && only && row == claims.rows) ok = study_wrong_use(s, "--only: there is no claim \"%s\"", only);
+    if (ok && only && row == claims.rows) {
+        const char *meant = NULL;
+        for (size_t i = 0; i < claims.rows; i++) meant = likelier(only, csv_cell(&claims, i, CLAIM_ID), meant);
+        ok = study_wrong_use(s, "--only: there is no claim \"%s\"%s%s%s", only, meant ? "; did you mean " : "",
+                             meant ? meant : "", meant ? "?" : "");
+    }
     ok = ok && (only || a.no_run || begin(&a)) && judge_all(&a, &claims, row, only ? row : claims.rows - 1, t);
     if (only) s->results = NULL; /* no table is written */
     status = study_end(s, ok);

@@ -134,10 +134,7 @@ static bool fill_summary(struct table *t, const struct pair *p, struct error *er
         "What to see: fixed, broken and p, of the same images, say more than two accuracies beside each other. change "
         "to p: of b against a. logit sqnr, mean and max drift: b's logits, in real numbers, against a's.");
     for (int i = 0; i < 2; i++)
-        if (p->evaluations[i].ties)
-            table_note(t,
-                       "%s: %zu images have two classes on the same highest logit; the lowest class is taken (eq. 7).",
-                       i ? "b" : "a", p->evaluations[i].ties);
+        if (p->evaluations[i].ties) note_ties(t, i ? "b" : "a", &p->models[i], p->evaluations[i].ties);
     return true;
 }
 
@@ -298,8 +295,8 @@ static bool write_picture(const struct pair *p, const char *path, struct error *
     size_t *images = path ? aligned_array(p->change_count + 1, sizeof *images, err) : NULL;
     if (!images) return false;
     for (size_t i = 0; i < p->change_count; i++) images[i] = p->changes[i].image;
-    snprintf(head, sizeof head, "%zu of %zu test images are answered differently; the widest margin of a first",
-             p->change_count, p->test->count);
+    snprintf(head, sizeof head, "%zu of %zu test image%s %s answered differently; the widest margin of a first",
+             p->change_count, p->test->count, plural(p->test->count), p->change_count == 1 ? "is" : "are");
     bool ok = tiles_write(&(struct tiles){p->test, images, p->change_count, 4, tile_text, p}, head, path, err);
     free(images);
     return ok;

@@ -131,12 +131,13 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
         "after decode\" rungs only store few bits and compute in fp32; \"bf16 products, fp32 sums\" multiply the "
         "stored bf16 (AVX512-BF16). Never compare speeds without it.",
         shape);
-    table_note(t,
-               "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read "
-               "back against fp32, in the files; empty where the weights were trained on (QAT, one more epoch) or "
-               "split (dynamic, LLM.int8()). seconds: to quantize and write. With kernels that give sums (AVX-512 VNNI) "
-               "dynamic int8 and LLM.int8() run on the products of int8; elsewhere on plain loops, whose speeds say "
-               "nothing of the schemes.");
+    table_note(
+        t,
+        "bits per weight: scales, zero points, padding and divisors counted in. sqnr and error: weights read "
+        "back against fp32, in the files; empty where the weights were trained on (QAT, one more epoch) or "
+        "split (dynamic, LLM.int8()). seconds: to quantize and write. With kernels that give sums (AVX-512 VNNI) "
+        "dynamic int8 and LLM.int8() run on the products of int8; elsewhere on plain loops, whose speeds say "
+        "nothing of the schemes.");
     table_note(t,
                "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the "
                "last of a row may be shorter)%s. QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",

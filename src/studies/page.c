@@ -194,6 +194,8 @@ int command_page(int argc, char **argv) {
     option_int(&p.options, "images", &p.images, 1, 10000, "test images in it, the first ones");
     option_text(&p.options, "parts", "DIR", &p.parts,
                 "folder with what `make page` built: engine.wasm, page.html, ...");
+    option_text(&p.options, "reference", "DIR", &p.reference,
+                "folder with tables that --results has not, where its exercise counted the same");
     option_flag(&p.options, "json", &json, "print what is in the page as JSON");
     int status = options_parse(&p.options, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;

@@ -21,7 +21,8 @@ extern const struct page_entry page_models[PAGE_MODELS]; /* fp32 first */
 struct page {
     struct options options;
     const char *source, *results, *out, *parts;
-    int images; /* of the test images */
+    const char *reference; /* folder of tables that results has not; NULL: none */
+    int images;            /* of the test images */
     struct dataset data;
     struct table contents; /* what is embedded, for the terminal */
     struct model models[PAGE_MODELS];
@@ -45,7 +46,8 @@ void page_hash_hex(const void *bytes, size_t size, char text[65]);
  * refused, or was not made from this fp32 network; images of another size. */
 bool page_add_models(struct page *p, struct error *err);
 
-/* The tables of RESULTS that are there, as HTML. Error: a table that csv_read refuses. */
+/* The tables of RESULTS that are there, as HTML; and of the reference, where its exercise counted the same on the same
+ * data. Error: a table that csv_read refuses. */
 bool page_write_tables(const struct page *p, FILE *html, struct error *err);
 
 /* The facts of a table's end, as JSON. */

@@ -99,7 +99,7 @@ static bool read_model(struct page *p, int i, struct error *err) {
         ((st_parse(p->files[i], p->sizes[i], file, err) && model_parse(file, &p->models[i], &p->notes[i], err)) ||
          fail_in(err, path));
     free(file);
-    if (ok && i > 0 && !same_training(&p->notes[0], &p->notes[i]))
+    if (ok && !same_training(&p->notes[0], &p->notes[i]))
         return fail(err, "%s: was not made from the network of fp32.safetensors; `make page` makes it anew", path);
     return ok &&
         split_fits(&p->data.test, p->models[i].shape.widths[0], p->models[i].shape.widths[p->models[i].shape.layers],

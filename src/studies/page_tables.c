@@ -40,27 +40,15 @@ static const char *const table_names[] = {"exercise",
                                           "peers"};
 enum { TABLE_NAMES = sizeof table_names / sizeof table_names[0] };
 
-static bool is_file(const struct page *p, const char *name, const char *ending, char path[PAGE_PATH]) {
+static bool is_file(const char *folder, const char *name, const char *ending, char path[PAGE_PATH]) {
     struct stat s;
-    snprintf(path, PAGE_PATH, "%.4200s/%s%s", p->results, name, ending);
+    snprintf(path, PAGE_PATH, "%.4200s/%s%s", folder, name, ending);
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
-}
-
-/* Text from a file, as text of HTML or in an attribute: one line that cannot end its element. */
-static void write_text(char *text, FILE *html) {
-    mask_control_characters(text);
-    for (; *text; text++) switch (*text) {
-        case '<': fputs("&lt;", html); break;
-        case '>': fputs("&gt;", html); break;
-        case '&': fputs("&amp;", html); break;
-        case '"': fputs("&quot;", html); break;
-        default: fputc(*text, html);
-        }
 }
 
 static void write_item(const char *tag, char *text, FILE *html) {
     fputs(tag, html); /* the end tags of td and li may be left out */
-    write_text(text, html);
+    text_html(text, html);
 }
 
 /* The lines of NAME.md that are neither the table nor its provenance: "# TITLE" first. Each once; NULL at the end. */
@@ -87,9 +75,9 @@ static void write_table(const char *name, const struct csv *c, char *markdown, F
     snprintf(own_title, sizeof own_title, "%s", name);
     title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : own_title;
     fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
-    write_text(title, html);
+    text_html(title, html);
     fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", html);
-    write_text(title, html);
+    text_html(title, html);
     fprintf(html, "\"><table data-table=\"%s\">", name);
     write_rows(c, html);
     fputs("</table></div>\n<ul class=\"notes\">", html);
@@ -98,23 +86,52 @@ static void write_table(const char *name, const struct csv *c, char *markdown, F
     fputs("</ul></details>\n", html);
 }
 
-static bool add_table(const struct page *p, const char *name, FILE *html, struct error *err) {
+static bool add_table(const char *folder, const char *name, FILE *html, struct error *err) {
     char path[PAGE_PATH];
     struct csv c;
     unsigned char *markdown = NULL;
     size_t size;
-    if (!is_file(p, name, ".csv", path)) return true;
+    if (!is_file(folder, name, ".csv", path)) return true;
     if (!csv_read(path, &c, err)) return false;
-    bool ok = !is_file(p, name, ".md", path) || file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err);
+    bool ok = !is_file(folder, name, ".md", path) || file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err);
     if (ok) write_table(name, &c, (char *)markdown, html);
     free(markdown);
     csv_free(&c);
     return ok;
 }
 
+/* Whether two exercises were on the same data and counted the same: their fp32 networks are then taken for the same. */
+static bool same_exercise(const struct csv *ours, const struct csv *reference) {
+    static const char *const columns[] = {"format", "granularity", "file_bytes", "correct", "n"};
+    bool same = strcmp(csv_fact(ours, "data SHA-256"), csv_fact(reference, "data SHA-256")) == 0;
+    for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++) {
+        size_t a = csv_column(ours, columns[k]), b = csv_column(reference, columns[k]);
+        same = same && a < ours->columns && b < reference->columns && ours->rows && reference->rows;
+        for (size_t row = 0; same && row < ours->rows && row < reference->rows; row++)
+            same = strcmp(csv_cell(ours, row, a), csv_cell(reference, row, b)) == 0;
+    }
+    return same;
+}
+
+static bool reference_fits(const struct page *p) {
+    char path[PAGE_PATH];
+    struct csv ours = {0}, reference = {0};
+    struct error ignored;
+    bool fits = p->reference && is_file(p->results, "exercise", ".csv", path) && csv_read(path, &ours, &ignored) &&
+        is_file(p->reference, "exercise", ".csv", path) && csv_read(path, &reference, &ignored) &&
+        same_exercise(&ours, &reference);
+    csv_free(&ours);
+    csv_free(&reference);
+    return fits;
+}
+
 bool page_write_tables(const struct page *p, FILE *html, struct error *err) {
-    bool ok = true;
-    for (int i = 0; ok && i < TABLE_NAMES; i++) ok = add_table(p, table_names[i], html, err);
+    bool ok = true, fits = reference_fits(p);
+    char path[PAGE_PATH];
+    for (int i = 0; ok && i < TABLE_NAMES; i++) {
+        bool own = !fits || is_file(p->results, table_names[i], ".csv", path);
+        ok = add_table(own ? p->results : p->reference, table_names[i], html, err);
+    }
     return ok;
 }
 
@@ -139,14 +156,14 @@ void page_write_provenance(const struct page *p, FILE *json) {
     struct csv c = {0};
     struct error ignored;
     struct stat s;
-    bool is_there = is_file(p, "exercise", ".csv", path) && csv_read(path, &c, &ignored), first = true;
+    bool is_there = is_file(p->results, "exercise", ".csv", path) && csv_read(path, &c, &ignored), first = true;
     fputc('[', json);
     for (size_t i = 0; is_there && i < sizeof names / sizeof names[0]; i++) {
         if (!*csv_fact(&c, names[i])) continue;
         write_fact(names[i], csv_fact(&c, names[i]), first, json);
         first = false;
     }
-    if (is_file(p, "models/fp32", ".safetensors", path) && stat(path, &s) == 0 &&
+    if (is_file(p->results, "models/fp32", ".safetensors", path) && stat(path, &s) == 0 &&
         strftime(date, sizeof date, "%Y-%m-%d", gmtime(&s.st_mtime)))
         write_fact("date", date, first, json);
     fputc(']', json);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/report.h"
 #include "cli/commands.h"
@@ -98,8 +99,7 @@ static const struct part summary = {
     {"See: what a mistake costs, and that the accuracy often hides it. 0 dB is as much noise as signal.",
      "outlier: clipping that ends above the fp32 network with the same outlier has taken the outlier out of the "
      "network. quiet: each on that of three networks where it costs the logits most dB; on another it may leave no "
-     "trace."},
-    true};
+     "trace."}};
 
 static const struct part *const parts[] = {&summary,
                                            &pitfall_outlier,
@@ -123,6 +123,28 @@ static bool take_network(struct study *s, const char *path, const struct trainin
         model_as_mlp(&model, out, &s->err);
     model_free(&model);
     return ok;
+}
+
+/* Of the summary what fits a screen: for each pitfall the try that cost most. */
+static void fill_view(const struct table *all, struct table *view) {
+    enum { PITFALL, PROVOKED_BY, REPAIRED_BY, BEFORE, PROVOKED, REPAIRED };
+    const struct cell *cells = all->cells;
+    size_t columns = all->column_count;
+    for (size_t row = 0, end; row < table_row_count(all); row = end) {
+        size_t worst = row;
+        for (end = row; end < table_row_count(all); end++) { /* those of one pitfall stand together */
+            if (strcmp(cells[end * columns + PITFALL].text, cells[row * columns + PITFALL].text) != 0) break;
+            if (atof(cells[end * columns + PROVOKED].text) < atof(cells[worst * columns + PROVOKED].text)) worst = end;
+        }
+        const struct cell *c = cells + worst * columns;
+        table_row(view, "%s | %s | %.2f | %.2f | %.2f | %s", c[PITFALL].text, c[PROVOKED_BY].text, atof(c[BEFORE].text),
+                  atof(c[PROVOKED].text), atof(c[REPAIRED].text), c[REPAIRED_BY].text);
+    }
+    table_note(view,
+               "Accuracy in percent. Of each pitfall the try that cost most; all %zu, and what each did to the "
+               "network layer by layer, are in the files and with --json.",
+               table_row_count(all));
+    for (const char *const *note = summary.notes; *note; note++) table_note(view, "%s", *note);
 }
 
 static bool run(struct variants *v, struct table *const *tables) {
@@ -170,8 +192,11 @@ int command_pitfalls(int argc, char **argv) {
     if (!path) provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
     for (int i = 0; i < PARTS; i++) {
         tables[i] = study_table(&s, parts[i]->name, parts[i]->title, parts[i]->columns);
-        s.tables[i].shown = parts[i]->brief || s.json;
+        s.tables[i].shown = s.json;
     }
+    struct table *view = study_table(&s, NULL, "The pitfalls: before, provoked, repaired",
+                                     "pitfall provoked_by before provoked repaired repaired_by");
+    s.tables[PARTS].shown = true;
     struct variants v = {.study = &s,
                          .calibration = calibration,
                          .training = &training,
@@ -181,6 +206,7 @@ int command_pitfalls(int argc, char **argv) {
     bool ok = study_begin(&s) && take_network(&s, path, &training, &v.base.fp32);
     progress_begin(&v.bar, "pitfalls", "runs");
     ok = ok && run(&v, tables);
+    if (ok) fill_view(tables[0], view);
     progress_end(&v.bar);
     for (struct kept *k = v.kept, *next; k; k = next) {
         next = k->next;

@@ -39,7 +39,6 @@ struct part {
     const char *name, *title, *columns;
     bool (*fill)(struct variants *v, struct table *t); /* NULL: another part does */
     const char *notes[4];                              /* after those that fill adds */
-    bool brief;                                        /* for the terminal, too */
 };
 
 extern const struct part pitfall_outlier, pitfall_outlier_seeds; /* one weight sets the scale for all */

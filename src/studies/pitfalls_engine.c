@@ -113,8 +113,7 @@ const struct part pitfall_accumulator = {
      "all sums. first_overflow_k: index of the input at which the sum first leaves the accumulator, and "
      "first_overflow_products: the products that are not 0 up to there; means over the sums that overflow. "
      "classes_answered: how many classes are the answer for any image at all. change to p: against the same int8 "
-     "network with int32 accumulators."},
-    false};
+     "network with int32 accumulators."}};
 
 /* ---- the quieter ones ------------------------------------------------------------------------------------------- */
 
@@ -197,5 +196,4 @@ const struct part pitfall_quiet = {
      "gives one.",
      "different_percent: logit codes that are not the unbroken network's; largest_difference: by how many codes at "
      "most; change to p: against the same network unbroken. To be told by: how the codes of one layer differ whose "
-     "inputs are right. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes."},
-    false};
+     "inputs are right. `mnistq eval QMODEL --break NAME --codes FILE` runs any of them and writes the codes."}};

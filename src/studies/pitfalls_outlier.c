@@ -297,8 +297,7 @@ const struct part pitfall_outlier = {
     fill_outlier,
     {"weight_scale: of the outlier's row. error_rms: of every weight but the outlier; the ratios compare with k = 1 of "
      "the same granularity without repair. fp32_accuracy_percent: of the fp32 network with the same outlier, which "
-     "change to p compare with; activations are calibrated anew for each."},
-    false};
+     "change to p compare with; activations are calibrated anew for each."}};
 
 enum { ERROR_RATIO, FP32_PERCENT, PERCENT, CHANGE, SQNR_DB, QUANTITIES };
 
@@ -354,5 +353,4 @@ const struct part pitfall_outlier_seeds = {
     "weights k- granularity repair error_ratio- error_ratio_sd- fp32_percent:fp32_% fp32_percent_sd- accuracy_percent- "
     "accuracy_percent_sd- change change_sd:sd logit_sqnr_db- logit_sqnr_db_sd-",
     fill_seeds,
-    {0},
-    true};
+    {0}};

@@ -134,16 +134,14 @@ const struct part pitfall_calibration = {
      "layer.",
      "representative: evenly spaced training images. only class N: the first images of that class. dimmed: it is then "
      "production's pixels that saturate, which keeps all that follows in its range. hidden ranges x 6/20: what an "
-     "observer that saw [0, 6] knows of activations in [0, 20]."},
-    false};
+     "observer that saw [0, 6] knows of activations in [0, 20]."}};
 
 const struct part pitfall_calibration_brief = {
     "pitfalls-calibration-brief",
     "Calibration that does not look like production, in short",
     "calibration images most_saturated_percent:saturated_% logit_sqnr_db:logit_dB accuracy_percent:int8_% changed",
     NULL,
-    {"See: accuracy forgives what the SQNR of the logits shows. saturated: of the tensor that the clamp cuts most."},
-    true};
+    {"See: accuracy forgives what the SQNR of the logits shows. saturated: of the tensor that the clamp cuts most."}};
 
 /* ---- symmetric activations -------------------------------------------------------------------------------------- */
 
@@ -219,5 +217,4 @@ const struct part pitfall_symmetric = {
      "Only the outputs of hidden layers change. never_used: codes that no test image gives. effective_bits: log2 of "
      "the codes that are used. entropy_bits: information in a code; ReLU's zeros keep it low, so it falls by less than "
      "the bit. rounding_sqnr_db: fp32 activations rounded to these codes, nothing else; output_sqnr_db: the integer "
-     "engine's codes, with the error of all layers up to there. change to p: against fp32."},
-    false};
+     "engine's codes, with the error of all layers up to there. change to p: against fp32."}};

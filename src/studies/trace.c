@@ -210,9 +210,7 @@ static bool print_page(struct study *s, const struct trace_options *given, const
     fputs(page, stdout);
     if (!given->worksheet) return true;
     if (given->key) return save_text(given->key, key, &s->err);
-    printf(
-        "\n8< - - - - - - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - - - - - - -\n\n%s",
-        key);
+    printf("\n8< - - - - - - - - - - - - - cut here, keep the key - - - - - - - - - - - - - -\n\n%s", key);
     return true;
 }
 

@@ -84,11 +84,11 @@ static void print_term(struct page *p, int l, const struct trace_step *s) {
     else fprintf(p->out, "  %5d      ", s->k);
     fprintf(p->out, " %9s %5d", answer(p, from_path, "%d", s->x_q), s->w_q);
     fprintf(p->out, " %11s", answer(p, asked, "%lld", s->integer));
-    fprintf(p->out, " %11s   ", answer(p, l == 0, "%d", s->running));
+    fprintf(p->out, " %11s  ", answer(p, l == 0, "%d", s->running));
     if (p->key && asked) fprintf(p->out, "%10s", "");
     else fprintf(p->out, "%10.5f", s->real);
     if (p->t->has_fp32) fprintf(p->out, " %10.5f", s->fp32);
-    fprintf(p->out, "%s\n", from_path ? "  <- from above" : "");
+    fprintf(p->out, "%s\n", from_path ? "  <-" : "");
 }
 
 static void print_terms(struct page *p, int l, int first) {
@@ -97,8 +97,10 @@ static void print_terms(struct page *p, int l, int first) {
     if (l == 0)
         fprintf(p->out, "\n  a. Pixel row %d, pixel by pixel; a pixel without ink adds nothing.\n",
                 first / group_size(p, l));
-    else fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %lld) adds nothing.\n", first, g.end, z_x);
-    fprintf(p->out, "  %5s %5s %9s %5s %11s %11s   %10s%s\n", l ? "input" : "col", l ? "" : "byte", "x_q", "w_q",
+    else
+        fprintf(p->out, "\n  a. Inputs %d to %d; one that is 0 (code %lld) adds nothing. <-: from above.\n", first,
+                g.end, z_x);
+    fprintf(p->out, "  %5s %5s %9s %5s %11s %11s  %10s%s\n", l ? "input" : "col", l ? "" : "byte", "x_q", "w_q",
             z_x ? "(x_q-z_x)w_q" : "x_q w_q", "running sum", "real x w", p->t->has_fp32 ? "   fp32 x w" : "");
     if (g.before) fprintf(p->out, "  %-39s %11lld\n", l ? "the inputs before" : "the rows above", g.before);
     for (int i = 0; i < g.count; i++) print_term(p, l, &g.terms[i]);
@@ -141,7 +143,7 @@ static void print_groups(struct page *p, int l, int chosen) {
 /* ---- from the sum to the code ----------------------------------------------------------------------------------- */
 
 static void print_head(struct page *p, const char *real) {
-    fprintf(p->out, "  %-36s %20s %13s%s\n", "", "integer", real, p->t->has_fp32 ? "         fp32" : "");
+    fprintf(p->out, "  %-33s %17s %13s%s\n", "", "integer", real, p->t->has_fp32 ? "        fp32" : "");
 }
 
 /* Of a layer's steps from one name to another those that have a line: "  NAME   integer   real   fp32   NOTE". A
@@ -152,8 +154,10 @@ static void print_steps(struct page *p, int l, const char *first, const char *la
         bool asked = s->page & TRACE_ASKED, asks_real = s->page & TRACE_ASKS_REAL;
         bool shows_real = s->page & TRACE_SHOWS_REAL && (!p->key || !asked || asks_real);
         const char *integer = answer(p, asked, "%lld", s->integer);
-        fprintf(p->out, "  %-36s %20s %13s", s->says, integer, shows_real ? answer(p, asks_real, "%.6f", s->real) : "");
-        if (!is_nan(s->fp32)) fprintf(p->out, " %12.6f", s->fp32);
+        fprintf(p->out, "  %-33s %17s", s->says, integer);
+        if (shows_real || !is_nan(s->fp32))
+            fprintf(p->out, " %13s", shows_real ? answer(p, asks_real, "%.6f", s->real) : "");
+        if (!is_nan(s->fp32)) fprintf(p->out, " %11.6f", s->fp32);
         if (*s->note && !(p->key && s->page & TRACE_NOTE_TELLS)) fprintf(p->out, "   %s", s->note);
         fprintf(p->out, "\n");
     }
@@ -165,24 +169,24 @@ static void print_sums(struct page *p, int l) {
     print_head(p, "x s_x s_w");
     print_steps(p, l, "sum", "acc");
     if (integer_of(p, l, "z_x") == 0) {
-        fprintf(p->out,
-                "  (z_x is 0: no zero point is there to be folded into the bias; the engine starts from b_q "
-                "itself.)\n");
+        fprintf(
+            p->out,
+            "  (z_x is 0: no zero point is there to be folded into the bias; the engine\n  starts from b_q itself.)\n");
         return;
     }
     fprintf(p->out,
-            "  The engine does not subtract z_x from each x_q: it starts from a folded bias, and comes to the "
-            "same acc.\n");
+            "  The engine does not subtract z_x from each x_q: it starts from a folded bias,\n  and comes to the same "
+            "acc.\n");
     print_steps(p, l, "folded bias", "sum x_q w_q");
-    fprintf(p->out, "  %-36s %20s %13s\n", "= acc",
-            p->key ? "the same" : answer(p, false, "%lld", integer_of(p, l, "acc")), "");
+    fprintf(p->out, "  %-33s %17s\n", "= acc", p->key ? "the same" : answer(p, false, "%lld", integer_of(p, l, "acc")));
 }
 
 static void print_requantize(struct page *p, int l) {
     const struct trace_step *code = trace_find(p->t, l, "y_q");
-    fprintf(p->out, "\n  d. Back to 8 bits: eq. 6, y_q = clamp(z_y + round(acc M)), M = s_x s_w / s_y = %.9g.\n",
+    fprintf(p->out, "\n  d. Back to 8 bits: eq. 6, y_q = clamp(z_y + round(acc M)).\n     M = s_x s_w / s_y = %.9g.\n",
             real_of(p, l, "M"));
-    fprintf(p->out, "     In integers M = m / 2^right, m = %lld, right = %lld (eq. 6: shift = 31 - right = %lld).\n",
+    fprintf(p->out,
+            "     In integers M = m / 2^right, m = %lld, right = %lld\n     (eq. 6: shift = 31 - right = %lld).\n",
             integer_of(p, l, "m"), integer_of(p, l, "right"), integer_of(p, l, "shift"));
     print_head(p, "s_y (y_q-z_y)");
     print_steps(p, l, "acc m", "y_q");
@@ -199,7 +203,9 @@ static void print_layer(struct page *p, int l, int row) {
     fprintf(p->out, "\n==== fc%d, %s %d: %d inputs, one number ====\n", l + 1, last ? "logit" : "neuron",
             neuron_of(p, l), inputs_of(p, l));
     fprintf(p->out, "  x = s_x (x_q - z_x)   s_x = %.9g, z_x = %lld%s\n", s_x, z_x,
-            l == 0 && s_x == (double)(1.0f / 255) && z_x == 0 ? "   (1/255: the code of a pixel is its byte)" : "");
+            l == 0 && s_x == (double)(1.0f / 255) && z_x == 0
+                ? "\n                        (1/255: the code of a pixel is its byte)"
+                : "");
     fprintf(p->out, "  w = s_w w_q           s_w = %.9g\n", real_of(p, l, "s_w"));
     fprintf(p->out, "  y = s_y (y_q - z_y)   s_y = %.9g, z_y = %lld\n", real_of(p, l, "s_y"), integer_of(p, l, "z_y"));
     print_terms(p, l, chosen);
@@ -240,13 +246,14 @@ void trace_print(const struct trace *t, const struct trace_page *page, FILE *out
     fprintf(out, "\n");
     if (page->fp32) fprintf(out, "fp32: the same quantities in %s\n", page->fp32);
     if (key) {
-        fprintf(out,
-                "Fill in the numbered blanks; a calculator helps. Every number is an integer unless it has a point.\n");
+        fprintf(
+            out,
+            "Fill in the numbered blanks; a calculator helps. Every number is an integer\nunless it has a point.\n");
         fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
     }
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);
     if (key) fprintf(key, "%s\nMade by: %s\n", p.blanks % 6 ? "\n" : "", page->command);
-    else fprintf(out, "\nEvery code on this page is the one of the integer engine (qmlp_forward_ref), checked.\n");
+    else fprintf(out, "\nEvery code here is the one of the integer engine (qmlp_forward_ref), checked.\n");
     fprintf(out, "%sMade by: %s\n", key ? "\n" : "", page->command);
 }

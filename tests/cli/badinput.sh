@@ -59,10 +59,14 @@ bad 2 'did you mean train?' trian
 bad 2 'there is no command "frobnicate" (see' help frobnicate
 bad 2 'did you mean --hidden?' train --hiden 5
 bad 2 'did you mean minmax?' quantize fp32 --data idx --out new --observer minmx
+bad 2 'there is no format "int8/rwo"; did you mean int8/row?' quantize fp32 --data idx --out new --format int8/rwo
+bad 2 'there is no method of this format "gtpq"; did you mean gptq?' quantize fp32 --data idx --out new --format int4/56 --method gtpq
+bad 2 'there is no fault "no-zero-pint"; did you mean no-zero-point?' eval int8 --data idx --break no-zero-pint
+bad 2 'there is no claim "exercise-siz"; did you mean exercise-size?' audit --data idx --results new --only exercise-siz
 bad 2 'is the beginning of 2 options' train --s 1
 bad 2 'takes no value' train --data idx --json=yes --out new
 bad 2 'standard output' eval int8 --data idx --predictions - --codes -
-bad 1 '-: is 0 bytes' inspect -
+bad 1 'standard input: is 0 bytes' inspect -
 bad 2 '"--json"' --json
 bad 2 'no kernel of that name; this CPU runs' eval int8 --data idx --kernel nosuch
 bad 2 'no kernel of that name' --kernel=nosuch eval int8 --data idx
@@ -103,6 +107,18 @@ bad 2 '--calibration' exercise --data idx --results new --calibration 0
 bad 2 '--results' exercise --data idx --results ''
 bad 2 '--results' sweep --data idx --results ''
 
+# ---- options that go with others -------------------------------------------------------------------------------
+
+bad 2 '--cpu takes no file' inspect --cpu int8
+bad 2 '--results goes with --histogram' inspect --cpu --results new
+bad 2 '--results goes with --histogram' inspect int8 --results new
+bad 2 '--data goes with --histogram or --weights-png' inspect int8 --data idx
+bad 2 '--fp32 goes with --histogram or --weights-png' inspect int8 --fp32 fp32
+bad 1 'int8' inspect int8 --histogram --fp32 int8
+bad 2 'there is no fault "nosuch" (--break list names them)' eval int8 --data idx --break nosuch
+bad 1 '--codes' eval fp32 --data idx --codes new
+bad 2 'with the method "nosuch"' quantize fp32 --data idx --out new --format int4/row --method nosuch
+
 # ---- more than there is ------------------------------------------------------------------------------------------
 
 bad 1 '--validation 300' train --data idx --out new --validation 300
@@ -136,7 +152,7 @@ poke() { # FILE OFFSET BYTES: bytes as printf wants them
 }
 
 bad_test_data no-such-folder no-such-folder/t
-bad_test_data fp32 fp32/t
+bad_test_data fp32 'fp32: Not a directory'
 mkdir empty
 bad_test_data empty empty/t
 variant cut && head -c 20000 ../idx/train-images-idx3-ubyte >train-images-idx3-ubyte && cd ..

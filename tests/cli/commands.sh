@@ -55,11 +55,11 @@ json_is_csv() { # JSON CSV
     csv_lines "$2" | sed 1d >csv.rows
     json_csv "$1" "$(csv_lines "$2" | sed 1q)" >json.rows && same_cells csv.rows json.rows
 }
-one_shape() { # JSON: {title, rows, notes, provenance}, in this order, with the version among the facts
+one_shape() { # JSON: {title, rows, notes, provenance} and perhaps more tables, with the version among the facts
     json_lines "$1" | awk -F '\t' '
         { key = $1; sub(/[.[].*/, "", key); if (key != last) keys = keys " " key; last = key }
         $1 == "provenance.program" && $2 ~ /^mnistq [0-9]/ { told = 1 }
-        END { print keys; exit !(told && keys == " title rows notes provenance") }'
+        END { print keys; exit !(told && keys ~ /^ title rows notes provenance( tables)?$/) }'
 }
 
 # ---- help ---------------------------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ near() { # A B TOLERANCE
     awk -v a="$1" -v b="$2" -v t="$3" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d <= t && -d <= t) }'
 }
 reference_agrees() { # QMODEL DATA: the plain integer reference and the kernel answer alike, to the last image
-    "$mnistq" eval "$1" --data "$2" --predictions kernel.csv >kernel.txt &&
-        "$mnistq" eval "$1" --data "$2" --reference --predictions reference.csv >reference.txt &&
+    "$mnistq" eval "$1" --data "$2" --predictions answers.csv >kernel.txt && mv answers.csv kernel.csv &&
+        "$mnistq" eval "$1" --data "$2" --reference --predictions answers.csv >reference.txt && mv answers.csv reference.csv &&
         [ "$(wc -l <kernel.csv)" -gt 1 ] && cmp kernel.csv reference.csv && cmp kernel.txt reference.txt
 }
 right=$(right_answers fp32.csv)
@@ -234,8 +234,10 @@ check 'pictures are drawn as they should be' cmp same.pgm 3.pgm
     check 'predict: a bar for each class' [ "$(grep -cE '^ +[0-9] +[0-9.]+% #*$' charts)" -eq 200 ]
     check 'predict: int8' "$mnistq" predict $q $files
     check 'predict: int8: test images as pictures are answered as in the set' [ "$(answers "$TMP/out")" = "$(expected int8.csv)" ]
-    "$mnistq" predict $q $files --json >predict.json
+    "$mnistq" predict $q $files --json >predict.json 2>doubts
 }
+doubted() { [ -s doubts ] && [ "$(sed -n 's/^mnistq: \(.*\): warning: .*/\1/p' doubts | uniq | wc -l)" -eq "$(json_csv predict.json warnings | grep -c ' ')" ]; }
+check 'predict --json: each doubt is a line on standard error and stands in warnings' doubted
 check 'predict --json: the same' [ "$(json_csv predict.json predicted)" = "$(expected int8.csv)" ]
 sum_to_1() {
     json_csv "$1" p0,p1,p2,p3,p4,p5,p6,p7,p8,p9 | awk -F, '
@@ -249,6 +251,32 @@ agreeing() { # KIND: of 20 redrawn pictures as many are answered as the original
     expected fp32.csv | paste -d ' ' - redrawn.answers | awk '$1 == $2 { n++ } END { print n + 0, "of", NR; exit !(n >= 15 && NR == 20) }'
 }
 for kind in large inverted both; do check "predict: $kind pictures are mostly answered like the original" agreeing $kind; done
+
+# Data of dark ink: the model file says so, and pictures follow. tr turns each byte round.
+reversed=$(awk 'BEGIN { for (i = 255; i >= 0; i--) printf "\\%03o", i }')
+negative() { # IN OUT: an IDX file of images
+    head -c 16 "$1" >"$2" && tail -c +17 "$1" | LC_ALL=C tr '\000-\377' "$reversed" >>"$2"
+}
+mkdir dark
+cp "$idx"/*labels* dark
+for set in train t10k; do negative "$idx/$set-images-idx3-ubyte" "dark/$set-images-idx3-ubyte"; done
+for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do redraw $i 1 255 >negative-$i.pgm; done
+negative_files=$(echo "$files" | sed 's/ \([0-9]\)/ negative-\1/g')
+check 'dark ink: train' "$mnistq" train --data dark --hidden 32,16 --epochs 4 --out dark.safetensors
+check 'dark ink: quantize' "$mnistq" quantize dark.safetensors --data dark --out dark-int8.safetensors
+for model in dark dark-int8; do
+    check_grep '"images":"dark ink, [0-9]* pixels, anywhere"' $model.safetensors "dark ink: $model says so"
+    "$mnistq" eval $model.safetensors --data dark --predictions dark.csv >/dev/null
+    # shellcheck disable=SC2086 # lists of files
+    for list in "$negative_files" "$files"; do
+        "$mnistq" predict $model.safetensors $list >charts 2>/dev/null
+        check "dark ink: $model: pictures are answered as in the set, either way round" [ "$(answers charts)" = "$(expected dark.csv)" ]
+    done
+done
+sed 's/dark ink, \([0-9]*\) pixels/dork ink, \1 pixels/' dark.safetensors >dork.safetensors
+check_status 1 'a form that nobody knows' "$mnistq" predict dork.safetensors 0.pgm
+check_grep '^mnistq: dork.safetensors: metadata images is "dork ink' "$TMP/err" 'a form that nobody knows is named'
+
 "$mnistq" predict a.safetensors 0.pgm --show >show
 check 'predict --show: 28 lines' [ "$(grep -c '^  |.\{56\}|$' show)" -eq 28 ]
 check_grep '[@%#*]' show 'predict --show: with ink on them'
@@ -475,6 +503,31 @@ check 'int8: no method is told, since none was chosen' sh -c "! '$mnistq' inspec
 check_grep 'Warning: 512 images for the 784 inputs of fc1' "$(quantize formats.safetensors q4.safetensors --format int4 >q4.out; echo q4.out)" \
     'int4 from few images: a warning'
 
+# ---- --json of each ------------------------------------------------------------------------------------------------
+
+shaped() { # MOST [OPTION...]: rows are there, and numbers are numbers
+    "$mnistq" "$@" --json >shaped.json && one_shape shaped.json && [ "$(json_lines shaped.json | grep -c '^rows\[[0-9]*\]')" -gt 0 ]
+}
+for command in 'inspect formats.safetensors' 'inspect int4.safetensors' 'inspect --cpu' 'inspect formats8.safetensors --histogram' \
+    'inspect formats8.safetensors --histogram --fp32 formats.safetensors --data idx' 'inspect bf16.safetensors --histogram' \
+    'inspect int4.safetensors --histogram' 'predict formats8.safetensors 0.pgm' 'eval bf16.safetensors --data idx' \
+    'eval formats8.safetensors --data idx --break truncation' 'eval --break list' 'quantize --format list' \
+    'quantize formats.safetensors --data idx --out made.safetensors --format int4' \
+    'quantize formats.safetensors --data idx --out made.safetensors --format q4_K+q6_K' \
+    'train --data idx --hidden 8 --validation 100 --out made.safetensors' \
+    'compare formats.safetensors formats8.safetensors --data idx' 'trace formats8.safetensors --data idx' \
+    'exercise --data idx --hidden 8 --calibration 16 --results r/json' 'sweep --data idx --hidden 8 --seeds 1 --results r/json' \
+    'pitfalls formats.safetensors --data idx --calibration 64 --results r/json' \
+    'bench formats.safetensors --data idx --batch 1 --threads 1 --runs 7 --no-training --results r/json'; do
+    # shellcheck disable=SC2086 # several words
+    check "$command --json: its shape" shaped $command
+done
+check 'help alone: is --help' sh -c "'$mnistq' help >help.a && '$mnistq' --help >help.b && cmp help.a help.b"
+check '-h: too' sh -c "'$mnistq' -h | cmp - help.b"
+check '--kernel before the command' "$mnistq" --kernel portable eval formats8.safetensors --data idx --predictions portable.csv
+"$mnistq" eval formats8.safetensors --data idx --predictions best.csv >/dev/null
+check '... gives the same answers' cmp portable.csv best.csv
+
 # ---- where results go, and what they say of their making -----------------------------------------------------------
 
 check 'exercise without --results' "$mnistq" exercise --data idx --hidden 8 --calibration 16 --seed=2
@@ -482,6 +535,11 @@ check '... writes to results/ under the name of its data' [ -s results/idx/exerc
 check '... and nowhere else' [ "$(ls results)" = idx ]
 check_grep '^# command: mnistq exercise --data idx --hidden 8 --calibration 16 --seed=2$' results/idx/exercise.csv \
     'the command is told as it was typed'
+check 'a folder with slashes behind it' "$mnistq" exercise --data idx// --hidden 8 --calibration 16
+check '... has the same name' [ "$(ls results)" = idx ]
+mkdir dot && cp idx/* dot
+check 'the folder where one is' sh -c "cd dot && '$mnistq' exercise --data . --hidden 8 --calibration 16"
+check '... has no name of its own: results/data' [ "$(ls dot/results)" = data ]
 ln -s idx "it's mine"
 check 'a folder with a quote' "$mnistq" eval results/idx/models/fp32.safetensors --kernel portable --data "it's mine" --json
 check_grep "mnistq eval results/idx/models/fp32.safetensors --kernel portable --data 'it'.{1,6}'s mine' --json" "$TMP/out" \
@@ -497,7 +555,7 @@ if grep -q __asan_init "$mnistq"; then
 elif ! command -v valgrind >/dev/null; then
     skip "$name" 'there is no valgrind'
 else
-    "$BUILD/tests/make_idx" tiny 200 50
+    "$BUILD/tests/make_idx" tiny 200 50 12 12
     check "$name" valgrind -q --leak-check=full --error-exitcode=9 \
         "$mnistq" exercise --data tiny --hidden 4,3 --calibration 64 --results r/valgrind
 fi

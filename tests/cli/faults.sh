@@ -25,6 +25,8 @@ mkdir "$TMP/before"
 cd "$TMP/before" || exit 1
 "$BUILD/tests/make_idx" idx 40 12 || tap_bail "$BUILD/tests/make_idx does not work"
 "$mnistq" train --data idx --hidden 6 --out fp32 --quiet || tap_bail 'train does not work'
+"$BUILD/tests/make_idx" small 40 12 12 12 && "$mnistq" train --data small --hidden 6 --out small/fp32 --quiet ||
+    tap_bail 'train does not work'
 "$mnistq" quantize fp32 --data idx --calibration 20 --out int8 --quiet || tap_bail 'quantize does not work'
 "$mnistq" inspect int8 --fp32 fp32 --weights-png p.png --quiet || tap_bail 'inspect does not work'
 mkdir ../work
@@ -134,7 +136,7 @@ faults shape exercise --json --data idx --hidden 6 --calibration 20 --results re
 faults shape sweep --data idx --hidden 6 --calibration 20 --seeds 1 --results results
 faults shape bench fp32 --json --data idx --batch 1 --threads 1 --runs 9 --no-training --results results
 faults shape audit --data idx --hidden 6 --no-run --results results
-faults shape ladder fp32 --data idx --images 20 --calibration 20 --results results
+faults shape ladder small/fp32 --data small --images 20 --calibration 20 --results results
 awk '{ bad[$1] += $2; n[$1] += $3; all += $3 }
     END { for (kind in n) printf "# %s: %d, %d of them ended badly\n", kind, n[kind], bad[kind]; printf "# %d faults in all\n", all }' \
     "$TMP/counts" >&2

@@ -57,7 +57,6 @@ fetch() { # MIRROR DIR: with the fake set, and the clients that are in $clients
 }
 shell_path=$(command -v "$shell")
 clients=
-
 complete() { # DIR: exactly the four files, with the right bytes, and nothing else
     [ "$(ls -A "$1")" = "$(ls -A "$good")" ] && for name in $names; do cmp "$good/$name" "$1/$name" || return; done
 }
@@ -248,6 +247,23 @@ rm "$clients/curl"
 check_status 3 'neither curl nor wget' fetch http://127.0.0.1:9 "$TMP/p6"
 check_grep 'neither curl nor wget' "$TMP/err" '... is told'
 check 'neither is needed for file://' fetch "file://$good" "$TMP/p6"
+
+# ---- what is not the script's own ------------------------------------------------------------------
+
+clients=
+mkdir "$TMP/links" && cp "$good"/train* "$TMP/links"
+echo mine >"$TMP/mine"
+ln -s ../mine "$TMP/links/t10k-images-idx3-ubyte.gz.part"
+mkfifo "$TMP/links/t10k-labels-idx1-ubyte.gz.part"
+check 'a .part that is a link, or a pipe' fetch "file://$good" "$TMP/links"
+check '... is not written through' grep -qx mine "$TMP/mine"
+check '... and all four are there' complete "$TMP/links"
+mkdir "$TMP/locked" && cp "$good"/t*.gz "$TMP/locked" && echo mine >"$TMP/locked/$big" && chmod 444 "$TMP/locked/$big"
+check_status 1 'a write-protected file with other bytes' fetch "file://$good" "$TMP/locked"
+check_grep 'is write-protected: left as it is$' "$TMP/err" '... is told'
+check '... and left' grep -qx mine "$TMP/locked/$big"
+chmod 644 "$TMP/locked/$big"
+check '... until it may be written' fetch "file://$good" "$TMP/locked"
 
 # ---- the true checksums ---------------------------------------------------------------------------
 

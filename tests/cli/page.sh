@@ -80,6 +80,14 @@ printf 'a,b\n1\n' >"$results/ladder.csv"
 check_status 1 'a table that is none' page
 check_grep '^mnistq: .*ladder.csv, line 2' "$TMP/err" 'it is named'
 rm "$results/ladder.csv" "$results/ladder.md"
+mkdir "$TMP/reference"
+cp "$results/exercise.csv" "$TMP/reference"
+printf 'format,accuracy_percent\nf32,12.5\n' >"$TMP/reference/ladder.csv"
+check 'with a reference whose exercise counted the same' page --reference "$TMP/reference"
+check_grep 'data-table="ladder"' "$results/page.html" 'its tables are taken'
+sed 's/^fp32,-,fp32,[0-9]*,/fp32,-,fp32,1,/' "$results/exercise.csv" >"$TMP/reference/exercise.csv"
+check 'with the reference of another network' page --reference "$TMP/reference"
+check_no_grep 'data-table="ladder"' "$results/page.html" 'they are not'
 
 # ---- a model that belongs to another network ----
 

@@ -122,6 +122,11 @@ check 'quiet: nothing broken, nothing changed' [ "$(changed changed none asymmet
 "$mnistq" ladder fp32.st --data idx --results rungs --images 200 --group 28 >/dev/null
 dynamic=$(find rungs -name '06-*')
 check 'pitfalls of a model with ranges taken at run time' "$mnistq" pitfalls "$dynamic" --data idx --results rd
+cp "$TMP/out" screen
+check 'pitfalls: what is printed fits a screen' [ "$(wc -l <screen)" -le 45 ]
+check '... a row for each of the five' [ "$(grep -cE '^  (outlier|calibration|accumulator|symmetric|quiet) ' screen)" -eq 5 ]
+worst() { csv_rows rd/pitfalls.csv pitfall,accuracy_provoked | awk -F '\t' '$1 == "outlier" && (!n++ || $2 < least) { least = $2 } END { print least }'; }
+check '... with the try that cost most' grep -qE "^  outlier .* $(worst) " screen
 check_grep '^# model: .*, read back to fp32' rd/pitfalls.csv 'pitfalls: ... says that it was read back'
 
 check 'accumulator: int8 gives every image one answer' [ "$(select_rows $a classes_answered accumulator=int8-wrap layer=all)" -le 3 ]

@@ -62,6 +62,9 @@ check 'results-diff' env RESULTS="$TMP/yours" sh scripts/results.sh diff
 check_grep '^exercise.csv +1 of [0-9]+ cells differ$' "$TMP/out" '... counts what differs'
 check_grep 'row 3 granularity: ours per-tensor, yours per-row' "$TMP/out" '... and shows it'
 check_grep '^layers.csv +0 of [0-9]+ cells differ$' "$TMP/out" '... and what is the same'
+sed 2d results/reference/mnist/layers.csv >"$TMP/yours/layers.csv"
+check 'results-diff with a row less' env RESULTS="$TMP/yours" sh scripts/results.sh diff
+check_grep "^layers.csv .* differ; ours has 6 rows, yours 5\$" "$TMP/out" '... says whose rows are how many'
 check_no_grep '^sweep' "$TMP/out" '... leaving out what is not there'
 check_status 1 'results-diff without tables of yours' env RESULTS="$TMP/none" sh scripts/results.sh diff
 tap_done

@@ -1,5 +1,5 @@
 // The frame of the page's tests in Chromium: test(NAME, async BODY) for each, then run(). Prints TAP; a test fails by
-// throwing. What a body gets from open(): a Playwright page on the page's file, which notes what must not happen.
+// throwing. test(NAME, [TABLE, ...], BODY) is skipped where the page has no such tables. What a body gets from open(): a Playwright page on the page's file, which notes what must not happen.
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -11,11 +11,12 @@ const {chromium} = require('playwright-core');
 
 const results = path.resolve(process.env.RESULTS);
 const file = path.join(results, 'page.html');
+const html = fs.readFileSync(file, 'utf8');
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'mnistq-page.'));
 const tests = [];
 let browser = null;
 
-const test = (name, body) => tests.push({name, body});
+const test = (name, ...rest) => tests.push({name, body: rest.pop(), tables: rest[0] ?? []});
 
 // Opens the page, or another file, and waits until every section is built. page.noted: its console lines, errors, requests.
 async function open({address = file, width = 1400, height = 900, scheme = 'light', ready = true, before, ...context} = {}) {
@@ -33,7 +34,6 @@ async function open({address = file, width = 1400, height = 900, scheme = 'light
 
 // The same page with one byte of an embedded file changed: change(bytes as they are stored) in place.
 function changedPage(name, change) {
-  const html = fs.readFileSync(file, 'utf8');
   const found = new RegExp(`(data-blob="${name}"[^>]*>)([^<]*)`).exec(html);
   assert(found, `${name} is embedded`);
   const bytes = zlib.inflateSync(Buffer.from(found[2], 'base64'));
@@ -43,9 +43,12 @@ function changedPage(name, change) {
   return to;
 }
 
+// The file of a table: that of the results, or of the reference, as `mnistq page` takes them.
+const csvFile = name => [results, path.resolve('results/reference/mnist')].map(place => path.join(place, `${name}.csv`)).find(fs.existsSync);
+
 // A CSV file of the program: [{column: cell}].
 function readCsv(name) {
-  const lines = fs.readFileSync(path.join(results, `${name}.csv`), 'utf8').split('\n').filter(line => line && line[0] !== '#');
+  const lines = fs.readFileSync(csvFile(name), 'utf8').split('\n').filter(line => line && line[0] !== '#');
   const cells = line => [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(,|$)/g)].slice(0, line.endsWith(',') ? undefined : -1)
     .map(found => found[1].replace(/^"|"$/g, '').replaceAll('""', '"'));
   const columns = cells(lines[0]);
@@ -57,7 +60,12 @@ async function run() {
   const chosen = tests.filter(({name}) => name.includes(process.env.ONLY ?? ''));
   console.log(`1..${chosen.length}`);
   let failed = 0;
-  for (const [i, {name, body}] of chosen.entries()) {
+  for (const [i, {name, body, tables}] of chosen.entries()) {
+    const lacking = tables.filter(table => !html.includes(`data-table="${table}"`));
+    if (lacking.length) {
+      console.log(`ok ${i + 1} - ${name} # SKIP this page has no table ${lacking.join(', ')}`);
+      continue;
+    }
     try {
       await body();
       console.log(`ok ${i + 1} - ${name}`);
@@ -74,4 +82,4 @@ async function run() {
   process.exitCode = failed ? 1 : 0;
 }
 
-module.exports = {assert, changedPage, file, folder, open, readCsv, results, run, test};
+module.exports = {assert, changedPage, csvFile, file, folder, open, readCsv, results, run, test};
