@@ -47,8 +47,8 @@ same() { # HOW FILE FILE
 like() { # as expected, for the files of a folder that are text; HOW FOLDER
     (cd "$2" && find . -type f ! -name .exercise | sort) >"$TMP/files"
     while read -r file; do
-        case $file in *.csv | *.md | *.json | *.svg) how=$1 ;; *) how=bytes ;; esac
-        same "$how" "$2/$file" "$TMP/after/$file" || { [ "$3" = or_before ] && cmp -s "$2/$file" "$TMP/before/$file"; } ||
+        case $file in *.csv | *.md | *.json | *.svg) alike=$1 ;; *) alike=bytes ;; esac
+        same "$alike" "$2/$file" "$TMP/after/$file" || { [ "$3" = or_before ] && cmp -s "$2/$file" "$TMP/before/$file"; } ||
             { echo "$file is neither as before nor as it should be"; return 1; }
     done <"$TMP/files"
 }
@@ -82,8 +82,12 @@ outcome() { # HOW KIND POSITION ARGUMENT...
         ;;
     137)
         [ "$kind" = kill ] || { echo 'was killed'; return 1; }
-        find . \( -name '*.partial-*' -o -name '.unfinished-*' \) -prune -exec rm -rf {} +
-        like "$how" "$TMP/work" or_before || return 1
+        left=$(find . \( -name '*.partial-*' -o -name '.unfinished-*' \) -prune -print)
+        rm -rf "$TMP/left" && cp -R "$TMP/work" "$TMP/left"
+        printf '%s\n' "$left" | while read -r name; do [ -z "$name" ] || rm -rf "${TMP:?}/left/$name"; done
+        like "$how" "$TMP/left" or_before || return 1
+        "$mnistq" "$@" >"$TMP/stdout" 2>"$TMP/stderr" </dev/null || { echo "the next run fails: $(cat "$TMP/stderr")"; return 1; }
+        like "$how" "$TMP/work" all
         ;;
     *) echo "exit status $status: $(cat "$TMP/stderr")"; return 1 ;;
     esac
