@@ -222,8 +222,8 @@ static struct line q4_K_regress(const float w[Q4_K_SUB], struct line grid) {
 static struct line q4_K_fit(const float w[Q4_K_SUB]) {
     double lo = 0, hi = w[0], least = INFINITY;
     for (int i = 0; i < Q4_K_SUB; i++) {
-        lo = fmin(lo, w[i]);
-        hi = fmax(hi, w[i]);
+        lo = w[i] < lo ? w[i] : lo; /* not fmin: GCC 12 for AArch64 breaks off at it */
+        hi = w[i] > hi ? w[i] : hi;
     }
     struct line best = {(hi - lo) / 15, -lo, 0, 15};
     if (hi <= lo) return best; /* all the same, and not above 0: code 0 everywhere */

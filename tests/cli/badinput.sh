@@ -115,9 +115,9 @@ bad 2 '--results goes with --histogram' inspect int8 --results new
 bad 2 '--data goes with --histogram or --weights-png' inspect int8 --data idx
 bad 2 '--fp32 goes with --histogram or --weights-png' inspect int8 --fp32 fp32
 bad 1 'int8' inspect int8 --histogram --fp32 int8
-bad 2 'there is no fault "nosuch" (--break list names them)' eval int8 --data idx --break nosuch
+bad 2 'there is no fault "nosuch"; --break list names them' eval int8 --data idx --break nosuch
 bad 1 '--codes' eval fp32 --data idx --codes new
-bad 2 'with the method "nosuch"' quantize fp32 --data idx --out new --format int4/row --method nosuch
+bad 2 'there is no method of this format "nosuch"; --format list names them' quantize fp32 --data idx --out new --format int4/row --method nosuch
 
 # ---- more than there is ------------------------------------------------------------------------------------------
 
