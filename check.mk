@@ -22,7 +22,7 @@ fuzz: fuzzers ## hostile files and options; FUZZ=WORD one harness | SECONDS each
 fuzzer_probe = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | $(CLANG) -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null
 fuzzers_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(if $(findstring -fsanitize,$(CFLAGS))$(findstring --coverage,$(CFLAGS)),,\
   $(shell $(fuzzer_probe) && echo fuzzers)))
-faults: all $(TOOLS) ## each call of each command fails once: MOST=N a command | 15 min
+faults: all $(TOOLS) ## every call of every command fails once | 15 min
 	@MOST=$(or $(MOST),100000) BUILD=$(BUILD) sh tests/cli/faults.sh
-cross: all $(TOOLS) ## every compiler and machine gives the same: CROSS=WORD some | 5 min
+cross: all $(TOOLS) ## all compilers and machines give the same | 5 min
 	@CROSS=$(or $(CROSS),all) BUILD=$(BUILD) sh tests/cli/cross.sh
