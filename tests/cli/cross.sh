@@ -26,7 +26,6 @@ flags='-std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unknown-pragmas -ffp-contract=o
 sections='-ffunction-sections -fdata-sections -Wl,--gc-sections'
 
 # With -std=c11 gcc gives s390x floats the precision of double between operations; "fast" means what it has: single.
-# GCC 12 for aarch64 stops with an internal error in ggml.c at -O2 (vect_transform_reduction).
 
 # ---- the models ----
 data=$TMP/data
