@@ -1,8 +1,9 @@
 // A C++ program with a model in it, through include/mnistq.h: the classes of the images of an IDX file, one a line, and
 // how the first of them ran through the layers.
 //
-//     c++ -std=c++11 -Iinclude examples/embed.cpp build/libmnistq.a -lm -o embed
-//     ./embed int8.safetensors t10k-images-idx3-ubyte
+//     c++ -std=c++11 -Iinclude examples/embed.cpp build/libmnistq.a -lm -o build/embed
+//     gunzip -c data/mnist/t10k-images-idx3-ubyte.gz >build/t10k-images
+//     build/embed results/mnist/models/int8-per-channel.safetensors build/t10k-images
 #include <cstdio>
 #include <fstream>
 #include <iterator>

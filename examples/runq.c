@@ -1,10 +1,11 @@
 /* Int8 inference in one file: an MLP of `mnistq quantize`, equations 5 to 7 of the lesson on images in IDX files, and
  * how many of them it gets right. C11 on a little-endian machine and the C library, nothing else:
  *
- *     cc -O2 runq.c -lm -o runq
- *     ./runq int8.safetensors t10k-images-idx3-ubyte t10k-labels-idx1-ubyte [--classes]
+ *     cc -O2 examples/runq.c -lm -o build/runq
+ *     for f in t10k-images-idx3 t10k-labels-idx1; do gunzip -c data/mnist/$f-ubyte.gz >build/$f; done
+ *     build/runq results/mnist/models/int8-per-channel.safetensors build/t10k-images-idx3 build/t10k-labels-idx1
  *
- * --classes prints each image's class first. Compressed files: runq MODEL <(zcat images.gz) <(zcat labels.gz) */
+ * --classes behind them prints each image's class first. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

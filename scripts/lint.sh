@@ -24,7 +24,6 @@ lint() { # NAME COMMAND...
 format() { tracked '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
 tidy() {
     # shellcheck disable=SC2086 # several flags
-    # examples/runq.c leaves its memory to the end of the process, which ends soon
     tracked 'src/*.c' | xargs -n 4 -P "$jobs" sh -c 'clang-tidy --quiet "$@" -- '"$flags -fopenmp"' 2>/dev/null' sh
 }
 check_c() {
