@@ -58,21 +58,26 @@ void table_add_columns(struct table *t, const char *format, ...) {
 }
 
 void table_free(struct table *t) {
-    for (size_t i = 0; i < t->note_count; i++) free(t->notes[i]);
+    for (size_t i = 0; i < t->note_count; i++) free(t->notes[i].text);
     for (size_t i = 0; i < t->cell_count; i++) free(t->cells[i].text);
     free(t->notes), free(t->cells), free(t->columns), free(t->title);
     *t = (struct table){0};
 }
 
 void table_note(struct table *t, const char *format, ...) {
-    char **notes = grown(t, t->notes, t->note_count, sizeof *notes);
+    struct note *notes = grown(t, t->notes, t->note_count, sizeof *notes);
     if (!notes) return;
     t->notes = notes;
     va_list args;
     va_start(args, format);
-    if (vasprintf(&notes[t->note_count], format, args) < 0) t->out_of_memory = true;
-    else mask_control_characters(notes[t->note_count++]);
+    notes[t->note_count].in_files_only = false;
+    if (vasprintf(&notes[t->note_count].text, format, args) < 0) t->out_of_memory = true;
+    else mask_control_characters(notes[t->note_count++].text);
     va_end(args);
+}
+
+void table_hide_note(struct table *t) {
+    if (t->note_count) t->notes[t->note_count - 1].in_files_only = true;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------- */

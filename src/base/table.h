@@ -32,8 +32,11 @@ struct table {
     struct cell {
         char *text;
         bool is_number;
-    } * cells;    /* [cell_count], row after row */
-    char **notes; /* [note_count] sentences below the table */
+    } * cells; /* [cell_count], row after row */
+    struct note {
+        char *text; /* sentences below the table */
+        bool in_files_only;
+    } * notes; /* [note_count] */
     size_t column_count, cell_count, note_count;
     bool out_of_memory; /* a cell or note was lost: writing the table then fails */
 };
@@ -57,6 +60,7 @@ void table_row(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 bool table_column_is_numeric(const struct table *t, size_t column);
 
 void table_note(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
+void table_hide_note(struct table *t); /* the last one: a terminal does not show it, files and JSON do */
 size_t table_row_count(const struct table *t);
 
 /* Shows the table within so many columns (40 at least): headings and long texts wrap; columns that still do not fit are

@@ -156,7 +156,8 @@ bool table_print(const struct table *t, FILE *stream, int width, struct error *e
         print_row(s, count, false, stream);
     }
     fputc('\n', stream);
-    for (size_t i = 0; i < t->note_count; i++) print_wrapped(stream, t->notes[i], INDENT, width);
+    for (size_t i = 0; i < t->note_count; i++)
+        if (!t->notes[i].in_files_only) print_wrapped(stream, t->notes[i].text, INDENT, width);
     print_columns_left_out(t, s, count, stream, width);
     free(s);
     return true;
@@ -216,8 +217,9 @@ static bool write_markdown(const struct table *t, const struct provenance *p, FI
     free(l);
     fputc('\n', stream);
     for (size_t i = 0; i < t->note_count; i++) {
-        if (t->notes[i][0] && strchr("#>+-=", t->notes[i][0])) fputc('\\', stream); /* a heading, quotation, list */
-        text_markdown(t->notes[i], false, stream);
+        if (t->notes[i].text[0] && strchr("#>+-=", t->notes[i].text[0]))
+            fputc('\\', stream); /* a heading, quotation, list */
+        text_markdown(t->notes[i].text, false, stream);
         fputs("\n\n", stream);
     }
     fputs("Provenance:\n", stream);
@@ -304,7 +306,7 @@ bool table_print_json_members(const struct table *t, const struct provenance *p,
     fputs(table_row_count(t) ? "}\n\t],\n\t\"notes\": [" : "],\n\t\"notes\": [", stream);
     for (size_t i = 0; i < t->note_count; i++) {
         fputs(i ? ",\n\t\t" : "\n\t\t", stream);
-        text_json(t->notes[i], stream);
+        text_json(t->notes[i].text, stream);
     }
     fputs("],\n\t\"provenance\": {", stream);
     for (size_t i = 0; p && i < p->count; i++) {

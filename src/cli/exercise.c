@@ -87,8 +87,15 @@ static void note_exercise(struct table *t, const struct exercise *e, const struc
     table_note(t, "%s, %zu parameters; trained on %zu images of %s in %.2f s to a loss of %.4f nats.", shape,
                mlp_parameter_count(&e->models[0].shape), data->train.count, data->name, e->training.seconds,
                e->training.loss);
-    for (int i = 1; i < e->count; i++)
+    for (int i = 1; i < e->count; i++) {
+        struct paired paired = compare(&e->evaluations[0], &e->evaluations[i], data->test.labels);
+        table_note(t, "%s: %zu of %zu answers changed, %zu fixed, %zu broken.", granularity_name(&e->models[i]),
+                   paired.changed, e->evaluations[i].count, paired.fixed, paired.broken);
+    }
+    for (int i = 1; i < e->count; i++) {
         note_ties(t, granularity_name(&e->models[i]), &e->models[i], e->evaluations[i].ties);
+        table_hide_note(t);
+    }
     if (e->saturated)
         table_note(t,
                    "%zu biases are beyond the 2^30 steps that the engine takes, and were cut: those outputs are wrong.",
@@ -290,6 +297,7 @@ int command_exercise(int argc, char **argv) {
     struct study s;
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
+    static const char reuse_option[] = " --reuse";
     bool reuse = false;
     quantization.scheme = SCHEMES;
     study_init(&s, argv[0], "",
@@ -307,6 +315,9 @@ int command_exercise(int argc, char **argv) {
     quantization_options(&s.options, &quantization);
     int status = study_parse(&s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
+    /* The results are those of the command without --reuse. */
+    char *told = strstr(s.provenance.facts[0].value, reuse_option);
+    if (told) memmove(told, told + strlen(reuse_option), strlen(told + strlen(reuse_option)) + 1);
     provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
     bool ok = study_begin(&s);
     options_values(&s.options, first, false, s.stamp_options, sizeof s.stamp_options);

@@ -30,6 +30,11 @@ clean() { # FOLDER: nothing unfinished
 }
 
 check 'a first run' exercise --results r
+cp "$TMP/out" shown
+check_grep '^  per-tensor: [0-9]+ of 500 answers changed, [0-9]+ fixed, [0-9]+ broken[.]$' shown '... says how many answers changed'
+check '... as the table does' grep -q "^  per-channel: $(csv_find r/exercise.csv granularity=per-channel changed) of 500 .* $(csv_find r/exercise.csv granularity=per-channel broken) broken" shown
+check_no_grep 'same highest code' shown '... leaves the ties to the files'
+check_grep '^per-tensor: [0-9]+ images? ha.* highest code' r/exercise.md '... which have them'
 check '... its stamp tells the sums of all files' whole r
 check '... and names them' [ "$(grep -vc '^#' r/.exercise)" -eq 10 ]
 check '... nothing unfinished is left' clean r
@@ -94,7 +99,7 @@ check '--reuse with another option' reuse --seed 2
 check '... runs, and says what it makes anew, and why' anew ' with other options'
 check '... then without it' bare
 check '... leaves what it made' said
-check '... named with its options' grep -q -- '--seed 2' said
+check '... named with its options, and without --reuse' sh -c "tr '\n' ' ' <said | grep -q -- '--results r --seed 2\`'"
 check '--reuse with a scheme that is not there alone' bare --scheme per-tensor --hidden 16 --calibration 100
 check '... runs, and says so' anew ' with other options'
 check '... and is left with' [ "$(cd r/models && echo *)" = 'fp32.safetensors int8-per-tensor.safetensors' ]
