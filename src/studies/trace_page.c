@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "base/finite.h"
+#include "base/text.h"
+
+enum { PER_LINE = 4, WIDTH = 80 }; /* answers of a key; columns */
 
 struct page {
     const struct trace *t;
@@ -26,8 +29,8 @@ static const char *answer(struct page *p, bool asked, const char *format, ...) {
     va_end(args);
     if (!p->key || !asked) return to;
     p->blanks++;
-    fprintf(p->key, "%s(%d) %s", p->blanks % 6 == 1 ? "" : "   ", p->blanks, to);
-    if (p->blanks % 6 == 0) fputc('\n', p->key);
+    fprintf(p->key, "%s(%d) %s", p->blanks % PER_LINE == 1 ? "" : "   ", p->blanks, to);
+    if (p->blanks % PER_LINE == 0) fputc('\n', p->key);
     snprintf(to, sizeof text[0], "(%d)____", p->blanks);
     return to;
 }
@@ -235,25 +238,41 @@ static void print_logits(struct page *p) {
         fprintf(p->out, "  Two or more classes share the highest code: the lowest class is taken (eq. 7).\n");
 }
 
+/* A line that names files, wrapped. */
+static void print_line(FILE *to, const char *format, ...) PRINTF_LIKE(2, 3);
+static void print_line(FILE *to, const char *format, ...) {
+    char text[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mask_control_characters(text);
+    print_wrapped(to, text, 0, WIDTH);
+}
+
 void trace_print(const struct trace *t, const struct trace_page *page, FILE *out, FILE *key) {
     struct page p = {t, out, key, 0};
     int last = t->q->shape.layers;
-    fprintf(out, "%s: test image %zu of %s", page->model, t->image, page->data);
-    if (!key) fprintf(out, ", a %d", t->label); /* a worksheet does not give its answer away */
-    fprintf(out, "\nThe path:  pixels");
+    if (key) print_line(out, "%s: test image %zu of %s", page->model, t->image, page->data);
+    else print_line(out, "%s: test image %zu of %s, a %d", page->model, t->image, page->data, t->label);
+    /* a worksheet does not give its answer away */
+    fprintf(out, "The path:  pixels");
     for (int l = 0; l < last; l++)
         fprintf(out, "  ->  fc%d %s %d", l + 1, l + 1 < last ? "neuron" : "logit", neuron_of(&p, l));
     fprintf(out, "\n");
-    if (page->fp32) fprintf(out, "fp32: the same quantities in %s\n", page->fp32);
+    if (page->fp32) print_line(out, "fp32: the same quantities in %s", page->fp32);
     if (key) {
         fprintf(
             out,
             "Fill in the numbered blanks; a calculator helps. Every number is an integer\nunless it has a point.\n");
-        fprintf(key, "Key to the worksheet of %s, test image %zu of %s\n", page->model, t->image, page->data);
+        print_line(key, "Key to the worksheet of %s, test image %zu of %s", page->model, t->image, page->data);
     }
     for (int l = 0; l < last; l++) print_layer(&p, l, page->row);
     print_logits(&p);
-    if (key) fprintf(key, "%s\nMade by: %s\n", p.blanks % 6 ? "\n" : "", page->command);
-    else fprintf(out, "\nEvery code here is the one of the integer engine (qmlp_forward_ref), checked.\n");
-    fprintf(out, "%sMade by: %s\n", key ? "\n" : "", page->command);
+    if (key) {
+        fputs(p.blanks % PER_LINE ? "\n\n" : "\n", key);
+        print_line(key, "Made by: %s", page->command);
+    } else fprintf(out, "\nEvery code here is the one of the integer engine (qmlp_forward_ref), checked.\n");
+    if (key) fputc('\n', out);
+    print_line(out, "Made by: %s", page->command);
 }

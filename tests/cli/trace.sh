@@ -27,7 +27,7 @@ check 'trace' "$mnistq" trace int8.st --image 3 --data idx --fp32 fp32.st --resu
 cp "$TMP/out" page
 check_grep '^The path:  pixels  ->  fc1 neuron [0-9]+  ->  fc2 neuron [0-9]+  ->  fc3 logit [0-9]+$' "$TMP/out" 'the path'
 check_grep 'is the one of the integer engine' "$TMP/out" 'checked against the engine'
-check 'no line but the command is wider than a terminal of 80' sh -c "awk '!/^Made by: / && length > 80 { print; bad = 1 } END { exit bad }' page"
+check 'no line is wider than a terminal of 80' sh -c "awk 'length > 80 { print; bad = 1 } END { exit bad }' page"
 check 'the page is written too' sh -c "sed '/^Written to /d' page | cmp - r/trace.txt"
 check_grep '^Written to r: trace \(\.md and \.csv\), trace\.txt$' page 'the files are named'
 check_grep '^# command: mnistq trace ' r/trace.csv 'trace.csv: its command'
@@ -149,11 +149,16 @@ check 'the sheet does not tell the products' products_hidden
 check 'worksheet, the key below' "$mnistq" trace int8.st --image 3 --data idx --worksheet
 check_grep 'cut here' "$TMP/out" 'worksheet, the key below: a line to cut along'
 check 'worksheet to files' "$mnistq" trace int8.st --image 3 --data idx --worksheet --results sheets
-same_page() { grep -v '^Made by: ' "$1" >one && grep -v '^Made by: ' "$2" >two && cmp one two; } # the commands differ
+same_page() { sed '/^Made by: /,$d' "$1" >one && sed '/^Made by: /,$d' "$2" >two && cmp one two; } # the commands differ
 check 'worksheet to files: the sheet' same_page sheet sheets/worksheet.txt
 check 'worksheet to files: the key' same_page key.txt sheets/worksheet-key.txt
-check_grep '^Made by: mnistq trace .* --results sheets$' sheets/worksheet.txt 'worksheet to files: its command'
-check_grep '^Made by: mnistq trace .* --results sheets$' sheets/worksheet-key.txt 'worksheet to files: the command of the key'
+made_by() { sed -n '/^Made by: /,$p' "$1" | tr '\n' ' ' | grep -q '^Made by: mnistq trace .* --results sheets $'; }
+check 'worksheet to files: its command' made_by sheets/worksheet.txt
+check 'worksheet to files: the command of the key' made_by sheets/worksheet-key.txt
+folder=sheets/of-a-name-as-long-as-those-that-people-give-to-folders-of-a-course-on-quantization
+check 'worksheet to a folder of a long name' "$mnistq" trace int8.st --image 3 --data idx --worksheet --results "$folder"
+check '... no line is wider than 80, a name apart' sh -c "awk 'length > 80 && / / && !/of-a-name/ { print; bad = 1 } END { exit bad }' $folder/*.txt"
+check 'no line of sheet and key is wider than 80' sh -c "awk 'length > 80 { print FILENAME, \$0; bad = 1 } END { exit bad }' sheets/*.txt"
 
 # ---- wrong use -------------------------------------------------------------------------------------------------------
 
