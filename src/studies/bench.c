@@ -20,11 +20,20 @@ struct bench_options {
     bool no_training, scaling;
 };
 
+/* Files and JSON have all rows; the terminal, those of one number of threads. */
+struct tables {
+    struct table *all, *shown;
+    int threads; /* of those shown */
+};
+
 /* name: what a terminal shows of the model's path. */
-static void add_row(struct table *t, const char *name, const char *model, const char *arithmetic, const struct speed *s,
-                    double accuracy) {
-    table_row(t, "%s | %s | %s | %d | %d | %d | %.0f | %.1f | %.1f | %.1f | %.1f | %.*f | %.*f | %.2f", name, model,
-              arithmetic, s->batch, s->threads, s->runs, s->images_per_second, s->spread_percent, s->gops,
+static void add_row(const struct tables *t, const char *name, const char *model, const char *arithmetic,
+                    const struct speed *s, double accuracy) {
+    if (s->threads == t->threads)
+        table_row(t->shown, "%s | %d | %.0f | %.1f | %.1f | %.1f | %.*f", name, s->batch, s->images_per_second,
+                  s->spread_percent, s->skipped_percent, s->of_peak_percent, s->p50_us < 100 ? 2 : 0, s->p50_us);
+    table_row(t->all, "%s | %s | %s | %d | %d | %d | %.0f | %.1f | %.1f | %.1f | %.1f | %.*f | %.*f | %.2f", name,
+              model, arithmetic, s->batch, s->threads, s->runs, s->images_per_second, s->spread_percent, s->gops,
               s->skipped_percent, s->of_peak_percent, s->p50_us < 100 ? 2 : 0, s->p50_us, s->p99_us < 100 ? 2 : 0,
               s->p99_us, accuracy);
 }
@@ -42,7 +51,7 @@ static void short_name(const char *path, char *name, size_t size) {
 /* Every model at every batch size on every number of threads, all taking turns. Small batches run more often. speeds
  * [models][batches][threads] */
 static bool bench_models(struct study *s, const struct bench_options *o, const struct model *models,
-                         struct speed *speeds, struct table *t) {
+                         struct speed *speeds, const struct tables *t) {
     int per_model = o->batches.count * o->threads.count, count = s->options.file_count * per_model;
     for (int i = 0; i < count; i++) {
         int batch = o->batches.values[i % per_model / o->threads.count];
@@ -76,7 +85,7 @@ static double step_operations(const struct mlp_shape *s) {
 
 /* Epochs of the recipe's defaults on a network of this shape, each from another seed. */
 static bool bench_training(struct study *s, const struct bench_options *o, const struct mlp_shape *shape, int threads,
-                           struct speed *speed, struct table *t) {
+                           struct speed *speed, const struct tables *t) {
     double seconds[MOST_EPOCHS], wall[MOST_EPOCHS], accuracy[MOST_EPOCHS], peak = 0;
     struct training_recipe recipe = training_defaults();
     *speed = (struct speed){.batch = recipe.batch, .threads = threads, .runs = o->epochs, .p99_us = NAN};
@@ -146,6 +155,12 @@ static bool run(struct study *s, const struct bench_options *o) {
         s, "bench", "Speed, and how close it comes to what the machine can do",
         "name:model model- arithmetic batch threads runs- images_per_second:images/s spread_percent:±_% "
         "gops- skipped_percent:%_skipped of_peak_percent:%_of_peak p50_us p99_us- accuracy_percent-");
+    struct table *shown = study_table(s, NULL, t->title,
+                                      "model batch images_per_second:images/s spread_percent:±_% "
+                                      "skipped_percent:%_skipped of_peak_percent:%_of_peak p50_us");
+    struct tables both = {t, shown, o->threads.values[0]};
+    s->tables[0].shown = false;
+    s->tables[1].shown = true;
     struct model *models = aligned_array(MOST_MODELS, sizeof *models, &s->err);
     int count = s->options.file_count * o->batches.count * o->threads.count;
     struct speed *speeds = aligned_array((size_t)(count + o->threads.count), sizeof *speeds, &s->err);
@@ -161,10 +176,16 @@ static bool run(struct study *s, const struct bench_options *o) {
             "tile have zeros. of_peak: the others, against a loop of nothing but the instruction that they run "
             "on, which takes its turns just before. runs: of a batch under 100 more often.");
     }
-    ok = ok && bench_models(s, o, models, speeds, t);
+    ok = ok && bench_models(s, o, models, speeds, &both);
     for (int i = 0; ok && !o->no_training && i < o->threads.count; i++)
-        ok = bench_training(s, o, &models[0].shape, o->threads.values[i], &speeds[count++], t);
+        ok = bench_training(s, o, &models[0].shape, o->threads.values[i], &speeds[count++], &both);
     if (ok) note_speeds(t, speeds, count);
+    for (size_t i = 0; i < t->note_count; i++) table_note(shown, "%s", t->notes[i].text);
+    table_note(
+        shown,
+        "On %d thread%s. %s arithmetic, runs, gops, p99_us and accuracy_percent are in the files and with --json.",
+        both.threads, both.threads == 1 ? "" : "s",
+        o->threads.count > 1 ? "The rows of other numbers of threads and the columns" : "The columns");
     ok = ok && (!o->scaling || bench_scaling(s, &o->widths));
     for (int i = 0; models && i < s->options.file_count; i++) model_free(&models[i]);
     free(models);

@@ -30,6 +30,8 @@ near() { awk -v a="$1" -v b="$2" -v t="$3" 'BEGIN { d = a - b; print a, "and", b
 check 'bench' bench --batch 1,600 --threads 1,2 --epochs 2
 cp "$TMP/out" shown
 check '... within 80 columns' [ -z "$(awk 'length > 84' shown)" ] # bytes: a "±" takes two
+check '... the rows of one thread' [ "$(grep -c '^  [a-z].*  [0-9]' shown)" -eq 5 ]
+check_grep '^  On 1 thread[.] The rows of other' shown '... and says where the others are'
 check 'a row for each model, batch and number of threads, and for training' [ "$(rows r/bench.csv | cut -d, -f1,4,5 | tr '\n' ' ')" = \
     'fp32,1,1 fp32,1,2 fp32,600,1 fp32,600,2 int8,1,1 int8,1,2 int8,600,1 int8,600,2 training epoch,64,1 training epoch,64,2 ' ]
 all_positive() { rows r/bench.csv | awk -F, '!($7 > 0 && $9 > 0 && $11 > 0) { print; bad = 1 } END { exit bad + 0 }'; }
