@@ -183,7 +183,9 @@ static bool fill_changes(struct table *t, const struct pair *p, struct error *er
                "margin b: the same gap in b, the other way (0: a tie, and the lowest class is taken).");
     if (b->kind == MODEL_INT8)
         table_note(
-            t, "margin in codes: margin a in steps of b's logit codes, %.6f each: below 1, both may round to one code.",
+            t,
+            "margin in codes: margin a in steps of b's logit codes, %.6f each. Below 1, rounding the logits can make "
+            "one code of both; from 1 on it cannot, and the error of what comes before them has closed the margin.",
             step);
     return true;
 }
@@ -247,7 +249,9 @@ static bool fill_sensitivity(struct table *t, const struct pair *p, struct error
     table_note(t,
                "What to see: the layer whose logit sqnr is lowest at equal bits is the one that wants more of them. "
                "Only the weights of the layer are rounded, to nearest, one scale a row; everything else stays as in a, "
-               "in fp32 arithmetic. change to p: against a.");
+               "in fp32 arithmetic. The scales are rounded to fp16, as these formats store them; int8 models keep fp32 "
+               "scales: "
+               "hence all in int8 is some hundredths of a dB from + weights in the waterfall. change to p: against a.");
     return ok;
 }
 
