@@ -221,7 +221,10 @@ static bool draw(struct study *s, const struct inspected *x) {
         return study_wrong_use(
             s, "--weights-png: %d inputs are no square image of at most 4096 pixels: expected --data to tell its rows",
             inputs);
-    return write_weights_picture(x->fp32_path ? &x->fp32 : &x->model, &x->model, rows, cols, x->picture, &s->err);
+    if (!write_weights_picture(x->fp32_path ? &x->fp32 : &x->model, &x->model, rows, cols, x->picture, &s->err))
+        return false;
+    study_wrote(s, x->picture);
+    return true;
 }
 
 static bool run(struct study *s, struct inspected *x) {

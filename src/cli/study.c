@@ -80,6 +80,13 @@ const char *study_path(struct study *s, const char *name) {
     return path;
 }
 
+void study_wrote(struct study *s, const char *path) {
+    size_t length = s->results ? strlen(s->results) : 0;
+    while (length && s->results[length - 1] == '/') length--;
+    if (length && strncmp(path, s->results, length) == 0 && path[length] == '/' && path[length + 1])
+        name_written(s, path + length + 1);
+}
+
 static bool table_is_empty(const struct table *t) {
     return table_row_count(t) + t->note_count == 0 && !t->out_of_memory;
 }

@@ -65,6 +65,9 @@ struct table *study_table(struct study *s, const char *name, const char *title, 
  * until the next call. NULL with s->err set when it cannot be written there. */
 const char *study_path(struct study *s, const char *name);
 
+/* A file that another option of the command names: told there as well where it is in RESULTS. */
+void study_wrote(struct study *s, const char *path);
+
 /* Saves a table, with facts of its own, as NAME.md and NAME.csv in that set; one that is empty is removed there: an
  * older one of its name does not belong to this run. False with s->err set. */
 bool study_save_table(struct study *s, const struct table *t, const struct provenance *p, const char *name);

@@ -177,7 +177,8 @@ check 'int8: used and never used are all' equal "$(($(row_of fc1.weight used) + 
 check 'int8: each row reaches an end of the codes' sh -c "awk 'BEGIN { exit !($(row_of fc1.weight at_lowest_percent) + $(row_of fc1.weight at_highest_percent) >= 100 * 24 / 18816 - 0.001) }'"
 check 'int8: entropy between 5 and 8 bits' sh -c "awk 'BEGIN { e = $(row_of fc1.weight entropy_bits); exit !(e > 5 && e < 8) }'"
 check 'weights that were not asked for beside fp32: no share of saturated ones' equal "$(row_of fc1.weight saturated_percent)" ''
-"$mnistq" inspect --histogram int8.st --fp32 fp32.st --data idx --results h >/dev/null
+"$mnistq" inspect --histogram int8.st --fp32 fp32.st --data idx --results h/ --weights-png h/layer1.png >said
+check_grep '^Written to h/: histogram .*, layer1[.]png$' said 'inspect: what was written, the picture as well'
 check 'absmax: no weight is saturated' equal "$(row_of fc1.weight saturated_percent)" 0.0000
 check_grep '^# data SHA-256: ' h/histogram.csv 'histogram.csv: its data'
 "$mnistq" quantize fp32.st --data idx --observer percentile --out cut.st >/dev/null &&
