@@ -279,13 +279,13 @@ static bool run(struct study *s, const struct training_recipe *training,
 
 /* Says which command made the files that are there, and what becomes of them. first: of the options that count. */
 static bool reusable(const struct study *s, int first) {
-    static const char *const fates[] = {"nothing to do", "made anew with other options",
-                                        "made anew, as program, machine, data or a file is another"};
+    static const char *const fates[] = {"nothing to do; it is by", "made anew with other options; it was by",
+                                        "made anew, as program, machine, data or a file is another; it was by"};
     char given[sizeof s->stamp_options], command[1200], text[2600];
     options_values(&s->options, first, true, given, sizeof given);
     enum file_set_state state = file_set_look(s->results, s->stamp, &s->provenance, given, command, sizeof command);
     if (!*command) return false;
-    text_format(text, sizeof text, "%s: %s; there by `%s`", s->results, fates[state], command);
+    text_format(text, sizeof text, "%s: %s `%s`", s->results, fates[state], command);
     print_wrapped(stdout, text, 0, terminal_width(stdout));
     if (state != FILE_SET_CURRENT) printf("\n");
     fflush(stdout); /* before the bar of training */

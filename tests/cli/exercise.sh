@@ -78,9 +78,9 @@ check '... and nothing unfinished is left' clean limited
 
 exercise --results r >/dev/null
 sums r >before
-said() { [ "$(tr '\n' ' ' <said | sed "s/^r: nothing to do; there by \`mnistq exercise [^\`]*\` \$//" | wc -c)" -eq 0 ]; }
+said() { [ "$(tr '\n' ' ' <said | sed "s/^r: nothing to do; it is by \`mnistq exercise [^\`]*\` \$//" | wc -c)" -eq 0 ]; }
 ran() { grep '^The exercise' said; }
-anew() { ran && tr '\n' ' ' <said | grep "^r: made anew$1.*; there by \`mnistq exercise "; }
+anew() { ran && tr '\n' ' ' <said | grep "^r: made anew$1.*; it was by \`mnistq exercise "; }
 reuse() { exercise --results r --reuse "$@" >said; }
 check '--reuse' reuse
 check '... says so in one line' said
