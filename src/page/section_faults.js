@@ -121,6 +121,7 @@ registerSection({id: 'faults', build(root, ctx) {
     const table = 'pitfalls-quiet', rows = (ctx.tables[table]?.rows ?? []).map((row, index) => ({row, index})).filter(({row}) => row.fault === name);
     if (!rows.length) return;
     program.append(el('h3', {}, t('faults.program')));
+    originNotice(program, ctx, table);
     const columns = ['network', 'different_percent', 'largest_difference', 'logit_sqnr_db', 'accuracy_percent', 'changed'];
     dataTable(program, {caption: t('faults.program'), columns: columns.map(column => t(`faults.program.${column}`)),
       rows: rows.map(({index}) => columns.map(column => tableCell(ctx, table, index, column)))});

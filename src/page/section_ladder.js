@@ -31,6 +31,7 @@ function buildRungs(root, ctx) {
   const {rows} = ctx.tables.ladder;
   const state = ctx.memory.ladder ??= {rung: 0, bits: 4, zoom: true};
   const panel = el('div', {class: 'panel'});
+  originNotice(root, ctx, 'ladder');
   root.append(panel);
   const show = () => {
     const rung = rows[state.rung];
@@ -195,7 +196,8 @@ function buildNeuron(root, ctx) {
       fixed: num(score.fixed), broken: num(score.broken)})));
     const {index} = chosen();
     table.replaceChildren(...(index < 0 ? [] : [t('neuron.table', {count: tested(ctx)}), ' ', tableCell(ctx, 'ladder', index, 'accuracy_percent', '%'), ' ± ',
-      tableCell(ctx, 'ladder', index, 'standard_error'), ' · ', t('ladder.figure.changed'), ' ', tableCell(ctx, 'ladder', index, 'changed')]));
+      tableCell(ctx, 'ladder', index, 'standard_error'), ' · ', t('ladder.figure.changed'), ' ', tableCell(ctx, 'ladder', index, 'changed'),
+      ctx.tables.ladder.origin && ` · ${originText(ctx.tables.ladder.origin)}`].filter(Boolean)));
     show();
   };
   const offerMethods = () => {
@@ -248,7 +250,7 @@ function buildNeuron(root, ctx) {
 registerSection({id: 'ladder', build(root, ctx) {
   root.append(el('p', {class: 'lead'}, t('ladder.lead')), el('p', {}, t('ladder.text')));
   if (ctx.tables.ladder) buildRungs(root, ctx);
-  else root.append(el('p', {class: 'notice'}, t('ladder.missing')));
+  else root.append(missingNotice(ctx));
   buildBits(root, ctx);
   buildNeuron(root, ctx);
 }});
