@@ -132,6 +132,12 @@ async function buildSections(ctx) {
       frame.append(el('p', {class: 'notice bad'}, t('frame.section.failed', {error: error.message})));
     }
   }
+  // What the address names was not there before.
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target) {
+    if (target.tagName === 'DETAILS') target.open = true;
+    target.scrollIntoView({behavior: 'instant'});
+  }
   document.documentElement.dataset.ready = language; // for tests, and for those who print
 }
 

@@ -112,7 +112,7 @@ function buildRange(root, ctx) {
   const zero = () => 0;
   const tiny = () => (state.domain[1] - state.domain[0]) * 1e-3;
   choose();
-  if (state.lo === undefined) lesson();
+  if (state.lo === undefined) Object.assign(state, {lo: FIVE_WEIGHTS[0], hi: FIVE_WEIGHTS.at(-1)}); // lesson() has a tie at 4 bits
   compute();
 
   dropdown(controls, {label: t('affine.source'), value: state.source, options: sources.map(({key, text}) => ({value: key, text})),
