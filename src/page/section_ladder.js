@@ -94,7 +94,7 @@ function buildRungs(root, ctx) {
         .map(p => ({...p, strong: p.index === state.rung}))}))];
   };
   const small = family => ({title: t(`ladder.family.${family}`), x: {label: t('ladder.axis.bits'), lo: 1.7, hi: 9, ticks: [2, 3, 4, 6, 8]},
-    y: {label: t('ladder.axis.accuracy'), ...span()}, marks: [{y: fp32}, ...longer && family === 'QAT' ? [{y: longer.y, text: t('ladder.longer')}] : []], series: series(family), height: 170,
+    y: {label: t('ladder.axis.accuracy'), ...span()}, marks: [{y: fp32}, ...longer && family === 'QAT' ? [{y: longer.y, text: t('ladder.longer'), middle: true}] : []], series: series(family), height: 170,
     table: () => ({columns: [t('ladder.method'), t('ladder.axis.bits'), t('ladder.axis.accuracy'), t('chart.error')],
       rows: few.filter(p => rungFamily(rows[p.index]) === family).map(p => [p.name, p.xText, twinCell(p.text, p.cell), num(p.error, 2)])})});
   const charts = families.map(family => ({family, chart: lineChart(grid, small(family))}));

@@ -26,7 +26,7 @@ registerSection({id: 'provenance', build(root, ctx) {
     [el('span', {}, downloadButton('engine.wasm', () => blob('wasm'))), num(facts.wasm.bytes), shaCell(facts.wasm.sha256)]]});
   root.append(el('h3', {}, t('provenance.tables')), el('p', {}, t('provenance.tables.text')));
   dataTable(root, {caption: t('provenance.tables'), columns: ['table', 'rows', 'get'].map(key => t(`provenance.column.${key}`)),
-    rows: Object.entries(tables).map(([name, table]) => [el('a', {href: `#table-${name}`, lang: 'en'}, table.title), num(table.rows.length),
+    rows: Object.entries(tables).map(([name, table]) => [el('a', {href: `#table-${name}`, lang: 'en'}, `${table.title} · ${name}`), num(table.rows.length),
       downloadButton(`${name}.csv`, () => csvText(table))])});
   const credit = facts.dataset === 'MNIST' ? 'mnist' : /digits/.test(facts.dataset) ? 'digits' : 'other';
   root.append(el('h3', {}, t('provenance.credit')), el('p', {}, t(`provenance.${credit}`, {dataset: facts.dataset})), el('p', {}, t('provenance.licence')));

@@ -59,7 +59,7 @@ bool page_write_lesson(FILE *json, struct error *err);
 /* The facts of a table's end, as JSON. */
 void page_write_provenance(const struct page *p, FILE *json);
 
-/* Six questions with their answers, from the worksheet of the first test image, as JSON. */
+/* Six questions with their answers, from the worksheets of the first six test images, as JSON. */
 bool page_write_questions(const struct page *p, FILE *json, struct error *err);
 
 #endif
