@@ -306,7 +306,7 @@ function histogramChart(root, options) {
       options.lo + (options.hi - options.lo) * (i + 1) / options.counts.length, count].map(v => num(v)))}));
 }
 
-// Bands {from, to} over x and dashed marks {x|y, text, above: text over the line's end}.
+// Bands {from, to} over x and dashed marks {x|y, text, above: text over the line's end, left of it or, with start, right; middle: text of a y not at the right end}.
 function drawMarks(area, {bands = [], marks = []}) {
   for (const {from, to} of bands) {
     area.root.append(svg('rect', {class: 'band', x: area.x(from), width: Math.max(0, area.x(to) - area.x(from)), y: area.top, height: area.bottom - area.top}));
@@ -319,7 +319,7 @@ function drawMarks(area, {bands = [], marks = []}) {
     const late = mark.y === undefined && along.x1 > 0.6 * area.width;
     const lift = mark.above ? -0.4 * area.font : area.font;
     area.root.append(svg('text', mark.y === undefined ? {x: along.x1 + (mark.above ? 0 : late ? -5 : 5), y: area.top + lift,
-      'text-anchor': mark.above ? 'middle' : late ? 'end' : 'start'}
-      : {x: area.right, y: along.y1 - 4, 'text-anchor': 'end'}, mark.text));
+      'text-anchor': mark.start ? 'start' : mark.above ? 'end' : late ? 'end' : 'start'}
+      : {x: mark.middle ? 0.4 * area.left + 0.6 * area.right : area.right, y: along.y1 - 4, 'text-anchor': mark.middle ? 'middle' : 'end'}, mark.text));
   }
 }

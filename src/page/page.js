@@ -18,14 +18,14 @@ function blob(name) {
 const json = async name => JSON.parse(new TextDecoder().decode(await blob(name)));
 
 // The program's tables as the page's HTML holds them: {name: {title, columns, rows: [{column: text}], notes, facts}};
-// facts: those of the notes that are in the CSV file.
+// facts: those of the notes that are in the CSV file; origin: what says that the table is of another run, or null.
 function readTables() {
   const tables = {};
   for (const table of document.querySelectorAll('table[data-table]')) {
     const columns = [...table.querySelectorAll('thead th')].map(cell => cell.textContent);
     const rows = [...table.tBodies[0].rows].map(row => Object.fromEntries([...row.cells].map((cell, i) => [columns[i], cell.textContent])));
     const frame = table.closest('details');
-    tables[table.dataset.table] = {columns, rows, title: frame.querySelector('summary').textContent,
+    tables[table.dataset.table] = {columns, rows, title: frame.querySelector('.title').textContent, origin: frame.querySelector('.reference'),
       notes: [...frame.querySelectorAll('.notes li')].map(note => note.textContent),
       facts: [...frame.querySelectorAll('.notes li.fact')].map(note => note.textContent)};
   }
@@ -37,6 +37,18 @@ function tableCell(ctx, table, row, column, suffix = '') {
   const text = ctx.tables[table].rows[row][column];
   return el('span', {'data-cell': `${table}/${row}/${column}`}, cellText(text) + suffix);
 }
+
+// "Ours: measured on CPU ..., network ..." of a table of another run.
+const originText = ({dataset: {cpu, accuracy, bytes}}) => t('frame.reference', {cpu, accuracy: cellText(accuracy), bytes: cellText(bytes)});
+
+// Says above what is shown of a table that it is of another run, where it is.
+function originNotice(root, ctx, table) {
+  const origin = ctx.tables[table]?.origin;
+  if (origin) root.append(el('p', {class: 'notice origin'}, originText(origin)));
+}
+
+// Where a table is missing: the commands that bring it.
+const missingNotice = ({facts}) => el('p', {class: 'notice'}, ...rich(t('frame.missing', {command: facts.remedy})));
 
 // ---- settings ---------------------------------------------------------------------------------------------------
 
@@ -120,12 +132,19 @@ async function buildSections(ctx) {
       frame.append(el('p', {class: 'notice bad'}, t('frame.section.failed', {error: error.message})));
     }
   }
+  // What the address names was not there before.
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target) {
+    if (target.tagName === 'DETAILS') target.open = true;
+    target.scrollIntoView({behavior: 'instant'});
+  }
   document.documentElement.dataset.ready = language; // for tests, and for those who print
 }
 
 function translateFrame() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll('[data-t]')) element.replaceChildren(...rich(t(element.dataset.t)));
+  for (const origin of document.querySelectorAll('.reference')) origin.textContent = originText(origin);
 }
 
 async function start(ctx) {

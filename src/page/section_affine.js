@@ -112,7 +112,7 @@ function buildRange(root, ctx) {
   const zero = () => 0;
   const tiny = () => (state.domain[1] - state.domain[0]) * 1e-3;
   choose();
-  if (state.lo === undefined) lesson();
+  if (state.lo === undefined) Object.assign(state, {lo: FIVE_WEIGHTS[0], hi: FIVE_WEIGHTS.at(-1)}); // lesson() has a tie at 4 bits
   compute();
 
   dropdown(controls, {label: t('affine.source'), value: state.source, options: sources.map(({key, text}) => ({value: key, text})),
@@ -200,8 +200,8 @@ function buildRange(root, ctx) {
 function buildFive(root, ctx) {
   const {engine} = ctx;
   const state = ctx.memory.five ??= {weights: [...FIVE_WEIGHTS], bits: 8};
-  const claim = id => ctx.tables.audit?.rows.find(row => row.id === id);
-  const printed = {codes: claim('five-codes')?.claimed.split(', '), back: claim('five-values')?.claimed.split(', ')};
+  const {lesson} = ctx.facts;
+  const printed = {codes: lesson['five-codes'].split(', '), back: lesson['five-values'].split(', ')};
   root.append(el('h3', {}, t('five.title')), el('p', {}, t('five.text')));
   const controls = el('div', {class: 'controls'});
   root.append(controls);
@@ -225,9 +225,9 @@ function buildFive(root, ctx) {
     const same = state.bits === 8 && state.weights.every((weight, i) => weight === FIVE_WEIGHTS[i]);
     const error = state.weights.map((weight, i) => Math.abs(weight - back[i]));
     table.update(state.weights.map((weight, i) => [inputs[i], num(codes[i]), num(back[i], 4), num(error[i], 5),
-      same && printed.codes ? cellText(printed.codes[i]) : '–', same && printed.back ? cellText(printed.back[i]) : '–']));
+      same ? cellText(printed.codes[i]) : '–', same ? cellText(printed.back[i]) : '–']));
     last.textContent = t('five.scale', {scale: num(map.scale, 6), most: num(Math.max(...error), 5)})
-      + (same && claim('five-error') ? ` ${t('five.printed', {error: cellText(claim('five-error').claimed)})}` : '');
+      + (same ? ` ${t('five.printed', {error: cellText(lesson['five-error'])})}` : '');
   };
   show();
 }

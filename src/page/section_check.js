@@ -66,9 +66,9 @@ function buildCheck(root, ctx) {
   const integer = Object.keys(facts.models).filter(name => facts.models[name].digests);
   const codes = name => models[name] ? test.count * models[name].widths.slice(1).reduce((a, b) => a + b, 0) : 0;
   root.append(el('h3', {}, t('check.models')));
-  dataTable(root, {caption: t('check.models'), columns: ['file', 'bytes', 'codes', 'state', 'sha'].map(key => t(`check.column.${key}`)),
-    rows: Object.entries(facts.models).map(([name, fact]) => [fact.file, num(fact.bytes), t(fact.digests ? 'check.codes' : 'check.classes', {count: num(fact.digests ? codes(name) : test.count)}),
-      states[name] = el('span', {}, '…'), el('code', {class: 'sha'}, fact.sha256)])});
+  dataTable(root, {caption: t('check.models'), columns: ['file', 'state', 'bytes', 'codes', 'sha'].map(key => t(`check.column.${key}`)),
+    rows: Object.entries(facts.models).map(([name, fact]) => [fact.file, states[name] = el('span', {}, '…'), num(fact.bytes), t(fact.digests ? 'check.codes' : 'check.classes', {count: num(fact.digests ? codes(name) : test.count)}),
+      shaCell(fact.sha256)])});
   let done = 0;
   const show = live(() => {
     if (state.dataset.check === 'running') state.textContent = t('check.running', {done: num(done), count: num(test.count * Object.keys(models).length)});

@@ -43,6 +43,7 @@ function spreadClaims(ctx, claims) {
     const section = document.getElementById(id), here = claims.filter(claim => claim.section === id);
     if (!section || id === 'claims') continue;
     const details = el('details', {class: 'claims-here'}, el('summary', {}, t('claims.here', {count: here.length, verdicts: countVerdicts(here)})));
+    originNotice(details, ctx, 'audit');
     claimTable(details, ctx, here, false);
     section.append(details);
   }
@@ -52,6 +53,7 @@ registerSection({id: 'claims', build(root, ctx) {
   const claims = claimsOf(ctx);
   if (claims.length) {
     root.append(el('p', {class: 'lead'}, t('claims.lead')));
+    originNotice(root, ctx, 'audit');
     const figures = figureList(root, Object.values(VERDICTS).map(([sign, , key]) => [key, `${sign} ${t(`claims.${key}`)}`]));
     for (const [, , key] of Object.values(VERDICTS)) figures.set(key, num(claims.filter(claim => verdictOf(claim)[2] === key).length), t('claims.of', {count: claims.length}));
     const parts = el('div');
@@ -72,7 +74,7 @@ registerSection({id: 'claims', build(root, ctx) {
     root.append(el('p', {class: 'small soft'}, t('claims.note')));
     spreadClaims(ctx, claims);
   } else {
-    root.append(el('p', {}, ...rich(t('claims.missing'))));
+    root.append(missingNotice(ctx));
   }
   buildQuestions(root, ctx);
   buildGame(root, ctx);

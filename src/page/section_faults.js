@@ -95,16 +95,20 @@ function showFirst(root, ctx, first, network) {
 
 registerSection({id: 'faults', build(root, ctx) {
   const {engine, models, test} = ctx, all = engine.faults();
-  const memory = ctx.memory.faults ??= {name: 'truncation', layer: -1, network: 'asymmetric'};
+  const memory = ctx.memory.faults ??= {name: 'truncation', layer: 0, network: 'asymmetric', chosen: false};
   root.append(el('p', {class: 'lead'}, t('faults.lead')));
   const panel = el('div', {class: 'panel'});
   root.append(panel);
   const controls = el('div', {class: 'controls'});
   panel.append(controls);
   dropdown(controls, {label: t('faults.fault'), value: memory.name, options: all.map(fault => ({value: fault.name, text: t('faults.option', {name: fault.name, what: faultText(fault, 'what')})})),
-    onchange: name => { memory.name = name; update(); }});
-  choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
-    .map(value => ({value, text: value < 0 ? t('faults.all') : layerText(ctx, value + 1)})), onchange: layer => { memory.layer = layer; update(); }});
+    onchange: name => {
+      memory.name = name;
+      if (!memory.chosen) where.set(memory.layer = -1); // not every mistake shows in layer 1
+      update();
+    }});
+  const where = choice(controls, {label: t('faults.where'), value: memory.layer, options: [-1, ...Array.from({length: models.int8.layers}, (_, l) => l)]
+    .map(value => ({value, text: value < 0 ? t('faults.all') : layerText(ctx, value + 1)})), onchange: layer => { memory.layer = layer; memory.chosen = true; update(); }});
   choice(controls, {label: t('faults.network'), value: memory.network, options: ['asymmetric', 'symmetric'].map(value => ({value, text: t(`faults.network.${value}`)})),
     onchange: network => { memory.network = network; update(); }});
   const what = el('p', {id: 'faults-what'}), progress = el('progress', {max: 1, value: 0, hidden: true, 'aria-label': t('faults.progress')});
@@ -121,6 +125,7 @@ registerSection({id: 'faults', build(root, ctx) {
     const table = 'pitfalls-quiet', rows = (ctx.tables[table]?.rows ?? []).map((row, index) => ({row, index})).filter(({row}) => row.fault === name);
     if (!rows.length) return;
     program.append(el('h3', {}, t('faults.program')));
+    originNotice(program, ctx, table);
     const columns = ['network', 'different_percent', 'largest_difference', 'logit_sqnr_db', 'accuracy_percent', 'changed'];
     dataTable(program, {caption: t('faults.program'), columns: columns.map(column => t(`faults.program.${column}`)),
       rows: rows.map(({index}) => columns.map(column => tableCell(ctx, table, index, column)))});

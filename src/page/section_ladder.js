@@ -30,7 +30,10 @@ const tested = ctx => cellText(ctx.tables.exercise?.rows[0].n ?? '');
 function buildRungs(root, ctx) {
   const {rows} = ctx.tables.ladder;
   const state = ctx.memory.ladder ??= {rung: 0, bits: 4, zoom: true};
+  const longest = rows.findIndex(rung => rung.format === 'f32' && rung.method === 'one more epoch');
+  const longer = longest < 0 ? null : rungPoint(ctx, longest); // what QAT is to be compared with
   const panel = el('div', {class: 'panel'});
+  originNotice(root, ctx, 'ladder');
   root.append(panel);
   const show = () => {
     const rung = rows[state.rung];
@@ -42,17 +45,19 @@ function buildRungs(root, ctx) {
     figures.set('accuracy', cell('accuracy_percent', '%'), el('span', {}, '± ', cell('standard_error')));
     for (const column of ['changed', 'fixed', 'broken']) figures.set(column, cell(column));
     figures.set('sqnr', cell('weight_sqnr_db', ' dB'));
+    const isLonger = longer && rungFamily(rung) === 'QAT';
+    apart.replaceChildren(...isLonger ? [t('ladder.longer.rung'), ' ', tableCell(ctx, 'ladder', longer.index, 'accuracy_percent', '%'), '.'] : []);
     arithmetic.textContent = t('ladder.arithmetic', {arithmetic: rung.arithmetic, speed: cellText(rung.speed)});
     refresh();
   };
   slider(panel, {label: t('ladder.rung'), min: 0, max: rows.length - 1, value: state.rung, text: index => rungName(rows[index]),
     oninput: index => { state.rung = index; show(); }});
   const figures = figureList(panel, ['bits', 'file', 'seven', 'accuracy', 'changed', 'fixed', 'broken', 'sqnr'].map(key => [key, t(`ladder.figure.${key}`)]));
-  const arithmetic = el('p', {class: 'soft'});
-  panel.append(arithmetic, el('p', {class: 'small soft'}, t('ladder.figure.note', {count: tested(ctx)})));
+  const arithmetic = el('p', {class: 'soft'}), apart = el('p');
+  panel.append(apart, arithmetic, el('p', {class: 'small soft'}, t('ladder.figure.note', {count: tested(ctx)})));
 
   // All methods of as many bits, one a row.
-  root.append(el('h3', {}, t('ladder.compare')), el('p', {}, t('ladder.compare.text')));
+  root.append(el('h3', {}, t('ladder.compare')), el('p', {}, t('ladder.compare.text'), ...longer ? [' ', t('ladder.longer.text')] : []));
   const controls = el('div', {class: 'controls'});
   root.append(controls);
   const several = [8, 4, 3, 2].filter(bits => rows.some(rung => rungBits(rung) === bits));
@@ -62,6 +67,7 @@ function buildRungs(root, ctx) {
     onchange: value => { state.zoom = value; refresh(); }});
   const fp32 = Number(rows[0].accuracy_percent);
   const reference = {x: fp32, text: `${rows[0].format} ${cellText(rows[0].accuracy_percent)}`, above: true};
+  const marks = [reference, ...longer ? [{x: longer.y, text: t('ladder.longer'), above: true, start: true}] : []];
   const points = rows.map((rung, index) => rungPoint(ctx, index));
   const few = points.filter(p => rungBits(rows[p.index]) < 10);
   // Zoomed: what the 4-bit rungs span.
@@ -69,7 +75,7 @@ function buildRungs(root, ctx) {
     const seen = few.filter(p => !state.zoom || rungBits(rows[p.index]) === 4);
     return {lo: Math.min(...seen.map(p => p.y - p.error)) - 0.05, hi: Math.max(...few.map(p => p.y + p.error)) + 0.05};
   };
-  const compare = () => ({title: t('ladder.chart.methods', {bits: num(state.bits)}), x: {label: t('ladder.axis.accuracy'), ...span()}, marks: [reference],
+  const compare = () => ({title: t('ladder.chart.methods', {bits: num(state.bits)}), x: {label: t('ladder.axis.accuracy'), ...span()}, marks,
     rows: few.filter(p => rungBits(rows[p.index]) === state.bits).map(p => ({name: p.name, value: p.y, error: p.error, text: p.text, cell: p.cell,
       series: rungShape(rows[p.index]), strong: p.index === state.rung}))});
   const blocks = [[2, 'tensor'], [0, 'row'], [1, 'group'], [3, 'other']].map(([series, key]) => ({series, name: t(`ladder.block.${key}`)}));
@@ -88,7 +94,7 @@ function buildRungs(root, ctx) {
         .map(p => ({...p, strong: p.index === state.rung}))}))];
   };
   const small = family => ({title: t(`ladder.family.${family}`), x: {label: t('ladder.axis.bits'), lo: 1.7, hi: 9, ticks: [2, 3, 4, 6, 8]},
-    y: {label: t('ladder.axis.accuracy'), ...span()}, marks: [{y: fp32}], series: series(family), height: 170,
+    y: {label: t('ladder.axis.accuracy'), ...span()}, marks: [{y: fp32}, ...longer && family === 'QAT' ? [{y: longer.y, text: t('ladder.longer'), middle: true}] : []], series: series(family), height: 170,
     table: () => ({columns: [t('ladder.method'), t('ladder.axis.bits'), t('ladder.axis.accuracy'), t('chart.error')],
       rows: few.filter(p => rungFamily(rows[p.index]) === family).map(p => [p.name, p.xText, twinCell(p.text, p.cell), num(p.error, 2)])})});
   const charts = families.map(family => ({family, chart: lineChart(grid, small(family))}));
@@ -195,7 +201,8 @@ function buildNeuron(root, ctx) {
       fixed: num(score.fixed), broken: num(score.broken)})));
     const {index} = chosen();
     table.replaceChildren(...(index < 0 ? [] : [t('neuron.table', {count: tested(ctx)}), ' ', tableCell(ctx, 'ladder', index, 'accuracy_percent', '%'), ' ± ',
-      tableCell(ctx, 'ladder', index, 'standard_error'), ' · ', t('ladder.figure.changed'), ' ', tableCell(ctx, 'ladder', index, 'changed')]));
+      tableCell(ctx, 'ladder', index, 'standard_error'), ' · ', t('ladder.figure.changed'), ' ', tableCell(ctx, 'ladder', index, 'changed'),
+      ctx.tables.ladder.origin && ` · ${originText(ctx.tables.ladder.origin)}`].filter(Boolean)));
     show();
   };
   const offerMethods = () => {
@@ -248,7 +255,7 @@ function buildNeuron(root, ctx) {
 registerSection({id: 'ladder', build(root, ctx) {
   root.append(el('p', {class: 'lead'}, t('ladder.lead')), el('p', {}, t('ladder.text')));
   if (ctx.tables.ladder) buildRungs(root, ctx);
-  else root.append(el('p', {class: 'notice'}, t('ladder.missing')));
+  else root.append(missingNotice(ctx));
   buildBits(root, ctx);
   buildNeuron(root, ctx);
 }});

@@ -78,6 +78,7 @@ registerSection({id: 'outliers', build(root, ctx) {
     const figures = figureList(side, [['accuracy', t('outliers.accuracy')], ['error', t('outliers.error')], ['scale', t('outliers.scale')], ['changed', t('outliers.changed')]]);
     return {name, picture, caption, figures, verdict: verdictLine(side)};
   });
+  originNotice(root, ctx, 'pitfalls-outlier');
   const chart = lineChart(root, chartOptions());
   root.append(el('p', {class: 'small soft'}, ...rich(t('outliers.chart.note'))));
 

@@ -22,11 +22,11 @@ registerSection({id: 'provenance', build(root, ctx) {
   root.append(el('p', {class: 'lead'}, t('provenance.lead')), el('h3', {}, t('provenance.models')), el('p', {}, t('provenance.models.text')));
   dataTable(root, {caption: t('provenance.models'), columns: [t('provenance.column.get'), t('check.column.bytes'), t('check.column.sha')], rows: [
     ...Object.entries(facts.models).map(([name, fact]) => [downloadButton(fact.file, () => blob(`model/${name}`)), num(fact.bytes),
-      el('code', {class: 'sha'}, fact.sha256)]),
-    [el('span', {}, downloadButton('engine.wasm', () => blob('wasm'))), num(facts.wasm.bytes), el('code', {class: 'sha'}, facts.wasm.sha256)]]});
+      shaCell(fact.sha256)]),
+    [el('span', {}, downloadButton('engine.wasm', () => blob('wasm'))), num(facts.wasm.bytes), shaCell(facts.wasm.sha256)]]});
   root.append(el('h3', {}, t('provenance.tables')), el('p', {}, t('provenance.tables.text')));
   dataTable(root, {caption: t('provenance.tables'), columns: ['table', 'rows', 'get'].map(key => t(`provenance.column.${key}`)),
-    rows: Object.entries(tables).map(([name, table]) => [el('a', {href: `#table-${name}`, lang: 'en'}, table.title), num(table.rows.length),
+    rows: Object.entries(tables).map(([name, table]) => [el('a', {href: `#table-${name}`, lang: 'en'}, `${table.title} · ${name}`), num(table.rows.length),
       downloadButton(`${name}.csv`, () => csvText(table))])});
   const credit = facts.dataset === 'MNIST' ? 'mnist' : /digits/.test(facts.dataset) ? 'digits' : 'other';
   root.append(el('h3', {}, t('provenance.credit')), el('p', {}, t(`provenance.${credit}`, {dataset: facts.dataset})), el('p', {}, t('provenance.licence')));

@@ -21,20 +21,22 @@ function chooseNeuron(ctx, seed) {
   }
 }
 
-// The program's six, blanks of the worksheet that `mnistq trace` prints: {id, numbers (for the texts), answer, whole: an
+// The program's six, blanks of the worksheets that `mnistq trace` prints: {id, numbers (for the texts), answer, whole: an
 // integer is asked for}.
-function programQuestions({questions}) {
-  return questions.map(({id, answer, ...numbers}) => question(id, Number(answer), !answer.includes('.'), {...numbers, layer: numbers.layer + 1}));
+function programQuestions(ctx) {
+  return ctx.questions.map(({id, answer, ...numbers}) => question(id, Number(answer), !answer.includes('.'), {...numbers, layer: numbers.layer + 1}));
 }
 
-// Six more, of any neuron.
-function makeQuestions(ctx, {pixels28, layer, neuron}) {
+// Six more, each of another neuron: what one states would answer the one before.
+const moreQuestions = (ctx, seed) => Array.from({length: 6}, (_, i) => makeQuestions(ctx, chooseNeuron(ctx, 6 * seed + i))[i]);
+
+function makeQuestions(ctx, {image, pixels28, layer, neuron}) {
   const {engine, models} = ctx, before = layer - 1, inputs = models.int8.widths[before];
   const trace = engine.trace(models.int8, pixels28, before, neuron), input = engine.activationAffine(models.int8, before);
   const largest = largestBut(engine.weights(models.fp32, before).subarray(neuron * inputs, (neuron + 1) * inputs), -1);
   const term = trace.terms.reduce((best, one) => Math.abs(one.product) > Math.abs(best.product) ? one : best);
   const real = engine.layer(models.fp32, pixels28, before).values[term.k];
-  const all = {layer, neuron, k: term.k, x: term.x, w: term.w, z: trace.inputZeroPoint, largest, real, scale: trace.inputScale, sum: trace.sum, bias: trace.bias,
+  const all = {image, layer, neuron, k: term.k, x: term.x, w: term.w, z: trace.inputZeroPoint, largest, real, scale: trace.inputScale, sum: trace.sum, bias: trace.bias,
     acc: trace.acc, factor: num(trace.inputScale * trace.weightScale / trace.outputScale, 8), exact: trace.exact};
   const out = {...all, code: trace.code, z: trace.zeroPoint, scale: trace.outputScale};
   return [question('scale', trace.weightScale, false, all), question('quantize', engine.quantize([real], input).codes[0], true, all),
@@ -64,9 +66,8 @@ function buildQuestions(root, ctx) {
   const list = el('ol', {class: 'questions'}), title = el('h3', {id: 'questions'}, t('questions.title')), about = el('p', {});
   root.append(title, about, list, el('div', {class: 'controls'}, el('button', {type: 'button', on: {click() { memory.seed++; fill(); }}}, t('questions.other'))));
   function fill() {
-    const chosen = memory.seed ? chooseNeuron(ctx, memory.seed) : ctx.questions;
-    about.replaceChildren(...rich(t(memory.seed ? 'questions.about' : 'questions.program', {image: chosen.image, label: ctx.test.labels[chosen.image], layer: chosen.layer, neuron: chosen.neuron})));
-    list.replaceChildren(...(memory.seed ? makeQuestions(ctx, chosen) : programQuestions(chosen)).map(asked => {
+    about.replaceChildren(...rich(t(memory.seed ? 'questions.about' : 'questions.program')));
+    list.replaceChildren(...(memory.seed ? moreQuestions(ctx, memory.seed) : programQuestions(ctx)).map(asked => {
       const id = newId(), verdict = el('span', {role: 'status', class: 'answer-verdict'});
       const input = el('input', {type: 'text', id, inputmode: 'text', autocomplete: 'off', size: 10});
       const check = () => {
@@ -77,7 +78,7 @@ function buildQuestions(root, ctx) {
         verdict.textContent = right ? `✓ ${t('questions.right')}` : `✗ ${t(Number.isNaN(given) ? 'questions.no-number' : asked.whole && apart === 1 ? 'questions.one-off' : 'questions.wrong')}`;
       };
       input.addEventListener('keydown', event => { if (event.key === 'Enter') check(); });
-      return el('li', {}, el('label', {for: id}, t(`questions.${asked.id}`, asked.numbers)),
+      return el('li', {}, el('label', {for: id}, el('span', {class: 'soft'}, t('questions.of', asked.numbers), ' '), t(`questions.${asked.id}`, asked.numbers)),
         el('div', {class: 'controls'}, input, el('button', {type: 'button', on: {click: check}}, t('questions.check')), verdict),
         el('details', {}, el('summary', {}, t('questions.reveal')), el('p', {'data-answer': String(asked.answer)}, t(`questions.${asked.id}.answer`, asked.numbers))));
     }));

@@ -88,3 +88,6 @@ function* sameCodes(ctx, model, name) {
   }
   return {same: true, codes};
 }
+
+// A SHA-256 in a table: its beginning, and all of it where one opens it.
+const shaCell = sha256 => el('details', {class: 'sha'}, el('summary', {title: sha256}, el('code', {}, `${sha256.slice(0, 12)}…`)), el('code', {}, sha256));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -138,7 +139,7 @@ static bool fill_sheets(struct page *p, const struct parts *parts, struct sheet 
     page_write_provenance(p, p->facts);
     bool ok = page_embed(p, "wasm", parts->bytes[WASM], parts->size[WASM], 1, NULL, err) && page_add_models(p, err) &&
         page_write_questions(p, sheets[QUESTIONS].stream, err) && page_write_tables(p, sheets[TABLES].stream, err) &&
-        add_test(p, err) && add_calibration(p, err);
+        page_write_lesson(p->facts, err) && add_test(p, err) && add_calibration(p, err);
     fputs("}\n", p->facts);
     return ok && embed_sheet(p, "facts", &sheets[FACTS], err) && embed_sheet(p, "questions", &sheets[QUESTIONS], err) &&
         sheet_close(&sheets[TABLES], err) && sheet_close(&sheets[BLOBS], err);
@@ -163,6 +164,21 @@ static bool build(struct page *p, struct error *err) {
     }
     for (int i = 0; i < PARTS; i++) free(parts.bytes[i]);
     return ok;
+}
+
+/* What one needs to know of the page that was written; the list of its parts is for --json. */
+static void tell(const struct page *p) {
+    char *place = realpath(p->out, NULL);
+    struct stat s = {0};
+    printf("Written to %s: %.1f MB, one file for a browser without a network.\n", p->out,
+           stat(p->out, &s) == 0 ? (double)s.st_size / 1e6 : 0.0);
+    printf("open it in a browser: file://%s\n", place ? place : p->out);
+    if (*p->left_out) {
+        fputs("left out: ", stdout);
+        for (const char *c = p->left_out; *c; c++) fputs(*c == ' ' ? ", " : (char[]){*c, '\0'}, stdout);
+        printf("; `%s` brings them\n", p->remedy);
+    }
+    free(place);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
@@ -195,7 +211,7 @@ int command_page(int argc, char **argv) {
     option_text(&p.options, "parts", "DIR", &p.parts,
                 "folder with what `make page` built: engine.wasm, page.html, ...");
     option_text(&p.options, "reference", "DIR", &p.reference,
-                "folder with tables that --results has not, where its exercise counted the same");
+                "folder with tables that --results has not, where its exercise was on the same data");
     option_flag(&p.options, "json", &json, "print what is in the page as JSON");
     int status = options_parse(&p.options, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
@@ -211,5 +227,8 @@ int command_page(int argc, char **argv) {
         free(p.files[i]);
     }
     dataset_free(&p.data);
-    return report_table(&p.contents, NULL, json, ok, &err);
+    if (ok && !json) tell(&p);
+    if (json || !ok) return report_table(&p.contents, NULL, json, ok, &err);
+    table_free(&p.contents);
+    return EXIT_DONE;
 }

@@ -21,8 +21,10 @@ extern const struct page_entry page_models[PAGE_MODELS]; /* fp32 first */
 struct page {
     struct options options;
     const char *source, *results, *out, *parts;
-    const char *reference; /* folder of tables that results has not; NULL: none */
-    int images;            /* of the test images */
+    const char *reference;      /* folder of tables that results has not; NULL: none */
+    char left_out[160];         /* the commands whose tables are not in the page, as "ladder audit"; "": none */
+    char remedy[2 * PAGE_PATH]; /* what brings them, for a shell: two commands of make */
+    int images;                 /* of the test images */
     struct dataset data;
     struct table contents; /* what is embedded, for the terminal */
     struct model models[PAGE_MODELS];
@@ -46,14 +48,18 @@ void page_hash_hex(const void *bytes, size_t size, char text[65]);
  * refused, or was not made from this fp32 network; images of another size. */
 bool page_add_models(struct page *p, struct error *err);
 
-/* The tables of RESULTS that are there, as HTML; and of the reference, where its exercise counted the same on the same
- * data. Error: a table that csv_read refuses. */
-bool page_write_tables(const struct page *p, FILE *html, struct error *err);
+/* The tables of RESULTS that are there, as HTML; and those of the reference, where its exercise was on the same data:
+ * where that counted otherwise, each says that it is of another run. What is in neither goes to left_out and remedy;
+ * the models are read before. Their part of the facts. Error: a table that csv_read refuses. */
+bool page_write_tables(struct page *p, FILE *html, struct error *err);
+
+/* What the lesson prints for its worked examples: {claim: figure}, of no network, as JSON. Error: out of memory. */
+bool page_write_lesson(FILE *json, struct error *err);
 
 /* The facts of a table's end, as JSON. */
 void page_write_provenance(const struct page *p, FILE *json);
 
-/* Six questions with their answers, from the worksheet of the first test image, as JSON. */
+/* Six questions with their answers, from the worksheets of the first six test images, as JSON. */
 bool page_write_questions(const struct page *p, FILE *json, struct error *err);
 
 #endif

@@ -185,40 +185,46 @@ static const struct trace_step *largest_term(const struct trace *t, int layer) {
     return best;
 }
 
-/* Blanks of the worksheet that can be asked one by one, with the numbers that they follow from: a term, acc, the 64-bit
- * product, its rounding, the code and what it stands for. */
-static void write_questions(const struct trace *t, FILE *json) {
-    int last = t->q->shape.layers - 1, middle = last / 2;
-    const struct trace_step *term = largest_term(t, middle), *code = trace_find(t, last, "y_q");
-    fprintf(json, "{\"model\": \"int8\", \"image\": %zu, \"label\": %d, \"predicted\": %d, \"questions\": [\n",
-            t->image, t->label, t->predicted);
-    fprintf(json, "{\"id\": \"term\", \"layer\": %d, \"neuron\": %d, \"k\": %d, \"x\": %d, \"z\": %lld, \"w\": %d, ",
-            middle, term->neuron, term->k, term->x_q, number(t, middle, "z_x"), term->w_q);
-    fprintf(json, "\"answer\": \"%lld\"},\n", term->integer);
-    fprintf(json,
-            "{\"id\": \"acc\", \"layer\": %d, \"neuron\": %d, \"sum\": %lld, \"bias\": %lld, \"answer\": \"%lld\"},\n",
-            last, code->neuron, number(t, last, "sum"), number(t, last, "b_q"), number(t, last, "acc"));
-    fprintf(json, "{\"id\": \"product\", \"layer\": %d, \"neuron\": %d, \"acc\": %lld, \"m\": %lld, ", last,
-            code->neuron, number(t, last, "acc"), number(t, last, "m"));
-    fprintf(json, "\"answer\": \"%lld\"},\n", number(t, last, "acc m"));
-    fprintf(json, "{\"id\": \"rounded\", \"layer\": %d, \"neuron\": %d, \"exact\": %.6f, \"right\": %lld, ", last,
-            code->neuron, trace_find(t, last, "acc m")->real, number(t, last, "right"));
-    fprintf(json, "\"answer\": \"%lld\"},\n", number(t, last, "rounded"));
-    fprintf(json, "{\"id\": \"code\", \"layer\": %d, \"neuron\": %d, \"rounded\": %lld, \"z\": %lld, ", last,
-            code->neuron, number(t, last, "rounded"), number(t, last, "z_y"));
-    fprintf(json, "\"lowest\": %lld, \"highest\": %lld, \"answer\": \"%lld\"},\n", number(t, last, "y_min"),
-            number(t, last, "y_max"), code->integer);
-    fprintf(json, "{\"id\": \"real\", \"layer\": %d, \"neuron\": %d, \"code\": %lld, \"z\": %lld, \"scale\": %.9g, ",
-            last, code->neuron, code->integer, number(t, last, "z_y"), trace_find(t, last, "s_y")->real);
-    fprintf(json, "\"answer\": \"%.6f\"}\n]}\n", code->real);
+/* A blank of a worksheet that can be asked alone, with the numbers that it follows from. */
+enum { TERM, ACC, PRODUCT, ROUNDED, CODE, REAL, QUESTIONS };
+
+static void write_question(const struct trace *t, int which, FILE *json) {
+    static const char *const names[QUESTIONS] = {"term", "acc", "product", "rounded", "code", "real"};
+    int last = t->q->shape.layers - 1, l = which == TERM ? last / 2 : last;
+    const struct trace_step *term = largest_term(t, l), *code = trace_find(t, l, "y_q");
+    fprintf(json, "{\"id\": \"%s\", \"image\": %zu, \"layer\": %d, \"neuron\": %d, ", names[which], t->image, l,
+            code->neuron);
+    if (which == TERM)
+        fprintf(json, "\"k\": %d, \"x\": %d, \"z\": %lld, \"w\": %d, \"answer\": \"%lld\"}", term->k, term->x_q,
+                number(t, l, "z_x"), term->w_q, term->integer);
+    if (which == ACC)
+        fprintf(json, "\"sum\": %lld, \"bias\": %lld, \"answer\": \"%lld\"}", number(t, l, "sum"), number(t, l, "b_q"),
+                number(t, l, "acc"));
+    if (which == PRODUCT)
+        fprintf(json, "\"acc\": %lld, \"m\": %lld, \"answer\": \"%lld\"}", number(t, l, "acc"), number(t, l, "m"),
+                number(t, l, "acc m"));
+    if (which == ROUNDED)
+        fprintf(json, "\"exact\": %.6f, \"right\": %lld, \"answer\": \"%lld\"}", trace_find(t, l, "acc m")->real,
+                number(t, l, "right"), number(t, l, "rounded"));
+    if (which == CODE)
+        fprintf(json, "\"rounded\": %lld, \"z\": %lld, \"lowest\": %lld, \"highest\": %lld, \"answer\": \"%lld\"}",
+                number(t, l, "rounded"), number(t, l, "z_y"), number(t, l, "y_min"), number(t, l, "y_max"),
+                code->integer);
+    if (which == REAL)
+        fprintf(json, "\"code\": %lld, \"z\": %lld, \"scale\": %.9g, \"answer\": \"%.6f\"}", code->integer,
+                number(t, l, "z_y"), trace_find(t, l, "s_y")->real, code->real);
 }
 
+/* Each is of another image: what one states would answer the one before. */
 bool page_write_questions(const struct page *p, FILE *json, struct error *err) {
-    struct trace t;
     bool ok = p->models[1].kind == MODEL_INT8 || fail(err, "int8-per-channel.safetensors: not an integer model");
-    if (!ok) return false;
-    ok = trace_make(&p->models[1], NULL, &p->data.test, 0, -1, 0, &t, err);
-    if (ok) write_questions(&t, json);
-    trace_free(&t);
+    for (int i = 0; ok && i < QUESTIONS; i++) {
+        struct trace t;
+        ok = trace_make(&p->models[1], NULL, &p->data.test, (size_t)(i % p->images), -1, 0, &t, err);
+        fputs(i ? ",\n" : "[\n", json);
+        if (ok) write_question(&t, i, json);
+        trace_free(&t);
+    }
+    fputs("\n]\n", json);
     return ok;
 }

@@ -8,6 +8,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "studies/audit.h"
 #include "studies/page.h"
 
 /* In the order of the page. Those that are not there are left out. */
@@ -69,16 +70,34 @@ static void write_rows(const struct csv *c, FILE *html) {
     fputs("</tbody>", html);
 }
 
+/* A run that tables may come from: the run of the page, or the reference. */
+struct origin {
+    const char *folder;
+    char accuracy[24], bytes[24]; /* of another fp32 network than the page's; "": its tables need no label */
+};
+
+/* What stands above a table of another run; the page's script says it in the reader's language. */
+static void write_origin(const struct origin *from, const struct csv *c, FILE *html) {
+    fprintf(html, "<p class=\"notice reference\" data-accuracy=\"%s\" data-bytes=\"%s\" data-cpu=\"", from->accuracy,
+            from->bytes);
+    text_html(csv_fact(c, "CPU"), html);
+    fputs("\">The authors figures, of another run: measured on CPU ", html);
+    text_html(csv_fact(c, "CPU"), html);
+    fprintf(html, ", network of %s bytes, %s%% right in fp32.</p>\n", from->bytes, from->accuracy);
+}
+
 /* markdown: the text of NAME.md, or NULL. */
-static void write_table(const char *name, const struct csv *c, char *markdown, FILE *html) {
+static void write_table(const struct origin *from, const char *name, const struct csv *c, char *markdown, FILE *html) {
     char own_title[128], *title = next_note(&markdown);
     snprintf(own_title, sizeof own_title, "%s", name);
     title = title && title[0] == '#' && title[1] == ' ' ? title + 2 : own_title;
-    fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary>", name);
+    fprintf(html, "<details class=\"table\" id=\"table-%s\"><summary><span class=\"title\">", name);
     text_html(title, html);
-    fputs("</summary><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", html);
+    fprintf(html, "</span> <code>%s.csv</code></summary>", name);
+    if (*from->bytes) write_origin(from, c, html);
+    fputs("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", html);
     text_html(title, html);
-    fprintf(html, "\"><table data-table=\"%s\">", name);
+    fprintf(html, ", %s.csv\"><table data-table=\"%s\">", name, name);
     write_rows(c, html);
     fputs("</table></div>\n<ul class=\"notes\">", html);
     for (char *note; (note = next_note(&markdown));) write_item("<li>", note, html);
@@ -86,53 +105,124 @@ static void write_table(const char *name, const struct csv *c, char *markdown, F
     fputs("</ul></details>\n", html);
 }
 
-static bool add_table(const char *folder, const char *name, FILE *html, struct error *err) {
+static bool add_table(const struct origin *from, const char *name, FILE *html, struct error *err) {
     char path[PAGE_PATH];
     struct csv c;
     unsigned char *markdown = NULL;
     size_t size;
-    if (!is_file(folder, name, ".csv", path)) return true;
+    if (!is_file(from->folder, name, ".csv", path)) return true;
     if (!csv_read(path, &c, err)) return false;
-    bool ok = !is_file(folder, name, ".md", path) || file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err);
-    if (ok) write_table(name, &c, (char *)markdown, html);
+    bool ok = !is_file(from->folder, name, ".md", path) || file_read_all(path, CSV_MAX_BYTES, &markdown, &size, err);
+    if (ok) write_table(from, name, &c, (char *)markdown, html);
     free(markdown);
     csv_free(&c);
     return ok;
 }
 
-/* Whether two exercises were on the same data and counted the same: their fp32 networks are then taken for the same. */
+/* The number in a column of the first row; "?" where there is none. */
+static void first_number(const struct csv *c, const char *column, char text[24]) {
+    size_t k = csv_column(c, column);
+    double ignored;
+    bool is_number = c->rows && k < c->columns && csv_number(csv_cell(c, 0, k), &ignored);
+    snprintf(text, 24, "%.20s", is_number ? csv_cell(c, 0, k) : "?");
+}
+
+/* Whether two exercises counted the same: their fp32 networks are then taken for the same. */
 static bool same_exercise(const struct csv *ours, const struct csv *reference) {
     static const char *const columns[] = {"format", "granularity", "file_bytes", "correct", "n"};
-    bool same = strcmp(csv_fact(ours, "data SHA-256"), csv_fact(reference, "data SHA-256")) == 0;
+    bool same = ours->rows && reference->rows;
     for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++) {
         size_t a = csv_column(ours, columns[k]), b = csv_column(reference, columns[k]);
-        same = same && a < ours->columns && b < reference->columns && ours->rows && reference->rows;
+        same = same && a < ours->columns && b < reference->columns;
         for (size_t row = 0; same && row < ours->rows && row < reference->rows; row++)
             same = strcmp(csv_cell(ours, row, a), csv_cell(reference, row, b)) == 0;
     }
     return same;
 }
 
-static bool reference_fits(const struct page *p) {
+/* The reference, if it is on the same data; folder NULL: it is not. */
+static void find_reference(const struct page *p, struct origin *out) {
     char path[PAGE_PATH];
     struct csv ours = {0}, reference = {0};
     struct error ignored;
+    *out = (struct origin){.folder = NULL};
     bool fits = p->reference && is_file(p->results, "exercise", ".csv", path) && csv_read(path, &ours, &ignored) &&
         is_file(p->reference, "exercise", ".csv", path) && csv_read(path, &reference, &ignored) &&
-        same_exercise(&ours, &reference);
+        strcmp(csv_fact(&ours, "data SHA-256"), csv_fact(&reference, "data SHA-256")) == 0;
+    if (fits) out->folder = p->reference;
+    if (fits && !same_exercise(&ours, &reference)) {
+        first_number(&reference, "accuracy_percent", out->accuracy);
+        first_number(&reference, "file_bytes", out->bytes);
+    }
     csv_free(&ours);
     csv_free(&reference);
-    return fits;
 }
 
-bool page_write_tables(const struct page *p, FILE *html, struct error *err) {
-    bool ok = true, fits = reference_fits(p);
+/* NAME=TEXT as an argument for a shell. */
+static void write_argument(const char *name, const char *text, FILE *out) {
+    bool plain = *text &&
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+-,") == strlen(text);
+    fprintf(out, " %s=%s", name, plain ? "" : "'");
+    for (const char *c = text; *c; c++) fputs(*c == '\'' ? "'\\''" : (char[]){*c, 0}, out);
+    if (!plain) fputc('\'', out);
+}
+
+static void write_variables(const struct page *p, FILE *out) {
+    const struct mlp_shape *shape = &p->models[0].shape;
+    write_argument("DATA", p->source, out);
+    write_argument("RESULTS", p->results, out);
+    for (int l = 1; l < shape->layers; l++) fprintf(out, "%s%d", l > 1 ? "," : " HIDDEN=", shape->widths[l]);
+}
+
+/* What the sections show, if it is there, and the command that makes it. */
+static void note_left_out(struct page *p, const struct origin *reference) {
+    static const char *const shown[][2] = {{"ladder", "ladder"}, {"audit", "audit"}, {"pitfalls-quiet", "pitfalls"}};
     char path[PAGE_PATH];
-    for (int i = 0; ok && i < TABLE_NAMES; i++) {
-        bool own = !fits || is_file(p->results, table_names[i], ".csv", path);
-        ok = add_table(own ? p->results : p->reference, table_names[i], html, err);
+    for (int i = 0; i < 3; i++) {
+        if (is_file(p->results, shown[i][0], ".csv", path)) continue;
+        if (reference->folder && is_file(reference->folder, shown[i][0], ".csv", path)) continue;
+        size_t used = strlen(p->left_out);
+        snprintf(p->left_out + used, sizeof p->left_out - used, "%s%s", used ? " " : "", shown[i][1]);
     }
+    FILE *remedy = *p->left_out ? fmemopen(p->remedy, sizeof p->remedy, "w") : NULL;
+    if (!remedy) return;
+    fprintf(remedy, "make %s", p->left_out);
+    write_variables(p, remedy);
+    fputs(" && make page", remedy);
+    write_variables(p, remedy);
+    fclose(remedy);
+    p->remedy[sizeof p->remedy - 1] = '\0';
+}
+
+bool page_write_tables(struct page *p, FILE *html, struct error *err) {
+    struct origin own = {.folder = p->results}, reference;
+    bool ok = true;
+    char path[PAGE_PATH];
+    find_reference(p, &reference);
+    for (int i = 0; ok && i < TABLE_NAMES; i++) {
+        bool is_own = !reference.folder || is_file(p->results, table_names[i], ".csv", path);
+        ok = add_table(is_own ? &own : &reference, table_names[i], html, err);
+    }
+    note_left_out(p, &reference);
+    fputs(", \"remedy\": ", p->facts);
+    text_json(p->remedy, p->facts);
     return ok;
+}
+
+bool page_write_lesson(FILE *json, struct error *err) {
+    struct csv claims;
+    bool first = true;
+    if (!claims_read(&claims, err)) return false;
+    fputs(", \"lesson\": {", json);
+    for (size_t i = 0; i < claims.rows; i++) {
+        if (strncmp(csv_cell(&claims, i, CLAIM_ID), "five-", 5) != 0) continue;
+        fprintf(json, "%s\"%s\": ", first ? "" : ", ", csv_cell(&claims, i, CLAIM_ID));
+        text_json(csv_cell(&claims, i, CLAIM_CLAIMED), json);
+        first = false;
+    }
+    fputc('}', json);
+    csv_free(&claims);
+    return true;
 }
 
 /* ---- where the models come from ---------------------------------------------------------------------------------- */

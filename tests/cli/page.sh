@@ -40,7 +40,12 @@ check_status 1 'without a model' page
 check_grep "^mnistq: .*/models/int4.safetensors: .*\`make page\` makes all models" "$TMP/err" 'the model is named'
 check 'the other models' sh scripts/page_models.sh "$mnistq" "$data" "$results/models"
 check 'the page' page --images 10000
-check_grep '  Written to .*/results/page.html' "$TMP/out" 'its place is told'
+check_grep '^Written to .*/results/page.html: [0-9.]+ MB' "$TMP/out" 'its place is told'
+check_grep '^open it in a browser: file:///.*/results/page.html$' "$TMP/out" 'and how it is opened'
+check_grep "^left out: ladder, audit, pitfalls; .make ladder audit pitfalls DATA=.* RESULTS=.*/results HIDDEN=.* && make page DATA=" \
+    "$TMP/out" 'what is left out, and the commands that bring it'
+check 'its list of parts' page --json --images 10000
+check_grep '"part": "engine|"part": "model/fp32"' "$TMP/out" 'is for --json'
 cp "$results/page.html" "$TMP/page.html"
 check 'by default, 1,000 images' page
 cp "$results/page.html" "$TMP/small.html"
@@ -74,7 +79,7 @@ check 'with a hostile table' page
 check_grep '<td>&lt;/script&gt;&lt;script&gt;alert\(1\)&lt;/script&gt;<td>a&amp;b \?\[31m</tbody>' "$results/page.html" \
     'its cells are text'
 check_grep '<li class="fact">command: &lt;img src=x&gt;' "$results/page.html" 'its facts are text'
-check_grep 'aria-label="&lt;b&gt;Title&quot;"' "$results/page.html" 'its title is text'
+check_grep 'aria-label="&lt;b&gt;Title&quot;, ladder.csv"' "$results/page.html" 'its title is text'
 check 'the page is still one script' engine frame "$results/page.html" 2500000
 printf 'a,b\n1\n' >"$results/ladder.csv"
 check_status 1 'a table that is none' page
@@ -86,7 +91,13 @@ printf 'format,accuracy_percent\nf32,12.5\n' >"$TMP/reference/ladder.csv"
 check 'with a reference whose exercise counted the same' page --reference "$TMP/reference"
 check_grep 'data-table="ladder"' "$results/page.html" 'its tables are taken'
 sed 's/^fp32,-,fp32,[0-9]*,/fp32,-,fp32,1,/' "$results/exercise.csv" >"$TMP/reference/exercise.csv"
+check_no_grep 'class="notice reference"' "$results/page.html" 'without a label, since the network is the same'
 check 'with the reference of another network' page --reference "$TMP/reference"
+check_grep 'data-table="ladder"' "$results/page.html" 'its tables are taken too'
+check_grep 'class="notice reference" data-accuracy="[0-9.]+" data-bytes="[0-9]+" data-cpu="' "$results/page.html" 'with a label'
+check_grep '^left out: audit, pitfalls; ' "$TMP/out" 'the others are left out'
+sed 's/^# data SHA-256: ./# data SHA-256: x/' "$results/exercise.csv" >"$TMP/reference/exercise.csv"
+check 'with the reference of other data' page --reference "$TMP/reference"
 check_no_grep 'data-table="ladder"' "$results/page.html" 'they are not'
 
 # ---- a model that belongs to another network ----
