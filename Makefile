@@ -84,7 +84,6 @@ TRAINING = $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,e
 LESSON = $(TRAINING) $(call option,calibration,CALIBRATION)
 FLAGS = $(LESSON) $(call option,batch,BATCH) $(call option,observer,OBSERVER) $(call option,activations,ACTIVATIONS)
 LADDER = ladder --seeds $(or $(LADDER_SEEDS),5) $(call option,group,GROUP) $(call option,seed,SEED) $(call option,epochs,EPOCHS)
-INT8 = RESULTS/models/int8-$(if $(filter per-tensor,$(SCHEME)),per-tensor,per-channel).safetensors
 FP32 = RESULTS/models/fp32.safetensors
 
 mnist: all ## the exercise: fetches MNIST, writes results/mnist | 4 s, 11 MB
@@ -102,10 +101,10 @@ ladder-narrow: all ## the same for 32 hidden neurons | 15 s a seed
 bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
-	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors $(INT8) RESULTS/models/int4.safetensors --scaling
+	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors INT8 RESULTS/models/int4.safetensors --scaling
 bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
 	@sh scripts/peers/install.sh --check && $(MAKE) -s models
-	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) $(INT8)
+	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) INT8
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims; runs the studies it reads | 6 min
@@ -113,12 +112,12 @@ audit: all ## the lesson's claims; runs the studies it reads | 6 min
 pitfalls: all ## the lesson's failures: provoked, then repaired | 40 s
 	$(RUN) pitfalls $(LESSON)
 compare: models ## fp32 against int8: layers, steps, changed digits | 5 s
-	$(RUN) compare $(FP32) $(INT8) --sensitivity
+	$(RUN) compare $(FP32) INT8 --sensitivity
 trace: models ## test image IMAGE through int8, every number | 1 s
-	$(RUN) trace $(INT8) --fp32 $(FP32) --image $(or $(IMAGE),0)
-	$(RUN) trace $(INT8) --image $(or $(IMAGE),0) --worksheet >/dev/null && echo "And for a class: worksheet.txt, its answers in worksheet-key.txt"
+	$(RUN) trace INT8 --fp32 $(FP32) --image $(or $(IMAGE),0)
+	$(RUN) trace INT8 --image $(or $(IMAGE),0) --worksheet >/dev/null && echo "And for a class: worksheet.txt, its answers in worksheet-key.txt"
 histogram: models ## how int8 uses its codes; weights as pictures | 2 s
-	$(RUN) inspect $(INT8) --histogram --fp32 $(FP32) --weights-png RESULTS/weights.png
+	$(RUN) inspect INT8 --histogram --fp32 $(FP32) --weights-png RESULTS/weights.png
 results: all ## every committed table anew, in results/reference | 45 min
 	@MAKE='$(MAKE)' sh scripts/results.sh write
 results-diff: ## results/mnist beside results/reference/mnist

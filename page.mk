@@ -33,7 +33,7 @@ PAGE_PARTS := $(addprefix $(BUILD)/page/,engine.wasm page.js page.html page.css)
 page_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(shell $(call wasm_probe,/dev/null) && echo $(PAGE_PARTS)))
 
 page: all $(PAGE_PARTS) ## the lesson as one offline file with the engine | 20 s
-	$(RUN) exercise --reuse --scheme both $(FLAGS) >/dev/null
+	$(RUN) exercise --reuse --scheme both $(FLAGS)
 	@sh scripts/run_with_data.sh "$$DATA" sh scripts/page_models.sh $(BUILD)/mnistq DATA RESULTS/models
 	$(RUN) page --parts $(BUILD)/page --reference results/reference/mnist
 test-page: all $(PAGE_PARTS) ## the page in Chromium, drawn and dragged | 5 min

@@ -6,7 +6,8 @@
 #               the built-in digits, where no mirror can be reached   results/digits
 #   digits      the built-in digits                results/digits
 #   a folder    it, as it is                       results/mnist if it holds MNIST's own bytes, else results/ and its name
-# Where an argument is DATA or RESULTS/NAME, the folders are put there instead, and no options are added.
+# Where an argument is DATA or RESULTS/NAME, the folders are put there instead; after DATA no options are added. INT8 is
+# the int8 model of the results: per channel, or the one that is there.
 # RESULTS in the environment names another folder for the tables, but never one called mnist for other data.
 set -u
 data=$1
@@ -63,6 +64,10 @@ for argument; do
     shift
     case $argument in
     DATA) argument=$data added=no ;;
+    INT8)
+        argument=$results/models/int8-per-channel.safetensors
+        [ -e "$argument" ] || argument=$results/models/int8-per-tensor.safetensors
+        ;;
     RESULTS/*) argument=$results/${argument#RESULTS/} ;;
     esac
     set -- "$@" "$argument"

@@ -175,6 +175,15 @@ static void other_small_pictures_are_centred(void **state) {
         draw_seven(canvas, 28, 28, places[i / 2][0], places[i / 2][1], places[i / 2][2], i % 2 ? 0 : 255);
         assert_canvas_is_seven(canvas, 28, 28);
     }
+    double cx, cy; /* centred by its mass as MNIST's are, but half as large */
+    uint8_t *somewhere = new_canvas(28, 28, 0), *small = new_canvas(28, 28, 0);
+    draw_seven(somewhere, 28, 28, 5, 5, 10, 255);
+    centre_of_mass(somewhere, 28, 28, &cx, &cy);
+    free(somewhere);
+    draw_seven(small, 28, 28, 5 + 14.5 - cx, 5 + 14.5 - cy, 10, 255);
+    uint8_t digit[N];
+    assert_false(picture_take(small, MNIST, digit));
+    free(small);
 }
 
 /* Of a model that was trained on other data, 28 x 28 pictures are used as they are, but for their polarity; larger
@@ -365,6 +374,12 @@ static void frames(void **state) {
             fill_rect(canvas, SIDE, SIDE, end - width, margin, end, end, 0);
             assert_seven_with_doubts(canvas, 0);
         }
+    uint8_t *canvas = paper_with_seven(); /* a ring around it, of more ink than the digit */
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        int x = i % SIDE - SIDE / 2, y = i / SIDE - SIDE / 2, distance = x * x + y * y;
+        if (distance >= 166 * 166 && distance <= 190 * 190) canvas[i] = DARK;
+    }
+    assert_seven_with_doubts(canvas, 0);
 }
 
 static void tables(void **state) {

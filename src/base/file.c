@@ -222,6 +222,7 @@ bool file_read_judged(const char *path, size_t limit, file_judge judge, void *co
     else if (regular && whole > limit)
         fail(err, "%s: is %zu bytes long, more than the %zu that are read", name, whole, limit);
     else if (!read_on(descriptor, limit, judge ? FILE_HEAD : SIZE_MAX, &room, data, size))
+        /* NOLINTNEXTLINE(bugprone-branch-clone): it may fail twice */
         fail(err, "%s: could not be read: %s", name, strerror(errno));
     else if (judge && !judge(context, *data, *size, whole, err)) fail_in(err, name);
     else if (judge && !read_on(descriptor, limit, SIZE_MAX, &room, data, size))

@@ -270,9 +270,23 @@ static bool run(struct study *s, const struct training_recipe *training,
     return ok;
 }
 
+/* Says which command made the files that are there, and what becomes of them. first: of the options that count. */
+static bool reusable(const struct study *s, int first) {
+    static const char *const fates[] = {"nothing to do", "made anew with other options",
+                                        "made anew, as program, machine, data or a file is another"};
+    char given[sizeof s->stamp_options], command[1200], text[2600];
+    options_values(&s->options, first, true, given, sizeof given);
+    enum file_set_state state = file_set_look(s->results, s->stamp, &s->provenance, given, command, sizeof command);
+    if (!*command) return false;
+    text_format(text, sizeof text, "%s: %s; there by `%s`", s->results, fates[state], command);
+    print_wrapped(stdout, text, 0, terminal_width(stdout));
+    if (state != FILE_SET_CURRENT) printf("\n");
+    fflush(stdout); /* before the bar of training */
+    return state == FILE_SET_CURRENT;
+}
+
 int command_exercise(int argc, char **argv) {
     static const char *const schemes[] = {"per-channel", "per-tensor", "both"};
-    static const char reuse_option[] = " --reuse";
     struct study s;
     struct training_recipe training = training_defaults();
     struct quantization_recipe quantization = quantization_defaults();
@@ -284,21 +298,19 @@ int command_exercise(int argc, char **argv) {
     s.options.examples = "mnistq exercise\n"
                          "mnistq exercise --data digits --scheme per-tensor --results /tmp/try";
     s.stamp = ".exercise";
+    option_flag(&s.options, "reuse", &reuse,
+                "leave results as they are that this program made from this data with the options given here");
+    int first = s.options.count; /* of those that the models depend on */
     option_choice(&s.options, "scheme", &quantization.scheme, schemes, SCHEMES + 1,
                   "weight scales: one per output row, or per layer");
     training_options(&s.options, &training);
     quantization_options(&s.options, &quantization);
-    option_flag(&s.options, "reuse", &reuse, "leave results as they are that this program wrote for the same options");
     int status = study_parse(&s, argc, argv, 0, 0);
     if (status != OPTIONS_GO_ON) return status;
-    /* The results are those of the command without --reuse. */
-    char *told = strstr(s.provenance.facts[0].value, reuse_option);
-    if (told) memmove(told, told + strlen(reuse_option), strlen(told + strlen(reuse_option)) + 1);
     provenance_add(&s.provenance, "seed", "%llu", (unsigned long long)training.seed);
     bool ok = study_begin(&s);
-    if (ok && reuse && !s.json && file_set_is_current(s.results, s.stamp, &s.provenance)) {
-        text_plain(s.results, stdout);
-        printf(": as this program wrote it for the same command and data; nothing to do\n");
+    options_values(&s.options, first, false, s.stamp_options, sizeof s.stamp_options);
+    if (ok && reuse && !s.json && reusable(&s, first)) {
         dataset_free(&s.data);
         return EXIT_DONE;
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "cli/restart.h"
 
 enum { NAME = 300, PATH = 4200 };
@@ -163,12 +164,15 @@ static void hash_file(const char *path, char hex[HEX]) {
     free(data);
 }
 
-/* What made a set. False when out of memory, or when the program's own file cannot be read. */
+/* What makes a set the same for any command line. False when out of memory, or when the program's own file cannot be
+ * read. */
 static bool describe(const struct provenance *p, FILE *stream) {
     char hex[HEX], program[PATH];
     hash_file(program_path(program, sizeof program), hex);
     fprintf(stream, "# program SHA-256: %s\n", hex);
-    for (size_t i = 0; i < p->count; i++) fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
+    for (size_t i = 0; i < p->count; i++) /* the seed is one of the options */
+        if (strcmp(p->facts[i].name, "command") != 0 && strcmp(p->facts[i].name, "seed") != 0)
+            fprintf(stream, "# %s: %s\n", p->facts[i].name, p->facts[i].value);
     return hex[0] && !ferror(stream);
 }
 
@@ -188,28 +192,57 @@ static bool files_are(const char *folder, char *text) {
     return !*text;
 }
 
-bool file_set_is_current(const char *folder, const char *stamp, const struct provenance *p) {
-    char path[PATH], *expected = NULL;
+static const char command_fact[] = "\n# command: ", options_fact[] = "\n# options: ";
+
+/* Whether each "--name value; " of given is one of the line's. */
+static bool options_agree(const char *line, const char *given) {
+    for (size_t length; *given; given += length) {
+        const char *end = strstr(given, "; "), *at;
+        length = end ? (size_t)(end - given) + 2 : strlen(given);
+        if (!(at = memmem(line, strcspn(line, "\n"), given, length)) || at[-1] != ' ') return false;
+    }
+    return true;
+}
+
+enum file_set_state file_set_look(const char *folder, const char *stamp, const struct provenance *p, const char *given,
+                                  char *command, size_t size) {
+    char path[PATH], *expected = NULL, *options = NULL, *made_by, *sums;
     unsigned char *found = NULL;
-    size_t size, length;
+    size_t read, length;
     struct error ignored;
+    enum file_set_state state = FILE_SET_STALE;
+    *command = 0;
     FILE *stream = open_memstream(&expected, &length);
     bool same = stream && describe(p, stream);
-    same = stream && fclose(stream) == 0 && same && path_in(folder, stamp, path, &ignored) &&
-        file_read_all(path, 1 << 20, &found, &size, &ignored) && size > length &&
-        memcmp(found, expected, length) == 0 && files_are(folder, (char *)found + length);
+    same = stream && fclose(stream) == 0 && same;
+    if (path_in(folder, stamp, path, &ignored) && file_read_all(path, 1 << 20, &found, &read, &ignored)) {
+        char *text = (char *)found; /* file_read_all ends it with a 0 */
+        if ((made_by = strstr(text, command_fact))) {
+            made_by += strlen(command_fact);
+            text_format(command, size, "%.*s", (int)strcspn(made_by, "\n"), made_by);
+        }
+        same = same && made_by && read > length && memcmp(text, expected, length) == 0;
+        if (same && (options = strstr(text, options_fact)) && (sums = strchr(options + 1, '\n'))) {
+            options += strlen(options_fact) - 1;
+            same = options_agree(options, given);
+            state = !same ? FILE_SET_OF_OTHER_OPTIONS : files_are(folder, sums + 1) ? FILE_SET_CURRENT : FILE_SET_STALE;
+        }
+    }
     free(expected);
     free(found);
-    return same;
+    return state;
 }
 
 /* As `sha256sum --check` reads it. Without what describe needs there is none: the next run does not know that it need
  * not run. */
-static bool write_stamp(const char *path, const struct provenance *p, struct error *err) {
+static bool write_stamp(const char *path, const struct provenance *p, const char *options, struct error *err) {
     struct out_file out;
     char file[PATH], hex[HEX];
     if (!out_file_open(&out, path, err)) return false;
     if (!describe(p, out.stream)) return out_file_discard(&out), true;
+    fputs(command_fact + 1, out.stream);
+    text_plain(p->facts[0].value, out.stream);
+    fprintf(out.stream, "%s%s\n", options_fact, options);
     for (int i = 0; i < count; i++) {
         if (path_in(target, names[i], file, err)) hash_file(file, hex);
         if (hex[0]) fprintf(out.stream, "%s  %s\n", hex, names[i]);
@@ -220,7 +253,7 @@ static bool write_stamp(const char *path, const struct provenance *p, struct err
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 /* Without the stamp while files move: a set that is half moved is not taken for a whole one. */
-static bool move_all(const char *stamp, const struct provenance *p, struct error *err) {
+static bool move_all(const char *stamp, const struct provenance *p, const char *options, struct error *err) {
     char stamp_path[PATH], to[PATH];
     if (stamp && (!place_of(target, stamp, stamp_path, err) || (unlink(stamp_path), false))) return false;
     for (int i = 0; i < count; i++) {
@@ -229,7 +262,7 @@ static bool move_all(const char *stamp, const struct provenance *p, struct error
         else if (renameat(staging_folder, names[i], AT_FDCWD, to) != 0)
             return fail(err, "%s: could not be written: %s", to, strerror(errno));
     }
-    return !stamp || write_stamp(stamp_path, p, err);
+    return !stamp || write_stamp(stamp_path, p, options, err);
 }
 
 /* An error is of the file that the user knows, not of the folder that is gone when he reads it. */
@@ -240,13 +273,13 @@ static void name_target(const char *folder, struct error *err) {
     snprintf(at, sizeof err->text - (size_t)(at - err->text), "%s%s", folder, rest);
 }
 
-bool file_set_end(const char *stamp, const struct provenance *p, bool ok, struct error *err) {
+bool file_set_end(const char *stamp, const struct provenance *p, const char *options, bool ok, struct error *err) {
     const char *folder = target;
     if (!folder) return ok;
     int lock = ok ? open(folder, O_RDONLY | O_CLOEXEC) : -1; /* another run's set moves before or after this one */
     if (lock >= 0) flock(lock, LOCK_EX);
     moving = 1; /* a signal waits */
-    ok = ok && move_all(stamp, p, err);
+    ok = ok && move_all(stamp, p, options, err);
     moving = 0;
     file_set_discard();
     if (lock >= 0) close(lock);

@@ -22,12 +22,16 @@ const char *file_set_path(const char *name, struct error *err);
 /* Whether a file NAMEENDING could go to the folder, before any set is begun and before long work. Errors: as above. */
 bool file_set_check(const char *folder, const char *name, const char *ending, struct error *err);
 
-/* ok: moves the files to their places, and writes the stamp (NULL: none). Else removes what was written, and returns
- * false. Does nothing where no set was begun. */
-bool file_set_end(const char *stamp, const struct provenance *p, bool ok, struct error *err);
+/* ok: moves the files to their places, and writes the stamp (NULL: none) with the options that made them, as
+ * options_values tells them. Else removes what was written, and returns false. Does nothing where no set was begun. */
+bool file_set_end(const char *stamp, const struct provenance *p, const char *options, bool ok, struct error *err);
 
-/* Whether the folder's stamp is that of this very program for the same provenance, and every file as it says. */
-bool file_set_is_current(const char *folder, const char *stamp, const struct provenance *p);
+/* current: the stamp is that of this very program for the same provenance, every file is as it says, and the options
+ * given are among those that made them; the command may be another. command [size]: that of the stamp, on one line, or
+ * "". */
+enum file_set_state { FILE_SET_CURRENT, FILE_SET_OF_OTHER_OPTIONS, FILE_SET_STALE };
+enum file_set_state file_set_look(const char *folder, const char *stamp, const struct provenance *p, const char *given,
+                                  char *command, size_t size);
 
 /* For a handler of SIGINT, all async-signal-safe. While files move to their places a signal has to wait: true, and
  * file_set_end raises it again at the end. Else, when no temporary file is in it any more, the handler removes what was

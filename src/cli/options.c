@@ -94,27 +94,42 @@ static void print_choices(FILE *stream, const struct option_entry *e, const char
     for (int i = 0; i <= (int)e->hi; i++) fprintf(stream, "%s%s", i ? between : "", e->choices[i]);
 }
 
-static void print_default(const struct options *o, const struct option_entry *e, FILE *stream) {
+static void print_value(const struct option_entry *e, FILE *stream) {
     switch (e->type) {
-    case OPTION_FLAG: return;
-    case OPTION_INT:
-        if (*(int *)e->value >= e->lo) /* a default below the range stands for what the help says */
-            fprintf(stream, " [%d]", *(int *)e->value);
-        return;
-    case OPTION_SEED: fprintf(stream, " [%llu]", (unsigned long long)*(uint64_t *)e->value); return;
-    case OPTION_REAL: fprintf(stream, " [%g]", *(double *)e->value); return;
-    case OPTION_CHOICE: fprintf(stream, " [%s]", e->choices[*(int *)e->value]); return;
+    case OPTION_FLAG: fprintf(stream, "%s", *(bool *)e->value ? "yes" : "no"); return;
+    case OPTION_INT: fprintf(stream, "%d", *(int *)e->value); return;
+    case OPTION_SEED: fprintf(stream, "%llu", (unsigned long long)*(uint64_t *)e->value); return;
+    case OPTION_REAL: fprintf(stream, "%g", *(double *)e->value); return;
+    case OPTION_CHOICE: fprintf(stream, "%s", e->choices[*(int *)e->value]); return;
     case OPTION_OUT:
-    case OPTION_TEXT:
-        if (*(const char **)e->value) fprintf(stream, " [%s]", *(const char **)e->value);
-        else if (e->value == (void *)o->results) fprintf(stream, " [results/NAME, NAME the last part of --data]");
-        return;
+    case OPTION_TEXT: fprintf(stream, "%s", *(const char **)e->value ? *(const char **)e->value : ""); return;
     case OPTION_INTS: {
         const struct int_list *list = e->value;
-        for (int i = 0; i < list->count; i++) fprintf(stream, "%s%d", i ? "," : " [", list->values[i]);
-        fprintf(stream, "]");
+        for (int i = 0; i < list->count; i++) fprintf(stream, "%s%d", i ? "," : "", list->values[i]);
     }
     }
+}
+
+static void print_default(const struct options *o, const struct option_entry *e, FILE *stream) {
+    bool text = e->type == OPTION_OUT || e->type == OPTION_TEXT;
+    if (text && e->value == (void *)o->results && !*(const char **)e->value)
+        fprintf(stream, " [results/NAME, NAME the last part of --data]");
+    if (e->type == OPTION_FLAG || (text && !*(const char **)e->value)) return;
+    if (e->type == OPTION_INT && *(int *)e->value < e->lo) return; /* the help says what such a default stands for */
+    fprintf(stream, " [");
+    print_value(e, stream);
+    fprintf(stream, "]");
+}
+
+void options_values(const struct options *o, int first, bool given_only, char *text, size_t size) {
+    FILE *stream = fmemopen(text, size, "w");
+    for (int i = first; stream && i < o->count; i++) {
+        if (given_only && !o->given[i]) continue;
+        fprintf(stream, "--%s ", o->entries[i].name);
+        print_value(&o->entries[i], stream);
+        fprintf(stream, "; ");
+    }
+    if (stream) fputc(0, stream), fclose(stream);
 }
 
 static void print_help(const struct options *o) {
@@ -305,6 +320,7 @@ int options_parse(struct options *o, int argc, char **argv, int min_files, int m
         if (found == '?' && optopt) return usage_error(o, "%s: takes no value", argv[optind - 1]);
         if (found == '?') return unknown_option(o, argv[optind - 1]);
         int status = take_value(o, &o->entries[found - 1000], optarg);
+        o->given[found - 1000] = true;
         if (status != OPTIONS_GO_ON) return status;
     }
     if (o->data && *o->data && !**o->data) return usage_error(o, "--data: expected a folder or \"digits\", found \"\"");

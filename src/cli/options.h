@@ -4,6 +4,7 @@
 #define CLI_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, OPTIONS_GO_ON = -1 };
@@ -34,6 +35,7 @@ struct options {
         double lo, hi;
         const char *const *choices; /* [hi + 1] */
     } entries[OPTIONS_MAX];
+    bool given[OPTIONS_MAX]; /* on the command line */
     int file_count;
     char **files;                 /* what is left of the command line */
     const char **data, **results; /* where option_data and option_results put their values, or NULL */
@@ -62,6 +64,9 @@ void option_results(struct options *o, const char **results, const char *help);
 /* Reads argv; argv[0] is the command's name. Returns OPTIONS_GO_ON, or the status to exit with: 0 after --help,
  * 2 after a usage error, which it has printed. */
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files);
+
+/* "--scheme both; --epochs 1; " and so on: the values of the options from number first on, all or those given. */
+void options_values(const struct options *o, int first, bool given_only, char *text, size_t size);
 
 /* --quiet: commands parsed from now on print errors, and what --json asks for, but nothing else. */
 void options_quiet(void);

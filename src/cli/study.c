@@ -167,7 +167,7 @@ int study_end(struct study *s, bool ok) {
             ok = fail(&s->err, "out of memory for the table%s%s", s->tables[i].name ? " " : "",
                       s->tables[i].name ? s->tables[i].name : "");
     ok = ok && save(s);
-    ok = file_set_end(s->stamp, &s->provenance, ok, &s->err);
+    ok = file_set_end(s->stamp, &s->provenance, s->stamp_options, ok, &s->err);
     ok = ok && (s->json ? print_json(s) : show(s));
     for (int i = 0; i < s->table_count; i++) table_free(&s->tables[i].table);
     dataset_free(&s->data);

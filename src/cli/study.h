@@ -36,7 +36,8 @@ struct study {
         bool shown;       /* printed at the end; the first one is, the others where the study says so */
         size_t most_rows; /* that the terminal shows; 0: all */
     } tables[STUDY_MAX_TABLES];
-    const char *stamp;  /* of the set of files, see cli/fileset.h; NULL: none */
+    const char *stamp; /* of the set of files, see cli/fileset.h; NULL: none */
+    char stamp_options[512];
     char written[1024]; /* names of the files beside the tables, ", " between */
     struct error err;
 };

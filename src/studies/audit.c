@@ -116,7 +116,7 @@ static bool run_fill(struct audit *a, const struct source *s, const char *name) 
     provenance_machine(&p);
     bool ok = file_set_begin(a->study.results, &a->study.err) &&
         s->fill(&t, a->study.results, &a->study.data, &a->study.err) && study_save_table(&a->study, &t, &p, name);
-    ok = file_set_end(NULL, &p, ok, &a->study.err);
+    ok = file_set_end(NULL, &p, NULL, ok, &a->study.err);
     table_free(&t);
     return ok;
 }

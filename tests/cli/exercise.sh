@@ -73,22 +73,41 @@ check '... and nothing unfinished is left' clean limited
 
 exercise --results r >/dev/null
 sums r >before
-said() { [ "$(wc -l <said)" -eq 1 ] && grep '^r: .*nothing to do' said; }
+said() { [ "$(tr '\n' ' ' <said | sed "s/^r: nothing to do; there by \`mnistq exercise [^\`]*\` \$//" | wc -c)" -eq 0 ]; }
 ran() { grep '^The exercise' said; }
+anew() { ran && tr '\n' ' ' <said | grep "^r: made anew$1.*; there by \`mnistq exercise "; }
 reuse() { exercise --results r --reuse "$@" >said; }
 check '--reuse' reuse
 check '... says so in one line' said
 check '... changes nothing' same r before
 "$mnistq" exercise --reuse --data idx --hidden 16 --calibration 100 --results r >said
 check '--reuse before the other options' said
+for same in '--scheme both' '--seed 1 --scheme both --hidden 16' '--smoothing 5e-2'; do
+    # shellcheck disable=SC2086 # several words
+    reuse $same
+    check "--reuse $same, which is what it was made with" said
+done
+bare() { "$mnistq" exercise --reuse --data idx --results r "$@" >said; }
+check '--reuse without a word of what was asked for then' bare
+check '... leaves that' said
 check '--reuse with another option' reuse --seed 2
+check '... runs, and says what it makes anew, and why' anew ' with other options'
+check '... then without it' bare
+check '... leaves what it made' said
+check '... named with its options' grep -q -- '--seed 2' said
+check '--reuse with a scheme that is not there alone' bare --scheme per-tensor --hidden 16 --calibration 100
+check '... runs, and says so' anew ' with other options'
+check '... and is left with' [ "$(cd r/models && echo *)" = 'fp32.safetensors int8-per-tensor.safetensors' ]
+check '--reuse of part of a number: 1 is not 16' reuse --hidden 1
 check '... runs' ran
-reuse && reuse
-check '... and what it then writes is reused' said
+reuse
+reuse
+check 'what it then writes is reused' said
 for damage in 'rm r/layers.csv' 'rm r/models/int8-per-channel.safetensors' 'echo >>r/exercise.md' 'rm r/.exercise' 'echo >>r/.exercise'; do
     reuse && sh -c "$damage"
     check "--reuse after $damage" reuse
     check '... runs' ran
+    [ "$damage" = 'rm r/.exercise' ] || check '... and says why' anew ', as program, machine, data or a file is another'
     check '... and all is whole' whole r
 done
 "$BUILD/tests/make_idx" idx2 1000 500 && cp idx/t10k* idx2 && mv idx idx1 && mv idx2 idx

@@ -125,6 +125,10 @@ for option in '--scheme per-tensor' '--hidden 128' '--seed 3' '--epochs 1' '--ob
 done
 check 'make -n mnist' mk -n mnist
 check_no_grep 'exercise .*--' "$TMP/out" 'make mnist leaves the defaults to the program'
+check 'make -n models page' mk -n models page
+grep 'exercise --reuse' "$TMP/out" >"$TMP/line"
+check 'make models and make page show what becomes of the tables' [ "$(grep -c . "$TMP/line")" -eq 2 ]
+check_no_grep '>/dev/null' "$TMP/line" '... and hide nothing'
 check 'make -n sweep SEEDS=4' mk -n sweep SEEDS=4 HIDDEN=64,32
 check_grep 'sweep --seeds 4 --hidden 64,32 *$' "$TMP/out" 'make sweep passes --seeds and --hidden'
 
@@ -259,6 +263,11 @@ check 'run_with_data.sh from another folder, with a space' sh -c "cd elsewhere &
 check_grep '^called: exercise --data ../a b --results results/a b$' "$TMP/out" '... works'
 check 'run_with_data.sh: DATA and RESULTS/NAME' sh scripts/run_with_data.sh digits "$built/mnistq" eval RESULTS/m --data DATA
 check_grep '^called: eval results/digits/m --data digits$' "$TMP/out" '... are put in, and nothing else'
+check 'run_with_data.sh: INT8' sh scripts/run_with_data.sh digits "$built/mnistq" trace INT8 --data DATA
+check_grep '^called: trace results/digits/models/int8-per-tensor.safetensors --data digits$' "$TMP/out" '... is the model that is there'
+mkdir -p results/digits/models && : >results/digits/models/int8-per-channel.safetensors
+check 'run_with_data.sh: INT8 of two' sh scripts/run_with_data.sh digits "$built/mnistq" trace INT8 --data DATA
+check_grep '^called: trace results/digits/models/int8-per-channel.safetensors --data digits$' "$TMP/out" '... is that per channel'
 cd - >/dev/null || exit 1
 
 if sh scripts/peers/install.sh --check 2>/dev/null; then

@@ -102,7 +102,7 @@ if [ -x "$loader" ] && "$loader" "$mnistq" --version >/dev/null 2>&1; then
     "$mnistq" eval $int8 --data idx --json >direct
     check '... and answers the same' cmp loaded direct
     rm -rf reused
-    for round in 1 2; do "$loader" "$mnistq" exercise --data idx --hidden 8 --calibration 100 --results reused --reuse >said 2>&1; done
+    for _ in 1 2; do "$loader" "$mnistq" exercise --data idx --hidden 8 --calibration 100 --results reused --reuse >said 2>&1; done
     check_grep 'nothing to do' said '... and knows its results again'
     check_grep "^# program SHA-256: $(sha256sum <"$mnistq" | cut -d' ' -f1)$" reused/.exercise '... as those of this program, not of the loader'
 else

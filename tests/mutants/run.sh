@@ -12,7 +12,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 [ -z "${CPPFLAGS-}" ] || export CPPFLAGS
 
 # A copy in which what is built stays from one run of this to the next: only files that differ are copied.
-parts=$(ls -d Makefile embed.mk page.mk src include examples tests scripts 2>/dev/null)
+parts=$(ls -d Makefile *.mk src include examples tests scripts 2>/dev/null)
 mkdir -p "$tree" || exit 1
 # shellcheck disable=SC2086 # several names
 find $parts -type f | while read -r file; do
