@@ -390,7 +390,6 @@ TEXTS.de = {
   "doubt.several parts lie apart: they are taken as one digit": 'mehrere Teile liegen auseinander: Sie gelten als eine Ziffer',
   'doubt.it is wider than most digits: there may be more than one': 'sie ist breiter als die meisten Ziffern: Es können mehrere sein',
   "doubt.something beside the digit, or through it, is left out: it may be part of the digit": 'etwas neben der Ziffer oder quer durch sie ist weggelassen: Es kann zur Ziffer gehören',
-  "doubt.it is wider than most digits: there may be more than one": 'sie ist breiter als die meisten Ziffern: Es können mehrere sein',
   "doubt.the two likeliest answers are within one step of the logits": 'die zwei wahrscheinlichsten Antworten liegen höchstens eine Stufe der Logits auseinander',
   "doubt.no answer has half of the probability": 'keine Antwort hat die Hälfte der Wahrscheinlichkeit',
 };

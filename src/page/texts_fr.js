@@ -394,7 +394,6 @@ TEXTS.fr = {
   "doubt.several parts lie apart: they are taken as one digit": 'plusieurs parties sont séparées : elles sont prises pour un seul chiffre',
   'doubt.it is wider than most digits: there may be more than one': 'il est plus large que la plupart des chiffres : il y en a peut-être plus d’un',
   "doubt.something beside the digit, or through it, is left out: it may be part of the digit": 'quelque chose à côté du chiffre, ou en travers, est laissé de côté : c’en est peut-être une partie',
-  "doubt.it is wider than most digits: there may be more than one": 'il est plus large que la plupart des chiffres : il y en a peut-être plusieurs',
   "doubt.the two likeliest answers are within one step of the logits": 'les deux réponses les plus probables sont à un pas de logit l’une de l’autre',
   "doubt.no answer has half of the probability": 'aucune réponse n’a la moitié de la probabilité',
 };
