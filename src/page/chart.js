@@ -107,8 +107,10 @@ function dataTable(root, {caption, columns, rows = []}) {
   const heads = columns.map(column => el('th', {scope: 'col'}, column));
   const numeric = cell => /^[−+±]?[\d.,\s\u202f\u00a0’]+%?$/.test(cell?.textContent ?? cell);
   const fill = next => {
-    body.replaceChildren(...next.map(row => el('tr', {}, row.map(cell => el('td', {class: numeric(cell) && 'number'}, cell)))));
-    heads.forEach((head, i) => head.classList.toggle('number', next.some(row => numeric(row[i]))));
+    // A column is flush right, head and all, where most of its cells are numbers.
+    const right = columns.map((column, i) => 2 * next.filter(row => numeric(row[i])).length > next.length);
+    body.replaceChildren(...next.map(row => el('tr', {}, row.map((cell, i) => el('td', {class: right[i] && 'number'}, cell)))));
+    heads.forEach((head, i) => head.classList.toggle('number', right[i]));
   };
   fill(rows);
   root.append(el('div', {class: 'scroll', tabindex: 0, role: 'group', 'aria-label': caption},

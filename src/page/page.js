@@ -35,7 +35,7 @@ function readTables() {
 // A cell of a table as an element that says which one it is. suffix: such as '%'.
 function tableCell(ctx, table, row, column, suffix = '') {
   const text = ctx.tables[table].rows[row][column];
-  return el('span', {'data-cell': `${table}/${row}/${column}`}, cellText(text) + suffix);
+  return el('span', {'data-cell': `${table}/${row}/${column}`}, suffix === '%' ? t('unit.percent', {value: cellText(text)}) : cellText(text) + suffix);
 }
 
 // "Ours: measured on CPU ..., network ..." of a table of another run.
@@ -132,7 +132,9 @@ async function buildSections(ctx) {
       frame.append(el('p', {class: 'notice bad'}, t('frame.section.failed', {error: error.message})));
     }
   }
-  // What the address names was not there before.
+  // What the address names was not there before, and charts find their height in the frame after.
+  await new Promise(resolve => setTimeout(resolve, 100));
+  if (mine !== building) return;
   const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target) {
     if (target.tagName === 'DETAILS') target.open = true;

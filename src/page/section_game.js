@@ -22,7 +22,12 @@ function buildGame(root, ctx) {
   const controls = el('div', {class: 'controls'}), panel = el('div', {class: 'panel', hidden: true, id: 'game-panel'});
   root.append(controls, panel);
   const number = el('input', {type: 'number', min: 1, max: 9999, value: memory.seed, id: newId()});
-  const begin = el('button', {type: 'button', class: 'main', id: 'game-start', on: {click: () => open(Math.max(1, Math.round(Number(number.value)) || 1))}}, t('game.start'));
+  const begin = el('button', {type: 'button', class: 'main', id: 'game-start', on: {click: () => open(asked())}}, t('game.start'));
+  let shown = null; // the number of the case in the panel: the field names it until one types another
+  const asked = () => {
+    const typed = Math.max(1, Math.round(Number(number.value)) || 1);
+    return typed === shown ? typed + 1 : typed;
+  };
   const progress = el('progress', {max: 1, value: 0, hidden: true, 'aria-label': t('faults.progress')});
   const tally = el('p', {class: 'small soft', role: 'status'});
   controls.append(el('div', {class: 'field'}, el('label', {for: number.id}, t('game.case')), number), begin, progress, tally);
@@ -51,7 +56,7 @@ function buildGame(root, ctx) {
     slices(examine(seed), show, error => { begin.disabled = false; tally.textContent = error.message; });
   }
   function show(one) {
-    number.value = one.seed + 1;
+    number.value = shown = one.seed;
     begin.disabled = false;
     begin.textContent = t('game.next');
     progress.hidden = true;

@@ -348,7 +348,8 @@ let language = 'en';
 
 // The text of key in the current language, English where a translation lacks it; {name} from params.
 function t(key, params = {}) {
-  const text = TEXTS[language]?.[key] ?? TEXTS.en[key] ?? key;
+  let text = TEXTS[language]?.[key] ?? TEXTS.en[key] ?? key;
+  if (language === 'fr') text = text.replace(/ (?=[:;?!%»])|(?<=«) /g, '\u00a0'); // no line begins with one of these
   return text.replace(/\{(\w+)\}/g, (whole, name) => params[name] ?? whole);
 }
 

@@ -252,6 +252,28 @@ test('three languages with the same texts, numbers in their way', async () => {
   assert.deepEqual(page.noted.console, []);
 });
 
+test('an address with #faults opens there, also in another language', async () => {
+  const page = await open();
+  const top = () => page.locator('#faults').evaluate(section => Math.abs(section.getBoundingClientRect().top));
+  await page.evaluate(() => { location.hash = 'faults'; });
+  await page.reload();
+  await page.waitForFunction(() => document.documentElement.dataset.ready);
+  assert(await top() < 200, `${await top()} pixels off`);
+  await page.evaluate(() => { delete document.documentElement.dataset.ready; scrollTo({top: 0, behavior: 'instant'}); });
+  await page.getByLabel('Language').selectOption('Deutsch');
+  await page.waitForFunction(() => document.documentElement.dataset.ready === 'de');
+  assert(await top() < 200, `${await top()} pixels off in German`);
+});
+
+test('QAT is shown beside fp32 after one more epoch', ['ladder'], async () => {
+  const page = await open();
+  const figure = page.locator('#ladder .multiples figure', {hasText: 'Quantization-aware training'});
+  assert.equal(await figure.locator('line.mark').count(), 2);
+  const rows = readCsv('ladder'), longer = rows.findIndex(row => row.method === 'one more epoch');
+  await page.locator('#ladder input[type="range"]').first().fill(String(rows.findIndex(row => row.method === 'QAT')));
+  assert.equal(await page.locator(`#ladder .panel [data-cell="ladder/${longer}/accuracy_percent"]`).textContent(), `${rows[longer].accuracy_percent}%`);
+});
+
 test('colours: as the system, or as one chooses', async () => {
   const page = await open({scheme: 'dark'});
   const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -66,6 +66,7 @@ test('outliers: the lines of the chart are the program’s cells', async () => {
   await verdict(page, '[data-scheme="int8"]');
   const summary = page.locator('#outliers figure.chart summary');
   await summary.click();
+  await page.waitForSelector('#outliers figure.chart [data-cell]', {state: 'attached'});
   const cells = await page.locator('#outliers figure.chart [data-cell]').evaluateAll(all => all.map(cell => [cell.dataset.cell, cell.textContent]));
   assert.equal(cells.length, 14);
   const table = readCsv('pitfalls-outlier');
@@ -199,6 +200,8 @@ test('six questions: an answer is judged and can be revealed, and other numbers 
   for (let round = 0; round < 3; round++) {
     const items = page.locator('.questions > li');
     assert.equal(await items.count(), 6);
+    const of = await items.locator('label > span').allTextContents();
+    assert.equal(new Set(of).size, 6, 'each of another image: none tells another answer');
     for (let i = 0; i < 6; i++) {
       const item = items.nth(i), answer = await item.locator('[data-answer]').getAttribute('data-answer');
       await item.locator('input').fill(String(Number(answer) * 1.2 + 3));
