@@ -3,7 +3,7 @@
  * The arrays are as long as promised and not a byte longer, with garbage in all padding, for AddressSanitizer
  * to judge.
  *
- * With -DPLAIN_MAIN it is a program of its own, without cmocka: tests/cli/aarch64.sh cross-compiles it. */
+ * With -DPLAIN_MAIN it is a program of its own, without cmocka: tests/cli/cross.sh compiles it for other machines. */
 #include "base/rng.h"
 #include "quant/qmlp.h"
 
