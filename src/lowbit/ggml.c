@@ -48,8 +48,8 @@ static float inverse(float d) {
 }
 
 /*  | d: f16 | q[0] ... q[31]: int8 |   d = absmax / 127, ties away from 0 */
-void q8_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
-    (void)self, (void)n;
+void q8_0_encode(const struct format *self, const float *w, const float *importance, int n, uint8_t *bytes) {
+    (void)self, (void)importance, (void)n;
     float d = in_half_range(fabsf(extreme(w, 32)) / 127), steps = inverse(d);
     half_write(d, bytes);
     for (int i = 0; i < 32; i++) bytes[2 + i] = (uint8_t)clamp(roundf(w[i] * steps), -127, 127);
@@ -63,8 +63,8 @@ void q8_0_decode(const struct format *self, const uint8_t *bytes, int n, float *
 
 /*  | d: f16 | 16 bytes: q[i] + 8 | (q[16 + i] + 8) << 4 |
  * The extreme weight takes code -8 exactly, whichever its sign: d has the other sign. Ties go up. */
-void q4_0_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
-    (void)self, (void)n;
+void q4_0_encode(const struct format *self, const float *w, const float *importance, int n, uint8_t *bytes) {
+    (void)self, (void)importance, (void)n;
     float d = in_half_range(extreme(w, 32) / -8), steps = inverse(d);
     uint8_t codes[32];
     half_write(d, bytes);
@@ -238,8 +238,8 @@ static struct line q4_K_fit(const float w[Q4_K_SUB]) {
 
 static const struct k_grid q4_K = {Q4_K_SUB, 0, 63, 63, q4_K_fit};
 
-void q4_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
-    (void)self, (void)n;
+void q4_K_encode(const struct format *self, const float *w, const float *importance, int n, uint8_t *bytes) {
+    (void)self, (void)importance, (void)n;
     struct k_block block;
     k_encode(w, &q4_K, &block);
     half_write(block.d, bytes);
@@ -310,8 +310,8 @@ static void q6_K_unpack(const uint8_t bytes[Q6_K_SCALES], uint8_t codes[K_BLOCK]
 
 static const struct k_grid q6_K = {Q6_K_SUB, -128, 127, 0, q6_K_fit};
 
-void q6_K_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
-    (void)self, (void)n;
+void q6_K_encode(const struct format *self, const float *w, const float *importance, int n, uint8_t *bytes) {
+    (void)self, (void)importance, (void)n;
     struct k_block block;
     k_encode(w, &q6_K, &block);
     for (int i = 0; i < K_BLOCK; i++) block.codes[i] = (uint8_t)(block.codes[i] + 32);

@@ -12,13 +12,9 @@
 
 #include "lowbit/formats.h"
 
-#define GGML_FORMAT(name)                                                                                              \
-    void name##_encode(const struct format *self, const float *w, int n, uint8_t *bytes);                              \
-    void name##_decode(const struct format *self, const uint8_t *bytes, int n, float *w);
-GGML_FORMAT(q8_0)
-GGML_FORMAT(q4_0)
-GGML_FORMAT(q4_K)
-GGML_FORMAT(q6_K)
-#undef GGML_FORMAT
+BLOCK_FORMAT(q8_0)
+BLOCK_FORMAT(q4_0)
+BLOCK_FORMAT(q4_K)
+BLOCK_FORMAT(q6_K)
 
 #endif
