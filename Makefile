@@ -31,7 +31,7 @@ help: ## list the targets
 	@awk -f scripts/help.awk Makefile page.mk check.mk
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
-ROOMS := base data nn quant quant/kernels lowbit model
+ROOMS := base data nn quant quant/kernels lowbit model export
 LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))

@@ -5,11 +5,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 1500 400 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 1500 400
 cd "$TMP" || exit 1
 
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
