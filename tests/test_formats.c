@@ -30,7 +30,11 @@ static bool is_integer(const struct format *f) {
     return format_integer_bits(f, &symmetric) > 0;
 }
 
-static bool is_k(const struct format *f) { return is(f, "q4_K") || is(f, "q6_K"); }
+static bool is_k(const struct format *f) { return strstr(f->name, "_K") != NULL; }
+
+static int k_sub(const struct format *f) { return is(f, "q4_K") || is(f, "q5_K") ? 32 : 16; }
+
+static bool has_min(const struct format *f) { return is(f, "q2_K") || is(f, "q4_K") || is(f, "q5_K"); }
 
 /* ---- what a block may lose
  * --------------------------------------------------------------------------------- */
@@ -65,6 +69,13 @@ static void q4_0_bound(const float w[32], double bound[32]) {
         double beyond = (w[i] < 0) != (extreme < 0) ? fabs((double)w[i]) - 7 * d : 0;
         bound[i] = fmax(d / 2, beyond) + 8 * half_rounding(d) + d * 0x1p-20;
     }
+}
+
+/* As good in squared error, over all weights, as each weight off by half of the widest gap (23 of 127), or, at the end
+ * of the other sign, by all that its 113 leaves out; d is fp16. */
+static void iq4_nl_bound(const float w[32], double bound[32]) {
+    double d = absolute_maximum(w, 32) / 127.0, each = 14 * d + 128 * half_rounding(d);
+    for (int i = 0; i < 32; i++) bound[i] = each * sqrt(32);
 }
 
 /* Half of NF4's widest gap, from -1 to -0.6962; the extreme weight itself is one of the 16 values. Double
@@ -137,6 +148,7 @@ static void weight_bounds(const struct format *f, const float *w, int n, double 
     if (starts(f, "mx")) return mx_bound(is(f, "mxfp4") ? "fp4_e2m1" : f->name + 2, w, n, bound);
     if (is(f, "nvfp4")) return same_bound(nvfp4_bound(w, n), n, bound);
     if (is(f, "q4_0")) return q4_0_bound(w, bound);
+    if (is(f, "iq4_nl")) return iq4_nl_bound(w, bound);
     if (starts(f, "nf4")) return nf4_bound(w, n, is(f, "nf4-dq"), bound);
     if (is(f, "q8_0")) return same_bound(q8_0_bound(w), n, bound);
     if (!is(f, "f32") && !is(f, "f16") && !is(f, "bf16")) fail_msg("%s has no bound: give it one", f->name);
@@ -147,21 +159,21 @@ static void weight_bounds(const struct format *f, const float *w, int n, double 
 }
 
 /* The root of the mean squared error of a K-quant's sub-block. Plain rounding on the widest sub-block's grid
- * is among the candidates: half a step, and the error of the scale (half of 1/63 or 1/128 of the largest,
- * times the largest code) and of the min stay below another half. In fp16's subnormal numbers d is off by up
- * to 2^-25. */
+ * is among the candidates: half a step, and the error of the scale (half of 1/63, 1/32, ... of the largest, times the
+ * largest code) and of the min stay below another half. In fp16's subnormal numbers d is off by up to 2^-25. */
 static double k_bound(const struct format *f, const float *w) {
-    if (is(f, "q6_K")) return absolute_maximum(w, 256) / 32.0 + 32 * 128 * 0x1p-25;
+    int steps = has_min(f) ? (1 << f->bits) - 1 : 1 << (f->bits - 1), scales = is(f, "q6_K") ? 128 : 63;
+    if (!has_min(f)) return absolute_maximum(w, 256) / (double)steps + steps * scales * 0x1p-25;
     double widest = 0;
-    for (int sub = 0; sub < 8; sub++) widest = fmax(widest, range(w + 32 * sub, 32));
-    return widest / 15 + 16 * 63 * 0x1p-25;
+    for (int sub = 0; sub < 256; sub += k_sub(f)) widest = fmax(widest, range(w + sub, k_sub(f)));
+    return widest / steps + (steps + 1) * scales * 0x1p-25;
 }
 
 /* The largest number a format holds before it clamps, or becomes infinite. */
 static bool within_range(const struct format *f, const float *w, int n) {
     float widest = absolute_maximum(w, (size_t)n);
     if (f->grid == SCALED_GRID) return widest <= (is(f, "fp8_e4m3") ? 448 : is(f, "fp8_e5m2") ? 57344 : 6 * 448);
-    return !(is(f, "f16") || is_integer(f) || starts(f, "q")) || widest <= HALF_MAX;
+    return !(is(f, "f16") || is_integer(f) || starts(f, "q") || starts(f, "iq")) || widest <= HALF_MAX;
 }
 
 static void check_errors(const struct format *f, const float *w, int n, const float *w_hat) {
@@ -180,7 +192,7 @@ static double squared_error(const float *a, const float *b, int n) {
 }
 
 static void check_k_errors(const struct format *f, const float *w, int n, const float *w_hat) {
-    int sub = is(f, "q4_K") ? 32 : 16;
+    int sub = k_sub(f);
     for (int i = 0; i < n; i += sub) {
         double found = sqrt(squared_error(w + i, w_hat + i, sub) / sub);
         if (!(found <= k_bound(f, w))) fail_msg("%s: sub-block %d is off by %g", f->name, i / sub, found);
@@ -189,7 +201,8 @@ static void check_k_errors(const struct format *f, const float *w, int n, const 
 
 static void check_block(const struct format *f, const float *w, int n, const float *w_hat) {
     for (int i = 0; i < n; i++) {
-        if (w[i] == 0 && w_hat[i] != 0 && !is(f, "q4_K")) fail_msg("%s: 0 became %g", f->name, w_hat[i]);
+        if (w[i] == 0 && w_hat[i] != 0 && !has_min(f) && !is(f, "iq4_nl"))
+            fail_msg("%s: 0 became %g", f->name, w_hat[i]);
         if (!isfinite(w_hat[i]) && !(is(f, "f16") && isinf(w_hat[i])))
             fail_msg("%s: %g became %g", f->name, w[i], w_hat[i]);
     }
@@ -202,7 +215,7 @@ static bool is_stable(const struct format *f, const float *w, int n) {
     int steps;
     if (is_integer(f)) return !starts(f, "uint") && integer_scale(f, w, n, &steps) >= 0x1p-14;
     if (is(f, "nvfp4")) return absolute_maximum(w, (size_t)n) >= 6 * 0x1p-6; /* a normal number as scale */
-    return !is(f, "nf4-dq") && !is_k(f);
+    return !is(f, "nf4-dq") && !is(f, "iq4_nl") && !is_k(f);
 }
 
 static void check_stable(const struct format *f, const float *w_hat, int n) {
@@ -370,6 +383,8 @@ static void bits_of_weights(void **state) {
     assert_true(bits_per_weight("q4_0", 0, 1024, 1024) == 4.5);
     assert_true(bits_per_weight("q4_K", 0, 1024, 1024) == 4.5);
     assert_true(bits_per_weight("q6_K", 0, 1024, 1024) == 6.5625);
+    assert_true(bits_per_weight("q2_K", 0, 1024, 1024) == 2.625 && bits_per_weight("q3_K", 0, 1024, 1024) == 3.4375);
+    assert_true(bits_per_weight("q5_K", 0, 1024, 1024) == 5.5 && bits_per_weight("iq4_nl", 0, 1024, 1024) == 4.5);
     assert_true(bits_per_weight("fp8_e4m3", CODEC_TENSOR, 16, 784) == 8 + 32.0 / (16 * 784));
     assert_true(bits_per_weight("fp8_e5m2", CODEC_ROW, 16, 784) == 8 + 32.0 / 784);
     assert_true(bits_per_weight("mxfp8_e4m3", 0, 16, 1024) == 8.25 && bits_per_weight("mxint8", 0, 16, 1024) == 8.25);
@@ -588,7 +603,8 @@ static const struct {
     const char *name;
     size_t block, bytes;
     bool same_bytes; /* our encoder is ggml's arithmetic; else a search of our own */
-} ggml[] = {{"q8_0", 32, 34, true}, {"q4_0", 32, 18, true}, {"q4_K", 256, 144, false}, {"q6_K", 256, 210, false}};
+} ggml[] = {{"q8_0", 32, 34, true},   {"q4_0", 32, 18, true},    {"q4_K", 256, 144, false}, {"q6_K", 256, 210, false},
+            {"q2_K", 256, 84, false}, {"q3_K", 256, 110, false}, {"q5_K", 256, 176, false}, {"iq4_nl", 32, 18, false}};
 enum { GGML_FORMATS = sizeof ggml / sizeof *ggml, GGML_WEIGHTS = 5 * 256 };
 
 /* Bytes that ggml wrote, or random ones, are read to the floats that ggml reads (make_ggml.md). */
@@ -627,6 +643,35 @@ static void encodes_as_ggml(const struct st_file *file, int at) {
                      squared_error(w + row, theirs + row, 256));
 }
 
+/* With an importance, our search leaves no more than 1.02 of ggml's squared error as the importance counts it, and less
+ * of that than without. */
+static void weighs_as_ggml(const struct st_file *file, int at) {
+    static float w[GGML_WEIGHTS], importance[256], found[3][GGML_WEIGHTS];
+    static uint8_t bytes[4 * GGML_WEIGHTS];
+    char name[32];
+    struct codec c = {format_find(ggml[at].name), CODEC_ROW};
+    golden_copy(file, "weights", ST_F32, GGML_WEIGHTS, w);
+    golden_copy(file, "importance", ST_F32, 256, importance);
+    snprintf(name, sizeof name, "%s.important", ggml[at].name);
+    golden_copy(file, name, ST_U8, GGML_WEIGHTS / ggml[at].block * ggml[at].bytes, bytes);
+    codec_decode(c, bytes, GGML_WEIGHTS / 256, 256, found[0]);
+    codec_encode(c, w, importance, GGML_WEIGHTS / 256, 256, bytes);
+    codec_decode(c, bytes, GGML_WEIGHTS / 256, 256, found[1]);
+    codec_encode(c, w, NULL, GGML_WEIGHTS / 256, 256, bytes);
+    codec_decode(c, bytes, GGML_WEIGHTS / 256, 256, found[2]);
+    double all[3] = {0};
+    for (int row = 0; row < GGML_WEIGHTS; row += 256) {
+        double error[3] = {0};
+        for (int v = 0; v < 3; v++)
+            for (int i = row; i < row + 256; i++)
+                error[v] += (double)importance[i % 256] * ((double)w[i] - found[v][i]) * ((double)w[i] - found[v][i]);
+        for (int v = 0; v < 3; v++) all[v] += error[v];
+        if (!(error[1] <= 1.02 * error[0]))
+            fail_msg("%s: row %d: weighted error %g, ggml's %g", name, row / 256, error[1], error[0]);
+    }
+    assert_true(all[1] < all[2]);
+}
+
 static void as_ggml(void **state) {
     (void)state;
     struct st_file *file = golden_open("tests/golden/ggml.safetensors");
@@ -634,6 +679,7 @@ static void as_ggml(void **state) {
         decodes_as_ggml(file, at, "blocks", "decoded", GGML_WEIGHTS);
         decodes_as_ggml(file, at, "random", "random_decoded", ggml[at].block == 32 ? 128 : 512);
         encodes_as_ggml(file, at);
+        if (!ggml[at].same_bytes) weighs_as_ggml(file, at);
     }
     golden_close(file);
 }

@@ -129,7 +129,11 @@ const struct format formats[] = {
     {"nf4-dq", "U8",    4, NF4_BLOCK * NF4_SUPER,  LAYOUT_FLAT,  8, NF4_BLOCK, NO_GRID, nf4_dq_encode, nf4_dq_decode},
     {"q8_0",   "U8",    8, 32,                     LAYOUT_ROWS,  2, 0, NO_GRID, q8_0_encode, q8_0_decode},
     {"q4_0",   "U8",    4, 32,                     LAYOUT_ROWS,  2, 0, NO_GRID, q4_0_encode, q4_0_decode},
+    {"iq4_nl", "U8",    4, 32,                     LAYOUT_ROWS,  2, 0, NO_GRID, iq4_nl_encode, iq4_nl_decode},
+    {"q2_K",   "U8",    2, 256,                    LAYOUT_ROWS, 20, 0, NO_GRID, q2_K_encode, q2_K_decode},
+    {"q3_K",   "U8",    3, 256,                    LAYOUT_ROWS, 14, 0, NO_GRID, q3_K_encode, q3_K_decode},
     {"q4_K",   "U8",    4, 256,                    LAYOUT_ROWS, 16, 0, NO_GRID, q4_K_encode, q4_K_decode},
+    {"q5_K",   "U8",    5, 256,                    LAYOUT_ROWS, 16, 0, NO_GRID, q5_K_encode, q5_K_decode},
     {"q6_K",   "U8",    6, 256,                    LAYOUT_ROWS, 18, 0, NO_GRID, q6_K_encode, q6_K_decode},
     {0},
 };
