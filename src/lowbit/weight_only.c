@@ -6,6 +6,7 @@
 
 #include "base/finite.h"
 #include "nn/gemm.h"
+#include "lowbit/awq.h"
 #include "lowbit/half.h"
 
 const char *const method_names[METHODS] = {"rtn", "rtn-mse", "gptq", "gptq-act-order", "awq"};
@@ -124,7 +125,7 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
     struct coded_matrix m;
     double alpha;
     bool ok = make_matrix(e, l, layer->codec, &m, err) && look_at_inputs(e, l, err) &&
-        awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
+        awq_scales(d->weight, e->gram, e->magnitude, &m, scale, &alpha, err);
     coded_matrix_free(&m);
     for (int k = 0; ok && k < d->in; k++) {
         if (l == 0) scale[k] = float_from_half(layer->divisor[k] = half_from_float(scale[k]));
@@ -144,6 +145,16 @@ static bool scale_all(struct encoder *e, struct weight_only *out, struct error *
     return true;
 }
 
+/* The second moment of layer l's inputs once AWQ has divided them by its scales. */
+static bool look_at_scaled_inputs(struct encoder *e, int l, struct error *err) {
+    size_t in = (size_t)e->now.shape.widths[l];
+    const float *scale = e->scale + (size_t)l * e->widest;
+    if (!look_at_inputs(e, l, err)) return false; /* the images went through the fp32 network, in scale_all */
+    for (size_t i = 0; i < in; i++)
+        for (size_t j = 0; j < in; j++) e->gram[i * in + j] /= (double)scale[i] * (double)scale[j];
+    return true;
+}
+
 /* Codes of a layer in an integer format, by the encoder's method. Release m with coded_matrix_free, also after an
  * error. */
 static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
@@ -156,7 +167,8 @@ static bool code_layer(struct encoder *e, int l, struct codec codec, struct code
         run_images(e); /* through the layers as quantized so far */
         return look_at_inputs(e, l, err) && gptq_codes(w, e->gram, &config, m, err);
     }
-    rtn_codes(w, c->method == METHOD_RTN_MSE ? GRID_MSE : c->rule, m);
+    if (c->method == METHOD_AWQ) return look_at_scaled_inputs(e, l, err) && awq_codes(w, e->gram, m, err);
+    rtn_codes(w, c->method == METHOD_RTN_MSE && c->rule == GRID_MINMAX ? GRID_MSE : c->rule, m);
     return true;
 }
 
