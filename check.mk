@@ -14,7 +14,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/program.a $(BUILD)/i
 	$(Q)$(LINK) -fsanitize=fuzzer $^ $(LIBRARIES) -o $@
 fuzzers: $(BUILD)/tests/make_idx $(BUILD)/mnistq ## the harnesses of make fuzz alone | 2 min
 	@$(MAKE) --no-print-directory CC=$(CLANG) BUILD=$(BUILD)/fuzz OPENMP= \
-	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fsanitize-coverage-ignorelist=tests/fuzz/unguided.txt' \
 	  $(FUZZERS:%=$(BUILD)/fuzz/tests/fuzz/%)
 fuzz: fuzzers ## hostile files and options; FUZZ=WORD one harness | SECONDS each
 	@BUILD=$(BUILD) sh tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -111,5 +112,23 @@ static inline void assert_close(double found, double expected, double tolerance)
     double difference = found < expected ? expected - found : found - expected;
     if (!(difference <= tolerance)) fail_msg("%.9g is not within %.3g of %.9g", found, tolerance, expected);
 }
+
+/* AddressSanitizer's own memory would count. */
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+#define CAN_LIMIT_MEMORY
+/* Leaves the process this many bytes more of address space than it has now. */
+static inline struct rlimit limit_memory(size_t more) {
+    struct rlimit old, limited;
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    assert_non_null(statm);
+    assert_int_equal(fscanf(statm, "%lu", &pages), 1);
+    fclose(statm);
+    getrlimit(RLIMIT_AS, &old);
+    limited = old, limited.rlim_cur = pages * (size_t)sysconf(_SC_PAGESIZE) + more;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limited), 0);
+    return old;
+}
+#endif
 
 #endif

@@ -24,10 +24,8 @@ static bool is(const struct format *f, const char *name) { return strcmp(f->name
 
 static bool starts(const struct format *f, const char *start) { return strncmp(f->name, start, strlen(start)) == 0; }
 
-static bool is_integer(const struct format *f) {
-    bool symmetric;
-    return format_integer_bits(f, &symmetric) > 0;
-}
+static bool is_integer(const struct format *f) { return starts(f, "int") || starts(f, "uint"); }
+static bool is_narrow(const struct format *f) { return is(f, "int8") || is(f, "int2-narrow"); }
 
 static bool is_k(const struct format *f) { return is(f, "q4_K") || is(f, "q6_K"); }
 
@@ -92,10 +90,11 @@ static void same_bound(double value, int n, double *bound) {
 
 /* The scale of an integer format, before it is rounded. */
 static double integer_scale(const struct format *f, const float *w, int n, int *steps) {
-    bool symmetric;
-    int top = (1 << (format_integer_bits(f, &symmetric) - 1)) - 1;
+    int top = (1 << (f->bits - 1)) - 1;
+    bool symmetric = starts(f, "int");
     *steps = symmetric ? top : 2 * top + 1;
-    return (symmetric ? absolute_maximum(w, (size_t)n) : range(w, n)) / *steps;
+    double absmax = absolute_maximum(w, (size_t)n);
+    return is_narrow(f) ? absmax / top : symmetric ? absmax / (top + 0.5) : range(w, n) / *steps;
 }
 
 /* |w - w_hat| of each weight of a block, for all but the K-quants. */
@@ -164,10 +163,10 @@ static void check_block(const struct format *f, const float *w, int n, const flo
 }
 
 /* A block whose weights are those a reader sees gives them again. Not where the extreme weight may not have
- * the extreme code: asymmetric ranges, scales among fp16's subnormal numbers, and searches. */
+ * the extreme code: asymmetric ranges, eq. 8, scales among fp16's subnormal numbers, and searches. */
 static bool is_stable(const struct format *f, const float *w, int n) {
     int steps;
-    if (is_integer(f)) return !starts(f, "uint") && integer_scale(f, w, n, &steps) >= 0x1p-14;
+    if (is_integer(f)) return is_narrow(f) && integer_scale(f, w, n, &steps) >= 0x1p-14;
     return !is(f, "nf4-dq") && !is_k(f);
 }
 
@@ -363,11 +362,18 @@ static void packs_as_drawn(void **state) {
     uint8_t bytes[2];
     pack_bits(codes, 4, 3, bytes);
     assert_memory_equal(bytes, expected, 2);
-    const float w[3] = {-7, 0, 3.5f}; /* int4: scale 1, codes -7 0 4 (a tie, to even), stored with 8 added */
-    const uint8_t block[4] = {0x00, 0x3c, 0x81, 0x0c};
-    uint8_t found[4];
-    format_find("int4")->encode(format_find("int4"), w, 3, found);
-    assert_memory_equal(found, block, 4);
+    const float w[5] = {-7.5f, 7.5f, 0, 3.5f, -1}; /* int4: scale 1, codes -8 7 0 4 (a tie, to even) -1, and 8 */
+    const uint8_t block[5] = {0x00, 0x3c, 0xf0, 0xc8, 0x07};
+    uint8_t found[5];
+    format_find("int4")->encode(format_find("int4"), w, 5, found);
+    assert_memory_equal(found, block, 5);
+    const float few[5] = {-3, 3, -1.1f, 0.9f, 1.1f}; /* int2: scale 2, codes -2 1 -1 0 1, and 2 */
+    const uint8_t two_bits[4] = {0x00, 0x40, 0x9c, 0x03};
+    format_find("int2")->encode(format_find("int2"), few, 5, found);
+    assert_memory_equal(found, two_bits, 4);
+    const uint8_t narrow[4] = {0x00, 0x42, 0xad, 0x02}; /* scale 3, codes -1 1 0 0 0 */
+    format_find("int2-narrow")->encode(format_find("int2-narrow"), few, 5, found);
+    assert_memory_equal(found, narrow, 4);
     const float v[3] = {-1, 0, 14}; /* uint4: scale 1, zero point 1 */
     const uint8_t asymmetric[5] = {0x00, 0x3c, 0x01, 0x10, 0x0f};
     uint8_t bytes5[5];
@@ -385,7 +391,8 @@ static void given_codes(const struct format *f, int n) {
     bool symmetric;
     int bits = format_integer_bits(f, &symmetric), top = (1 << (bits - 1)) - 1;
     struct rng rng = rng_seeded((uint64_t)n);
-    struct qparams g = {0x1.554p-7f, symmetric ? 0 : top, symmetric ? -top : 0, symmetric ? top : 2 * top + 1};
+    struct qparams g = {0x1.554p-7f, symmetric ? 0 : top, symmetric ? -top - (bits < 8) : 0,
+                        symmetric ? top : 2 * top + 1};
     for (int i = 0; i < n; i++) codes[i] = (int8_t)(g.qmin + (int)rng_below(&rng, (uint32_t)(g.qmax - g.qmin + 1)));
     memset(bytes, 0xa5, sizeof bytes);
     integer_block_pack(g, codes, n, bits, symmetric, bytes);
@@ -421,7 +428,8 @@ static void integer_blocks(void **state) {
         bool symmetric;
         int bits = format_integer_bits(f, &symmetric);
         assert_true(bits == 0 || bits == f->bits);
-        assert_true((bits > 0) == (starts(f, "int") || starts(f, "uint")));
+        assert_true((bits > 0) == (is_integer(f) && !is(f, "int2-narrow")));
+        assert_int_equal(format_lowest_code(f), is_narrow(f));
         if (!bits) continue;
         assert_true(symmetric == starts(f, "int"));
         found++;

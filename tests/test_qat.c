@@ -211,7 +211,7 @@ static void many_bits_are_near_fp32(void **state) {
 static void codes_and_ranges_after_training(void **state) {
     (void)state;
     for (int t = 0; t < 4; t++) {
-        int bits = bit_widths[t], top = (1 << (bits - 1)) - 1, at_top = 0, moved = 0;
+        int bits = bit_widths[t], top = (1 << (bits - 1)) - 1, at_top = 0, at_lowest = 0, moved = 0;
         struct mlp mlp;
         struct range ranges[MLP_MAX_LAYERS + 1];
         struct qmlp q;
@@ -221,14 +221,15 @@ static void codes_and_ranges_after_training(void **state) {
             assert_true(ranges[l + 1].lo <= 0 && ranges[l + 1].hi > 0);
             assert_true(ranges[l + 1].hi != calibrated[l + 1].hi);
             for (int i = 0; i < q.layer[l].in * q.layer[l].out; i++) {
-                assert_in_range(q.layer[l].weight[i] + top, 0, 2 * top);
-                at_top += abs(q.layer[l].weight[i]) == top;
+                int code = q.layer[l].weight[i], lowest = bits < 8 ? -top - 1 : -top; /* eq. 8, eq. 4 */
+                assert_true(code >= lowest && code <= top);
+                at_top += code == top, at_lowest += code == lowest;
                 moved += mlp.layer[l].weight[i] != fp32.layer[l].weight[i];
             }
             for (int c = 0; c < q.layer[l].out; c++) assert_true(q.weight_scale[l][c] > 0);
         }
         assert_memory_equal(&ranges[0], &calibrated[0], sizeof ranges[0]); /* the pixels are what they are */
-        assert_true(at_top > 0);
+        assert_true(at_top > 0 && at_lowest > 0);
         assert_true(moved > 10000); /* what a lit pixel feeds */
         qmlp_free(&q);
         mlp_free(&mlp);
@@ -237,12 +238,13 @@ static void codes_and_ranges_after_training(void **state) {
 
 /* A network and its images turned into their negative: x becomes 1 - x, the first layer's weights change their signs
  * and its biases take up the difference. Its training comes to the same integer network but for these: not so when the
- * sums that its biases take up are those of weights before they are quantized. */
+ * sums that its biases take up are those of weights before they are quantized. (At 2 bits, where that ends at 349
+ * of 1000, the codes, -2 to 1, are not those of the negative: nothing comes out quite the same.) */
 static void a_negative_is_trained_like_its_positive(void **state) {
     (void)state;
     static uint8_t negative[TRAIN * PIXELS];
     for (int i = 0; i < TRAIN * PIXELS; i++) negative[i] = (uint8_t)(255 - images[i]);
-    for (int t = 0; t < 2; t++) {
+    for (int t = 0; t < 4; t += 3) {
         struct qat_config config = {bit_widths[t], training(0.002f, 2)};
         struct train_report report;
         struct range ranges[MLP_MAX_LAYERS + 1];
@@ -263,7 +265,7 @@ static void a_negative_is_trained_like_its_positive(void **state) {
         for (int i = 0; i < TEST * PIXELS; i++) negative[i] = (uint8_t)(255 - test_images[i]);
         right[1] = right_answers(&q, negative);
         for (int i = 0; i < TEST * PIXELS; i++) negative[i] = (uint8_t)(255 - images[i]);
-        if (!(abs(right[0] - right[1]) <= 10))
+        if (!(abs(right[0] - right[1]) <= (bit_widths[t] < 8 ? 100 : 10)))
             fail_msg("%d bits: %d of %d right, of the negative %d", bit_widths[t], right[0], TEST, right[1]);
         mlp_free(&mlp);
         qmlp_free(&q);

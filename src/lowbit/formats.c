@@ -44,13 +44,23 @@ float scale_in_half(float scale) {
     return stored == 0 ? 0x1p-24f : !is_finite((double)stored) ? 65504.0f : stored;
 }
 
-struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {
+static struct qparams make_grid(const float *w, int n, int bits, enum format_grid grid) {
     float lo, hi;
     int top = (1 << (bits - 1)) - 1; /* 127, 7, 3, 1 */
     range_with_zero(w, (size_t)n, &lo, &hi);
-    struct qparams p = symmetric ? qparams_symmetric(fmaxf(-lo, hi), top) : qparams_asymmetric(lo, hi, 0, 2 * top + 1);
+    float absmax = fmaxf(-lo, hi);
+    struct qparams p = grid == ASYMMETRIC_GRID ? qparams_asymmetric(lo, hi, 0, 2 * top + 1)
+                                               : qparams_symmetric(absmax, top);
+    if (grid == SYMMETRIC_GRID && bits < 8) { /* eq. 8 */
+        p.qmin = -top - 1;
+        if (absmax > 0 && is_finite((double)absmax)) p.scale = absmax / ((float)top + 0.5f);
+    }
     p.scale = scale_in_half(p.scale);
     return p;
+}
+
+struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {
+    return make_grid(w, n, bits, symmetric ? SYMMETRIC_GRID : ASYMMETRIC_GRID);
 }
 
 /* A block, its codes given, or NULL: those of w. Signed codes are stored without their sign. */
@@ -70,12 +80,11 @@ void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, 
 }
 
 static void integer_encode(const struct format *self, const float *w, int n, uint8_t *bytes) {
-    bool symmetric = self->grid == SYMMETRIC_GRID;
-    write_block(grid_of(w, n, self->bits, symmetric), NULL, w, n, self->bits, symmetric, bytes);
+    write_block(make_grid(w, n, self->bits, self->grid), NULL, w, n, self->bits, self->grid != ASYMMETRIC_GRID, bytes);
 }
 
 static void integer_decode(const struct format *self, const uint8_t *bytes, int n, float *w) {
-    int zero = self->grid == SYMMETRIC_GRID ? 1 << (self->bits - 1) : bytes[2];
+    int zero = self->grid == ASYMMETRIC_GRID ? bytes[2] : 1 << (self->bits - 1);
     struct qparams g = {.scale = half_read(bytes), .zero_point = zero};
     for (int i = 0; i < n; i++) w[i] = dequantize((int)get_code(bytes + self->header, (size_t)i, self->bits), g);
 }
@@ -197,6 +206,7 @@ const struct format formats[] = {
     {"int4",   "U8",    4, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
     {"int3",   "U8",    3, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
     {"int2",   "U8",    2, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
+    {"int2-narrow", "U8", 2, 0,                    LAYOUT_SPAN,  2, 0, NARROW_GRID, integer_encode, integer_decode},
     {"uint4",  "U8",    4, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint3",  "U8",    3, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint2",  "U8",    2, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},

@@ -2,11 +2,13 @@
  * the report walk through. A matrix is cut into blocks of weights and each block becomes bytes of its own.
  *
  *   f32, bf16, f16       one weight
- *   int8 int4 int3 int2  | f16 scale | codes, packed |             symmetric, eq. 4: codes in [-qmax, qmax]
- *   uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3
- *   nf4                  | f32 absmax | 64 x 4 bit |               16 quantiles of a normal (Dettmers et al. 2023)
- *   nf4-dq               | f32 mean | f32 scale | 256 x u8 absmax | 256 x nf4 codes |     double quantization
- *   q8_0 q4_0 q4_K q6_K  ggml's own layouts, bit for bit (ggml.c)
+ *   int8                 | f16 scale | codes, packed |             symmetric, eq. 4: codes in [-127, 127]
+ *   int4 int3 int2       | f16 scale | codes, packed |             symmetric, eq. 8: all codes, [-2^(b-1), 2^(b-1) - 1]
+ *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]: what the fourth code is
+ * worth uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3 nf4                  | f32
+ * absmax | 64 x 4 bit |               16 quantiles of a normal (Dettmers et al. 2023) nf4-dq               | f32 mean |
+ * f32 scale | 256 x u8 absmax | 256 x nf4 codes |     double quantization q8_0 q4_0 q4_K q6_K  ggml's own layouts, bit
+ * for bit (ggml.c)
  *
  * Codes of fewer than 8 bits are packed from the lowest bit of the first byte on: code i takes bits [i * b,
  * i * b + b); signed codes are stored as code + 2^(b-1). */
@@ -25,7 +27,8 @@ enum format_layout {
     LAYOUT_FLAT  /* blocks run through the whole matrix; the last may be shorter */
 };
 
-enum format_grid { NO_GRID, SYMMETRIC_GRID, ASYMMETRIC_GRID }; /* of the integer formats: eq. 4, eq. 3 */
+/* Of the integer formats: eq. 8, all codes around 0 (at 8 bits eq. 4); eq. 3; eq. 4, one code fewer. */
+enum format_grid { NO_GRID, SYMMETRIC_GRID, ASYMMETRIC_GRID, NARROW_GRID };
 
 struct format {
     const char *name, *dtype; /* dtype: of its numbers in a safetensors file; U8: bytes that only this program reads */
@@ -58,15 +61,23 @@ void codec_encode(struct codec c, const float *w, int out, int in, uint8_t *byte
 void codec_decode(struct codec c, const uint8_t *bytes, int out, int in, float *w);
 
 /* ---- the integer formats, for methods that choose the codes themselves (GPTQ, AWQ, QAT). The grid of a block is a
- * struct qparams whose scale is a number that fp16 holds. ---- */
+ * struct qparams whose scale is a number that fp16 holds; in a format, not in the integer engine, it may be below 0. */
 
-/* bits of an integer format ("int4", "uint4"), 0 for the others; *symmetric tells which. */
+/* bits of an integer format ("int4", "uint4"), 0 for the others and for narrow grids; *symmetric tells which. */
 static inline int format_integer_bits(const struct format *format, bool *symmetric) {
     *symmetric = format->grid == SYMMETRIC_GRID;
-    return format->grid ? format->bits : 0;
+    return *symmetric || format->grid == ASYMMETRIC_GRID ? format->bits : 0;
 }
 
-/* The grid that round-to-nearest takes for w [n]: absmax (eq. 4) or the range (eq. 3), the scale rounded to fp16. */
+/* The lowest packed code that occurs: 1 where -2^(b-1) is not used. */
+static inline int format_lowest_code(const struct format *format) {
+    return format->grid == NARROW_GRID || (format->grid == SYMMETRIC_GRID && format->bits == 8);
+}
+
+/* The grid that round-to-nearest takes for w [n]: the range (eq. 3) or, symmetric, at 8 bits absmax (eq. 4), below
+ *   eq. 8  scale = absmax / (2^(b-1) - 1/2), zero_point 0, codes in [-2^(b-1), 2^(b-1) - 1],
+ * the scale rounded to fp16. Of the two ends either may be cut by half a step, as much as rounding costs anywhere
+ * (Frantar et al. 2022, in their code; it is the least scale with that bound). */
 struct qparams grid_of(const float *w, int n, int bits, bool symmetric);
 /* The nearest scale > 0 that fp16 holds. */
 float scale_in_half(float scale);

@@ -7,6 +7,7 @@
 #include "base/finite.h"
 #include "nn/gemm.h"
 #include "lowbit/adaround.h"
+#include "lowbit/awq.h"
 #include "lowbit/bias_correction.h"
 #include "lowbit/half.h"
 
@@ -136,7 +137,7 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
     struct coded_matrix m;
     double alpha;
     bool ok = make_matrix(e, l, layer->codec, &m, err) && look_at_inputs(e, l, err) &&
-        awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
+        awq_scales(d->weight, e->gram, e->magnitude, &m, scale, &alpha, err);
     coded_matrix_free(&m);
     for (int k = 0; ok && k < d->in; k++) {
         if (l == 0) scale[k] = float_from_half(layer->divisor[k] = half_from_float(scale[k]));
@@ -153,6 +154,16 @@ static bool scale_all(struct encoder *e, struct weight_only *out, struct error *
     run_images(e, &e->ws); /* activations of the fp32 network, before anything is folded */
     for (int l = 0; l < e->now.shape.layers; l++)
         if (!scale_layer(e, l, &out->layer[l], err)) return false;
+    return true;
+}
+
+/* The second moment of layer l's inputs once AWQ has divided them by its scales. */
+static bool look_at_scaled_inputs(struct encoder *e, int l, struct error *err) {
+    size_t in = (size_t)e->now.shape.widths[l];
+    const float *scale = e->scale + (size_t)l * e->widest;
+    if (!look_at_inputs(e, l, err)) return false; /* the images went through the fp32 network, in scale_all */
+    for (size_t i = 0; i < in; i++)
+        for (size_t j = 0; j < in; j++) e->gram[i * in + j] /= (double)scale[i] * (double)scale[j];
     return true;
 }
 
@@ -179,7 +190,8 @@ static bool code_layer(struct encoder *e, int l, struct codec codec, struct code
         struct adaround_config usual = adaround_defaults(c->rule);
         return adaround_codes(&layer, &usual, m, err);
     }
-    rtn_codes(w, c->method == METHOD_RTN_MSE ? GRID_MSE : c->rule, m);
+    if (c->method == METHOD_AWQ) return look_at_scaled_inputs(e, l, err) && awq_codes(w, e->gram, m, err);
+    rtn_codes(w, c->method == METHOD_RTN_MSE && c->rule == GRID_MINMAX ? GRID_MSE : c->rule, m);
     return true;
 }
 

@@ -11,16 +11,17 @@
     static bool name(const struct rung_source *s, const struct rung *rung, const struct model_notes *notes,            \
                      const char *path, struct rung_made *made, struct error *err)
 
+MAKER(few_bits);
+
 static struct codec rung_codec(const struct rung *rung, int group) {
     return (struct codec){format_find(rung->format), rung->block == BLOCK_GROUP ? group : rung->block};
 }
 
-/* AWQ clips weights for the least squared error (Lin et al. 2023, section 3.2). At 2 bits everything that chooses its
- * grid has to: covering the widest weight leaves only three values, most of them 0. */
+/* At 2 bits all that chooses its grid clips: one that covers the widest weight leaves most of the others at 0. */
 static enum grid_rule grid_rule_of(const struct rung *rung) {
-    return rung->how == METHOD_AWQ || rung->how == METHOD_ADAROUND || (rung->bits <= 2 && rung->how != METHOD_RTN)
-        ? GRID_MSE
-        : GRID_MINMAX;
+    bool clips = rung->how == METHOD_RTN_MSE || rung->how == METHOD_ADAROUND ||
+        (rung->bits <= 2 && rung->how != METHOD_RTN);
+    return !clips ? GRID_MINMAX : rung->make == few_bits ? GRID_MSE : GRID_MSE_SIGNED;
 }
 
 static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
@@ -182,12 +183,19 @@ const struct rung rungs[] = {
     {3,  "int3",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "uint3",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "uint3",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
     {2,  "int2",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {2,  "int2",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "uint2",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN_MSE},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},

@@ -9,11 +9,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
+tap_program
 preload=$BUILD/tests/faults.so
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MNISTQ_RESTARTED=core # one process, one thread: calls keep their order
 if ! FAULT='open 0' FAULT_LOG=$TMP/places LD_PRELOAD=$preload "$mnistq" --version >"$TMP/version" 2>&1 ||
     [ "$(wc -l <"$TMP/version")" -ne 1 ] || [ ! -e "$TMP/places" ]; then
@@ -23,7 +20,7 @@ fi
 
 mkdir "$TMP/before"
 cd "$TMP/before" || exit 1
-"$BUILD/tests/make_idx" idx 40 12 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 40 12
 "$mnistq" train --data idx --hidden 6 --out fp32 --quiet || tap_bail 'train does not work'
 "$BUILD/tests/make_idx" small 40 12 12 12 && "$mnistq" train --data small --hidden 6 --out small/fp32 --quiet ||
     tap_bail 'train does not work'

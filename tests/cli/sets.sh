@@ -6,12 +6,9 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 cd "$TMP" || exit 1
-"$BUILD/tests/make_idx" idx 1000 200 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 1000 200
 for seed in 1 2; do
     "$mnistq" exercise --data idx --hidden 16,8 --calibration 100 --seed $seed --results m$seed >/dev/null
 done
