@@ -215,7 +215,7 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
         return fail(err, "fc%d: a weight is not a finite number", l + 1);
     if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
     bool by_format = e->config->method == METHOD_RTN, ok = by_format || code_layer(e, l, layer->codec, &m, err);
-    if (by_format) codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
+    if (by_format) codec_encode(layer->codec, d->weight, NULL, d->out, d->in, layer->bytes);
     else if (ok) coded_matrix_pack(&m, layer->bytes);
     coded_matrix_free(&m);
     if (!ok) return false;
