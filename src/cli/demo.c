@@ -81,7 +81,7 @@ static void describe_value(const struct format *f, const uint8_t *block, const u
     uint8_t codes[MOST + 256];
     if (!f->grid) return;
     unpack_bits(block + f->header, (size_t)i + 1, f->bits, codes);
-    snprintf(text, 48, "%d", codes[i] - (f->grid == SYMMETRIC_GRID ? 1 << (f->bits - 1) : 0));
+    snprintf(text, 48, "%d", codes[i] - (f->grid == ASYMMETRIC_GRID ? 0 : 1 << (f->bits - 1)));
 }
 
 /* The numbers as a row of weights in a format of the ladder. */
@@ -92,7 +92,7 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
     float back[MOST];
     char title[96], text[64];
     if (!row) return false;
-    codec_encode(codec, d->x, 1, d->count, row);
+    codec_encode(codec, d->x, NULL, 1, d->count, row);
     codec_decode(codec, row, 1, d->count, back);
     snprintf(title, sizeof title, "As weights in %s", d->format);
     bool is_float = strcmp(f->dtype, "U8") != 0;

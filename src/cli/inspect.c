@@ -152,7 +152,7 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
         } else {
             uint8_t *bytes = aligned_array(codec_bytes(codec, p->out, p->in), 1, err);
             if (!bytes) return false;
-            codec_encode(codec, p->fp32, p->out, p->in, bytes);
+            codec_encode(codec, p->fp32, NULL, p->out, p->in, bytes);
             codec_decode(codec, bytes, p->out, p->in, p->version);
             free(bytes);
         }
