@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 #include "quant/qlinear.h"
 
 /* The constants of a tile, in the order of its lanes. */
