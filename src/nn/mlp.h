@@ -36,6 +36,8 @@ struct mlp_workspace {
     float origin;                          /* what mlp_load_images takes off each pixel: 0, but in training */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
+    float *rectified[MLP_MAX_LAYERS + 1]; /* where ReLU's outputs are changed afterwards (quantized), what they were, by
+                                             whose sign the gradient passes; NULL: activation. The caller's own. */
     struct block block;
 };
 
