@@ -465,7 +465,7 @@ static void packing_is_that_of_the_formats(void **state) {
         assert_true(size <= sizeof packed);
         rtn_codes(w, GRID_MINMAX, &m);
         coded_matrix_pack(&m, packed);
-        codec_encode(codec, w, OUT, IN, encoded);
+        codec_encode(codec, w, NULL, OUT, IN, encoded);
         assert_memory_equal(packed, encoded, size);
         coded_matrix_values(&m, values);
         codec_decode(codec, packed, OUT, IN, decoded);

@@ -92,7 +92,7 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
     float back[MOST];
     char title[96], text[64];
     if (!row) return false;
-    codec_encode(codec, d->x, 1, d->count, row);
+    codec_encode(codec, d->x, NULL, 1, d->count, row);
     codec_decode(codec, row, 1, d->count, back);
     snprintf(title, sizeof title, "As weights in %s", d->format);
     bool is_float = strcmp(f->dtype, "U8") != 0;

@@ -7,6 +7,7 @@
 #include "base/stats.h"
 #include "cli/inspect_histogram.h"
 #include "lowbit/half.h"
+#include "lowbit/minifloat.h"
 #include "model/contents.h"
 #include "model/evaluation.h"
 
@@ -59,6 +60,8 @@ double tensor_element(const struct st_tensor *t, size_t i) {
     case ST_I32: memcpy(&i32, at, 4); return i32;
     case ST_I8: return (int8_t)*at;
     case ST_U8: return *at;
+    case ST_F8_E4M3: return (double)float_from_minifloat(&minifloats[FP8_E4M3], *at);
+    case ST_F8_E5M2: return (double)float_from_minifloat(&minifloats[FP8_E5M2], *at);
     default: return NAN;
     }
 }

@@ -8,8 +8,8 @@
 #include "lowbit/gptq.h"
 
 /* How codes are chosen. Only the integer formats know more than round to nearest. */
-enum method { METHOD_RTN, METHOD_RTN_MSE, METHOD_GPTQ, METHOD_GPTQ_ACT_ORDER, METHOD_AWQ, METHODS };
-extern const char *const method_names[METHODS]; /* "rtn", "rtn-mse", "gptq", "gptq-act-order", "awq" */
+enum method { METHOD_RTN, METHOD_RTN_MSE, METHOD_GPTQ, METHOD_GPTQ_ACT_ORDER, METHOD_AWQ, METHOD_ADAROUND, METHODS };
+extern const char *const method_names[METHODS]; /* "rtn", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround" */
 
 struct coded_layer {
     struct codec codec;
@@ -33,6 +33,7 @@ struct coding_config {
     enum method method;
     enum grid_rule rule; /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */
     double damping;      /* GPTQ */
+    bool correct_bias;   /* lowbit/bias_correction.h, with any method but AWQ */
 };
 
 /* Memory for the layers' bytes; all zero. codecs [layers]; with_divisor adds one to the first layer. */
