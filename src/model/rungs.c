@@ -27,7 +27,7 @@ static enum grid_rule grid_rule_of(const struct rung *rung) {
 static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
     struct codec codec = rung_codec(rung, s->group);
     return (struct coding_config){.format = codec.format,
-                                  .last_format = rung->last ? format_find(rung->last) : NULL,
+                                  .more_format = rung->more ? format_find(rung->more) : NULL,
                                   .block = codec.block,
                                   .method = rung->how,
                                   .rule = grid_rule_of(rung),
@@ -217,7 +217,7 @@ const int rung_count = sizeof rungs / sizeof rungs[0];
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);
     size_t used = strlen(text);
-    if (rung->last) snprintf(text + used, size - used, " + %s", rung->last);
+    if (rung->more) snprintf(text + used, size - used, " + %s", rung->more);
 }
 
 static bool same_but_spaces(const char *a, const char *b) {

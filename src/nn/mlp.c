@@ -208,7 +208,7 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
         if (i == 0) break;
         float *dx = ws->gradient[i];
         gemm_nn(count, d->in, d->out, dy, d->weight, dx); /* dx = dy * W */
-        through_relu(x, (size_t)count * (size_t)d->in, dx);
+        through_relu(ws->rectified[i] ? ws->rectified[i] : x, (size_t)count * (size_t)d->in, dx);
     }
     return loss;
 }

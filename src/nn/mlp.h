@@ -37,6 +37,8 @@ struct mlp_workspace {
     struct sparse_input *sparse;           /* in training: layer 1's weights lie transposed; NULL: they do not */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
+    float *rectified[MLP_MAX_LAYERS + 1]; /* where ReLU's outputs are changed afterwards (quantized), what they were, by
+                                             whose sign the gradient passes; NULL: activation. The caller's own. */
     struct block block;
 };
 
