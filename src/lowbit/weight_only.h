@@ -9,8 +9,17 @@
 
 /* How codes are chosen. The integer formats know more than round to nearest; those that search for their scales
  * (ggml's) may weigh errors by an importance matrix. */
-enum method { METHOD_RTN, METHOD_IMATRIX, METHOD_RTN_MSE, METHOD_GPTQ, METHOD_GPTQ_ACT_ORDER, METHOD_AWQ, METHODS };
-extern const char *const method_names[METHODS]; /* "rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", "awq" */
+enum method {
+    METHOD_RTN,
+    METHOD_IMATRIX,
+    METHOD_RTN_MSE,
+    METHOD_GPTQ,
+    METHOD_GPTQ_ACT_ORDER,
+    METHOD_AWQ,
+    METHOD_ADAROUND,
+    METHODS
+};
+extern const char *const method_names[METHODS]; /* "rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", ... */
 
 struct coded_layer {
     struct codec codec;
@@ -34,6 +43,7 @@ struct coding_config {
     enum method method;
     enum grid_rule rule; /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */
     double damping;      /* GPTQ */
+    bool correct_bias;   /* lowbit/bias_correction.h, with any method but AWQ */
 };
 
 /* Memory for the layers' bytes; all zero. codecs [layers]; with_divisor adds one to the first layer. */

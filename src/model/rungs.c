@@ -19,7 +19,8 @@ static struct codec rung_codec(const struct rung *rung, int group) {
 
 /* At 2 bits all that chooses its grid clips: one that covers the widest weight leaves most of the others at 0. */
 static enum grid_rule grid_rule_of(const struct rung *rung) {
-    bool clips = rung->how == METHOD_RTN_MSE || (rung->bits <= 2 && rung->how != METHOD_RTN);
+    bool clips = rung->how == METHOD_RTN_MSE || rung->how == METHOD_ADAROUND ||
+        (rung->bits <= 2 && rung->how != METHOD_RTN);
     return !clips ? GRID_MINMAX : rung->make == few_bits ? GRID_MSE : GRID_MSE_SIGNED;
 }
 
@@ -61,15 +62,27 @@ MAKER(longer) {
 }
 
 /* Weights in a format, decoded to fp32 when they run (bf16: as they are, where the CPU can). */
-MAKER(coded) {
-    struct coding_config config = coding_of(s, rung);
+static bool write_coded(const struct rung_source *s, const struct coding_config *config,
+                        const struct model_notes *notes, const char *path, struct rung_made *made, struct error *err) {
     struct weight_only coded;
     if (!mlp_create(&s->fp32->shape, &made->effective, err) ||
-        !weight_only_encode(s->fp32, s->images, (size_t)s->count, &config, &coded, &made->effective, err))
+        !weight_only_encode(s->fp32, s->images, (size_t)s->count, config, &coded, &made->effective, err))
         return false;
     bool ok = model_write_coded(path, &coded, notes, err);
     weight_only_free(&coded);
     return ok;
+}
+
+MAKER(coded) {
+    struct coding_config config = coding_of(s, rung);
+    return write_coded(s, &config, notes, path, made, err);
+}
+
+/* The same, and biases that take back the shift of each layer's mean. */
+MAKER(corrected) {
+    struct coding_config config = coding_of(s, rung);
+    config.correct_bias = true;
+    return write_coded(s, &config, notes, path, made, err);
 }
 
 /* int8 with calibrated activations: the lesson's engine. */
@@ -157,6 +170,8 @@ const struct rung rungs[] = {
     {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
     {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ, act-order",        "gptq-act-order", coded,      METHOD_GPTQ_ACT_ORDER},
+    {4,  "int4",   NULL,   CODEC_ROW,    "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {4,  "int4",   NULL,   CODEC_ROW,    "AWQ",                    "awq",            coded,      METHOD_AWQ},
     {4,  "int4",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   BLOCK_GROUP,  "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
@@ -180,6 +195,7 @@ const struct rung rungs[] = {
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, QAT",              "qat",            qat,        METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "int3",   NULL,   CODEC_ROW,    "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
@@ -200,6 +216,8 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN_MSE},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
 };
 /* clang-format on */
