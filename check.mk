@@ -23,6 +23,6 @@ fuzzer_probe = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | $(CLANG) 
 fuzzers_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(if $(findstring -fsanitize,$(CFLAGS))$(findstring --coverage,$(CFLAGS)),,\
   $(shell $(fuzzer_probe) && echo fuzzers)))
 faults: all $(TOOLS) ## each call of each command fails once; MOST=N | 15 min
-	@MOST=$(or $(MOST),100000) BUILD=$(BUILD) sh tests/cli/faults.sh
+	@MOST=$(or $(MOST),100000) KILLS=200 BUILD=$(BUILD) sh tests/cli/faults.sh
 cross: all $(TOOLS) ## compilers and machines give the same; CROSS=WORD | 5 min
 	@CROSS=$(or $(CROSS),all) BUILD=$(BUILD) sh tests/cli/cross.sh

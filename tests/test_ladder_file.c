@@ -631,38 +631,15 @@ static void bits_that_are_none(void **state) {
 
 /* ---- memory ---- */
 
-#if defined(__SANITIZE_ADDRESS__) || !defined(__linux__)
-enum { CAN_LIMIT = 0 }; /* AddressSanitizer needs the address space */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-enum { CAN_LIMIT = 0 };
-#else
-enum { CAN_LIMIT = 1 };
-#endif
-#else
-enum { CAN_LIMIT = 1 };
-#endif
-
 /* A quarter of a gigabyte more than there is. Returns the limit to go back to. */
-static rlim_t limit_memory(void) {
-    struct rlimit limit;
-    unsigned long pages = 0;
-    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
-    rlim_t before = limit.rlim_cur;
-    FILE *stream = fopen("/proc/self/statm", "r");
-    if (!CAN_LIMIT || !stream) return before;
-    assert_int_equal(fscanf(stream, "%lu", &pages), 1);
-    fclose(stream);
-    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)1 << 28);
-    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
-    return before;
-}
-
-static void lift_limit(rlim_t before) {
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
-    limit.rlim_cur = before;
-    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+static struct rlimit limit_address_space(void) {
+#ifdef CAN_LIMIT_MEMORY
+    return limit_memory((size_t)1 << 28);
+#else
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    return old;
+#endif
 }
 
 static void a_small_file_that_promises_gigabytes(void **state) {
@@ -682,25 +659,25 @@ static void a_small_file_that_promises_gigabytes(void **state) {
                 if (l < 3) set_metadata(p.file, key, s == 1 && l < 1 ? "int4/7" : huge[t]);
                 else st_add_metadata(p.file, key, "%s", huge[t]);
             }
-            rlim_t before = limit_memory();
+            struct rlimit before = limit_address_space();
             parts_refused(&p, "tensor fc");
-            lift_limit(before);
+            assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
         }
         for (int k = 8; k < 10; k++) {
             struct parts p;
             parts_of(&kinds[k], &p);
             set_metadata(p.file, "architecture", shapes[s]);
-            rlim_t before = limit_memory();
+            struct rlimit before = limit_address_space();
             parts_refused(&p, "tensor fc");
-            lift_limit(before);
+            assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
         }
         struct st_file *file = calloc(1, sizeof *file);
         CHECK(st_read(write_kind(&kinds[11], "packed"), file, &err));
         set_metadata(file, "architecture", shapes[s]);
         CHECK(st_write(in_folder("changed"), file, &err));
-        rlim_t before = limit_memory();
+        struct rlimit before = limit_address_space();
         refused(in_folder("changed"), "tensor fc");
-        lift_limit(before);
+        assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
         st_free(file);
         free(file);
     }

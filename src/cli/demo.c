@@ -81,7 +81,7 @@ static void describe_value(const struct format *f, const uint8_t *block, const u
     uint8_t codes[MOST + 256];
     if (!f->grid) return;
     unpack_bits(block + f->header, (size_t)i + 1, f->bits, codes);
-    snprintf(text, 48, "%d", codes[i] - (f->grid == SYMMETRIC_GRID ? 1 << (f->bits - 1) : 0));
+    snprintf(text, 48, "%d", codes[i] - (f->grid == ASYMMETRIC_GRID ? 0 : 1 << (f->bits - 1)));
 }
 
 /* The numbers as a row of weights in a format of the ladder. */

@@ -132,6 +132,7 @@ images high 20 0 0 1 4096 /dev/urandom
 for shape in wide high; do
     check "$shape images" "$mnistq" exercise --data $shape --hidden 8 --calibration 20 --results r-$shape
     check '... are drawn' [ -s r-$shape/changed.png ]
+    check '... and their weights' "$mnistq" inspect r-$shape/models/fp32.safetensors --data $shape --weights-png r-$shape/w.png
 done
 images black 0 34 0 34 784 /dev/zero
 models=r-black/models
