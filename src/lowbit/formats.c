@@ -9,6 +9,7 @@
 #include "quant/affine.h"
 #include "lowbit/ggml.h"
 #include "lowbit/half.h"
+#include "lowbit/hqq.h"
 #include "lowbit/minifloat.h"
 #include "lowbit/mx.h"
 #include "lowbit/nf4.h"
@@ -126,6 +127,9 @@ const struct format formats[] = {
     {"uint4",  "U8",    4, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint3",  "U8",    3, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint2",  "U8",    2, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
+    {"hqq4",   "U8",    4, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq3",   "U8",    3, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq2",   "U8",    2, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
     {"fp8_e4m3",   "F8_E4M3", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e4m3_encode, fp8_e4m3_decode},
     {"fp8_e5m2",   "F8_E5M2", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e5m2_encode, fp8_e5m2_decode},
     {"mxfp8_e4m3", "U8", 8, MX_BLOCK,              LAYOUT_SPAN,  1, 0, NO_GRID, mxfp8_e4m3_encode, mxfp8_e4m3_decode},
