@@ -1,15 +1,8 @@
-/* What kernels need for arrays of accumulators to live in registers. */
+/* base/unroll.h, and loops written out. */
 #ifndef QUANT_KERNELS_UNROLL_H
 #define QUANT_KERNELS_UNROLL_H
 
-#define INLINE static inline __attribute__((always_inline))
-
-/* The loop that follows is unrolled whole: only then do arrays of accumulators live in registers. */
-#ifdef __clang__
-#define UNROLL /* it does so unasked, and later, too late, when asked */
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "base/unroll.h"
 
 /* ROW(0) to ROW(11), written out: clang 14 does not unroll a loop over 12 rows in time to keep accumulators in
  * registers. */
