@@ -35,6 +35,8 @@ static const struct command {
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
+    {"demo", "the two equations on numbers that one types", command_demo},
+    {"export", "a model as C for microcontrollers, as NumPy arrays, ...", command_export},
     {"page", "the lesson as one offline file, in which the engine runs", command_page},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

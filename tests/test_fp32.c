@@ -1,4 +1,4 @@
-/* Every fp32 kernel that this CPU runs, bit for bit against fp32_layer_ref (eq. 8): all shapes of tiles and what is
+/* Every fp32 kernel that this CPU runs, bit for bit against fp32_layer_ref (eq. 9): all shapes of tiles and what is
  * left over at their ends, inputs with and without zeros, sums that are -0, subnormal or a tie. Arrays are as long as
  * promised and not longer, for AddressSanitizer to judge. The reference itself is held to sums done by hand. */
 #include "base/rng.h"
@@ -58,7 +58,7 @@ static void make_network(int in, int out, bool relu, enum inputs kind, struct rn
     for (int c = 0; c < out; c++) d->bias[c] = rng_below(rng, 2) ? -0.0f : hard(rng);
 }
 
-/* Eq. 8 without "+ 0" is -0. */
+/* Eq. 9 without "+ 0" is -0. */
 static bool is_negative_zero(const struct fp32_layer *layer, const float *x, int c) {
     float sum = layer->bias[c];
     for (int k = 0; k < layer->in; k++) sum = fmaf(x[k], layer->weight[c * layer->in + k], sum);

@@ -1,4 +1,4 @@
-/* What kernels need for arrays of accumulators to live in registers. */
+/* What vector kernels need for arrays of accumulators to live in registers. */
 #ifndef BASE_UNROLL_H
 #define BASE_UNROLL_H
 
@@ -10,5 +10,21 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+
+/* ROW(0) to ROW(11), written out: clang 14 does not unroll a loop over 12 rows in time to keep accumulators in
+ * registers. */
+#define EACH_OF_12(ROW)                                                                                                \
+    ROW(0);                                                                                                            \
+    ROW(1);                                                                                                            \
+    ROW(2);                                                                                                            \
+    ROW(3);                                                                                                            \
+    ROW(4);                                                                                                            \
+    ROW(5);                                                                                                            \
+    ROW(6);                                                                                                            \
+    ROW(7);                                                                                                            \
+    ROW(8);                                                                                                            \
+    ROW(9);                                                                                                            \
+    ROW(10);                                                                                                           \
+    ROW(11)
 
 #endif

@@ -10,6 +10,7 @@
 #include "cli/inspect_histogram.h"
 #include "cli/report.h"
 #include "cli/study.h"
+#include "data/picture.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */
 
@@ -83,7 +84,8 @@ enum { NEURONS = 8, COLUMNS = 7, LABEL = 72, TEXT = 640, ZERO = 128, TOP = CANVA
 struct weights_page {
     struct canvas canvas;
     int out, in, rows, cols, zoom;
-    int count;              /* rows of pictures: neurons, evenly over the layer */
+    int count;              /* rows of pictures: neurons, evenly over the layer; fewer of high images */
+    int columns;            /* COLUMNS, or fewer of wide images */
     float *fp32, *version;  /* [out][in] */
     double *shown;          /* [count][in]: the column being drawn */
     double absmax[NEURONS]; /* of fp32's rows */
@@ -146,7 +148,7 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
     draw_labels(p);
     take_rows(p, p->fp32, NULL);
     draw_column(p, 0, formats[0], 1);
-    for (int i = 1; i < 4; i++) {
+    for (int i = 1; 2 * i < p->columns; i++) {
         char text[64];
         struct codec codec = {format_find(formats[i]), CODEC_ROW};
         snprintf(text, sizeof text, "%s", formats[i]);
@@ -156,7 +158,7 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
         } else {
             uint8_t *bytes = aligned_array(codec_bytes(codec, p->out, p->in), 1, err);
             if (!bytes) return false;
-            codec_encode(codec, p->fp32, p->out, p->in, bytes);
+            codec_encode(codec, p->fp32, NULL, p->out, p->in, bytes);
             codec_decode(codec, bytes, p->out, p->in, p->version);
             free(bytes);
         }
@@ -170,15 +172,19 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
 }
 
 /* Layer 1's rows as pictures [rows][cols]: fp32's, the model's and its residual, int4's and int2's (round to nearest,
- * one scale a row) and theirs. An fp32 model, whose own residual would be 0, is shown in int8. Errors: out of memory, a
- * file that cannot be written. */
+ * one scale a row) and theirs, as far as they fit. An fp32 model, whose own residual would be 0, is shown in int8.
+ * Errors: out of memory, a file that cannot be written. */
 static bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols,
                                   const char *path, struct error *err) {
     struct weights_page p = {.in = fp32->shape.widths[0], .out = fp32->shape.widths[1], .rows = rows, .cols = cols};
     size_t weights = (size_t)p.in * (size_t)p.out;
     p.zoom = cols <= 32 && rows <= 32 ? 3 : cols <= 64 && rows <= 64 ? 2 : 1;
+    int most = (PICTURE_MAX_SIDE - TOP) / (rows * p.zoom + CANVAS_MARGIN); /* three of the largest images */
     p.count = p.out < NEURONS ? p.out : NEURONS;
-    int width = COLUMNS * (cols * p.zoom + CANVAS_MARGIN);
+    if (p.count > most) p.count = most;
+    p.columns = COLUMNS;
+    while (LABEL + p.columns * (cols * p.zoom + CANVAS_MARGIN) > PICTURE_MAX_SIDE) p.columns -= 2;
+    int width = p.columns * (cols * p.zoom + CANVAS_MARGIN);
     bool ok = (p.fp32 = aligned_array(weights, sizeof(float), err)) &&
         (p.version = aligned_array(weights, sizeof(float), err)) &&
         (p.shown = aligned_array((size_t)(p.count * p.in), sizeof(double), err)) &&

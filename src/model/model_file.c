@@ -270,8 +270,8 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
 }
 
 /* A network has no use for more than 8 bytes a parameter, whatever its kind (weights in fp32; or codes, scales and
- * outliers), with rows filled up to blocks of 256. By the header, before the rest is read. */
-static bool needs_its_bytes(const struct st_file *file, struct error *err) {
+ * outliers), with rows filled up to blocks of 256. */
+bool model_needs_its_bytes(const struct st_file *file, struct error *err) {
     struct mlp_shape shape;
     size_t bytes = file->file_bytes - 8 - file->header_bytes, most = 0;
     if (!read_shape(file, &shape, err)) return false;
@@ -285,7 +285,7 @@ bool model_read(const char *path, struct model *out, struct model_notes *notes, 
     if (notes) *notes = (struct model_notes){0};
     struct st_file *file = calloc(1, sizeof *file);
     if (!file) return fail(err, "%s: out of memory", path);
-    bool ok = st_read_checked(path, needs_its_bytes, file, err) &&
+    bool ok = st_read_checked(path, model_needs_its_bytes, file, err) &&
         (model_parse(file, out, notes, err) || fail_in(err, path));
     st_free(file);
     free(file);

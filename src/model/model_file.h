@@ -62,6 +62,9 @@ bool model_write_dynamic(const char *path, const struct dynamic_mlp *q, const st
  * notes may be NULL. Release with model_free. */
 bool model_read(const char *path, struct model *out, struct model_notes *notes, struct error *err);
 
+/* Whether a container may be a network's, by its header: a st_check for st_read_checked, before the rest is read. */
+bool model_needs_its_bytes(const struct st_file *file, struct error *err);
+
 /* The same from a container that is in memory; it may go afterwards. */
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err);
 void model_free(struct model *model);

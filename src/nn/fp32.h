@@ -1,5 +1,5 @@
 /* fp32 networks as they are run: weights packed once, and sums whose bits are the same on every CPU.
- *   eq. 8   s[0] = b[c]     s[k + 1] = fma(x[k], w[c][k], s[k])     y[c] = s[in] + 0, after ReLU max(y[c], 0)
+ *   eq. 9   s[0] = b[c]     s[k + 1] = fma(x[k], w[c][k], s[k])     y[c] = s[in] + 0, after ReLU max(y[c], 0)
  * fma rounds once. The order is part of the equation: each output is one chain through its inputs, and what a vector
  * holds are outputs side by side, so that one instruction set gives the bits of any other and of fp32_layer_ref. Since
  * weights are finite, an input of 0 adds a product of 0, which changes nothing but the sign of a sum that is 0 itself;
@@ -84,7 +84,7 @@ static inline size_t fp32_padded(int out, int lanes) {
     return ((size_t)out + (size_t)lanes - 1) / (size_t)lanes * (size_t)lanes;
 }
 
-/* The specification of a layer, eq. 8 as it stands: x [rows][in] -> y [rows][out], both dense. */
+/* The specification of a layer, eq. 9 as it stands: x [rows][in] -> y [rows][out], both dense. */
 void fp32_layer_ref(const struct fp32_layer *layer, const float *x, size_t rows, float *y);
 
 /* Pixels [count][inputs] -> logits [count][classes], on ws->threads threads. layers, unless NULL: [layers] arrays that

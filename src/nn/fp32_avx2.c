@@ -1,4 +1,4 @@
-/* Eq. 8 with AVX2 and FMA: panels of 16 outputs. */
+/* Eq. 9 with AVX2 and FMA: panels of 16 outputs. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 

@@ -1,4 +1,4 @@
-/* Eq. 8 with AVX-512: panels of 64 outputs. */
+/* Eq. 9 with AVX-512: panels of 64 outputs. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 

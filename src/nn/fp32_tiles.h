@@ -1,4 +1,4 @@
-/* Eq. 8 on vectors, for one instruction set. Included by its file, which defines before it, in an enum: LANES floats of
+/* Eq. 9 on vectors, for one instruction set. Included by its file, which defines before it, in an enum: LANES floats of
  * a vector, REGISTERS vectors of a panel, at most 4, ROWS of a tile, 6 at most, and TOGETHER panels for one row; and
  * TARGET, the type vec and its functions load, store, broadcast, fused (a * b + c, rounded once), plus_zero and
  * relu_of.

@@ -42,6 +42,8 @@ make_corpora() {
     cp "$FUZZ_DATA"/small/t10k-* "$FUZZ_DATA/idx"
     for file in "$FUZZ_DATA"/small/t10k-*; do gzip -c "$file" >"$FUZZ_DATA/idx/${file##*/}.gz"; done
     cat "$FUZZ_DATA"/idx/*labels*.gz "$FUZZ_DATA"/idx/*labels*.gz >"$FUZZ_DATA/idx/two-members.gz"
+    printf '\0\0\14\2\0\0\0\2\0\0\0\10\0\0\0\7%028d\0\0\0\11%028d' 0 0 >"$FUZZ_DATA/idx/labels-idx2-int"
+    gzip -c "$FUZZ_DATA/idx/labels-idx2-int" >"$FUZZ_DATA/idx/labels-idx2-int.gz"
     find tests/cases -type f -size -20k 2>/dev/null | while read -r file; do
         case $file in
         *.png | *.jpg | *.bmp | *.p[gp]m) cp "$file" "$FUZZ_DATA/picture" ;;

@@ -72,7 +72,7 @@ TARGET INLINE int32x4_t requantize4(int32x4_t acc, const struct tile *t, int reg
 
 TARGET INLINE void store_row(const int32x4_t acc[REGISTERS], const struct tile *t, const struct qlinear *layer,
                              int tile, uint8_t *y) {
-    if (!t->exact32) {
+    if (t->form == ONE_BY_ONE) {
         int32_t lanes[TILE];
         for (int z = 0; z < REGISTERS; z++) vst1q_s32(lanes + z * LANES, acc[z]);
         store_one_by_one(lanes, 0, layer, tile, y);
