@@ -63,7 +63,7 @@ static void add_kernel(struct table *t, const char *name, const char *what, bool
 }
 
 static bool show_kernels(struct study *s) {
-    struct table *t = study_table(s, "cpu", "Kernels of integer models, the fastest first, and of bf16 models",
+    struct table *t = study_table(s, "cpu", "Kernels of integer, bf16 and fp32 models, the fastest first of each",
                                   "kernel what this_cpu taken");
     const struct bf16_kernel *bf16 = bf16_kernel_best();
     for (int i = 0; qkernels[i]; i++)
@@ -71,6 +71,12 @@ static bool show_kernels(struct study *s) {
     for (int i = 0; bf16_kernels[i]; i++)
         add_kernel(t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(),
                    bf16_kernels[i] == bf16);
+    for (int i = 0; fp32_kernels[i]; i++) {
+        const struct fp32_kernel *k = fp32_kernels[i];
+        char name[32];
+        snprintf(name, sizeof name, "fp32 %s", k->name);
+        add_kernel(t, name, k->what, k->supported(), k == fp32_kernel_best());
+    }
     table_note(t, "bf16 models: %s.", bf16 ? "bf16 products, fp32 sums" : "fp32 after decode");
     for (size_t i = 1; i < s->provenance.count; i++) /* all but the command */
         table_note(t, "%s: %s", s->provenance.facts[i].name, s->provenance.facts[i].value);
