@@ -48,7 +48,7 @@ static void print_help(FILE *stream) {
             "\nWith every command:\n"
             "  --quiet           print only errors (and what --json asks for), no progress\n"
             "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
-            "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
+            "                    with one below avx512vnni, bf16 models are decoded to fp32\n"
             "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
             "                    OpenMP\n\n"
             "A file called - is standard input where one is read, standard output where\n"
