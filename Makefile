@@ -8,6 +8,7 @@
 #=  data       DATA=data/mnist|digits|FOLDER MNIST_MIRROR=https://.../|file:///...
 #=  results    RESULTS=FOLDER; without it results/ and the name of DATA
 #=  building   CC=cc CFLAGS="-O3 -g" CPPFLAGS= LDFLAGS= AR=ar BUILD=build V=1
+#=  install    PREFIX=/usr/local DESTDIR=
 #=  test       TEST=WORD only tests, MUTANT=WORD only mutants, of such a name
 #=  fuzz       SECONDS=60 a harness, FUZZ=WORD only such   cross  CROSS=WORD
 CC ?= cc
@@ -18,7 +19,7 @@ $(foreach v,DATA RESULTS,$(eval override export $v := $$(value $v)))# as they st
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S OPENMP CLANG MOST WASM_CC $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
-TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile page.mk check.mk)
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile page.mk check.mk install.mk)
 given := $(foreach v,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $v))),$v))
 mistyped = $(foreach v,$(1),$(error $(v): there is no such $(2)$(shell sh scripts/suggest.sh '$(v)' $(3))))
 $(call mistyped,$(filter-out $(VARIABLES),$(given)),variable,$(VARIABLES))
@@ -28,10 +29,10 @@ $(call mistyped,$(foreach t,$(MAKECMDGOALS),$(if $(findstring /,$t),,$(filter-ou
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library | 20 s, 20 MB
 help: ## list the targets
-	@awk -f scripts/help.awk Makefile page.mk check.mk
+	@awk -f scripts/help.awk Makefile page.mk check.mk install.mk
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
-ROOMS := base data nn quant quant/kernels lowbit model
+ROOMS := base data nn quant quant/kernels lowbit model export
 LIBRARY_SOURCES := $(filter-out src/nn/gemm_plain.c,$(wildcard $(ROOMS:%=src/%/*.c)))
 PROGRAM_SOURCES := $(wildcard src/cli/*.c src/studies/*.c)
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
@@ -76,7 +77,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 $(BUILD)/tests/faults.so: tests/faults.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@
-include embed.mk page.mk check.mk
+include embed.mk page.mk check.mk install.mk
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
 option = $(if $($(2)),--$(1) $($(2)))

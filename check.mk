@@ -14,7 +14,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/program.a $(BUILD)/i
 	$(Q)$(LINK) -fsanitize=fuzzer $^ $(LIBRARIES) -o $@
 fuzzers: $(BUILD)/tests/make_idx $(BUILD)/mnistq ## the harnesses of make fuzz alone | 2 min
 	@$(MAKE) --no-print-directory CC=$(CLANG) BUILD=$(BUILD)/fuzz OPENMP= \
-	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	  CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-unused -Wno-unused-parameter -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fsanitize-coverage-ignorelist=tests/fuzz/unguided.txt' \
 	  $(FUZZERS:%=$(BUILD)/fuzz/tests/fuzz/%)
 fuzz: fuzzers ## hostile files and options; FUZZ=WORD one harness | SECONDS each
 	@BUILD=$(BUILD) sh tests/fuzz/run.sh $(or $(SECONDS),60) $(FUZZ)
@@ -23,6 +23,6 @@ fuzzer_probe = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | $(CLANG) 
 fuzzers_if_possible = $(if $(filter test,$(MAKECMDGOALS)),$(if $(findstring -fsanitize,$(CFLAGS))$(findstring --coverage,$(CFLAGS)),,\
   $(shell $(fuzzer_probe) && echo fuzzers)))
 faults: all $(TOOLS) ## each call of each command fails once; MOST=N | 15 min
-	@MOST=$(or $(MOST),100000) BUILD=$(BUILD) sh tests/cli/faults.sh
+	@MOST=$(or $(MOST),100000) KILLS=200 BUILD=$(BUILD) sh tests/cli/faults.sh
 cross: all $(TOOLS) ## compilers and machines give the same; CROSS=WORD | 5 min
 	@CROSS=$(or $(CROSS),all) BUILD=$(BUILD) sh tests/cli/cross.sh

@@ -241,6 +241,36 @@ static void test_other_names_are_read(void **state) {
     }
 }
 
+/* As QMNIST comes, whose labels are records of eight int32: the same set as with labels of bytes. */
+static void test_qmnist_as_it_comes_is_read(void **state) {
+    (void)state;
+    write_folder("qmnist", good_train, good_test, true);
+    struct dataset d = loaded(in_folder("qmnist"));
+    char expected[65];
+    strcpy(expected, d.sha256);
+    dataset_free(&d);
+    for (int test = 0; test < 2; test++) {
+        const struct part *part = test ? &good_test : &good_train;
+        unsigned char bytes[12 + 32 * 8] = {0};
+        char name[64];
+        put_header(bytes, (uint32_t[]){0xc02, part->labels, 8}, 3);
+        for (uint32_t i = 0; i < part->labels; i++) /* class, NIST's series and writer, ... */
+            put_header(bytes + 12 + 32 * i, (uint32_t[]){i % 3, 4, 2099 + i, i, 30 + i % 3, 281769, 1, 0}, 8);
+        snprintf(name, sizeof name, "qmnist/qmnist-%s-labels-idx2-int.gz", test ? "test" : "train");
+        write_gz(in_folder(name), bytes, 12 + 32 * (size_t)part->labels);
+        unlink(file_path("qmnist", part->name, 1, ".gz"));
+        snprintf(name, sizeof name, "qmnist-%s-images-idx3-ubyte.gz", test ? "test" : "train");
+        rename_file("qmnist", 2 * test, true, name);
+    }
+    d = loaded(in_folder("qmnist"));
+    assert_string_equal(d.sha256, expected);
+    dataset_free(&d);
+    char bytes[256]; /* images are bytes */
+    strcpy(bytes, in_folder("qmnist/qmnist-train-images-idx3-ubyte.gz"));
+    assert_int_equal(rename(bytes, in_folder("qmnist/qmnist-train-images-idx3-int.gz")), 0);
+    assert_refused(in_folder("qmnist"), file_path("qmnist", "train", 0, ""), "not there");
+}
+
 /* MNIST's own names before others, .gz before plain: what else lies there does not matter. */
 static void test_own_names_come_first(void **state) {
     (void)state;
@@ -445,6 +475,7 @@ int main(void) {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_missing_files_are_named),
         cmocka_unit_test(test_other_names_are_read),
+        cmocka_unit_test(test_qmnist_as_it_comes_is_read),
         cmocka_unit_test(test_own_names_come_first),
         cmocka_unit_test(test_several_sets_in_a_folder_are_refused),
         cmocka_unit_test(test_files_that_do_not_fit_together_are_refused),

@@ -262,6 +262,31 @@ static void errors_are_told(void **state) {
     mnistq_close(m);
 }
 
+/* Its first bytes are no header, or promise tensors that no network has: told before memory is taken for the rest. */
+static void a_file_of_4_gib_is_judged_by_its_header(void **state) {
+    (void)state;
+    static const char header[] = "{\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,784],\"data_offsets\":[0,31360]},"
+                                 "\"x\":{\"dtype\":\"U8\",\"shape\":[4294900000],\"data_offsets\":[31360,4294931360]}}";
+    char bytes[8 + sizeof header - 1] = {(char)(sizeof header - 1)}, why[MNISTQ_ERROR_SIZE];
+    memcpy(bytes + 8, header, sizeof header - 1);
+    write_bytes(in_folder("zeros"), "", 0);
+    write_bytes(in_folder("padded"), bytes, sizeof bytes);
+    if (truncate(in_folder("zeros"), (off_t)1 << 32) != 0 ||
+        truncate(in_folder("padded"), (off_t)(sizeof bytes + 4294931360u)) != 0)
+        skip(); /* the file system has no sparse files of that size */
+#ifdef CAN_LIMIT_MEMORY
+    struct rlimit old = limit_memory((size_t)64 << 20);
+#endif
+    assert_null(mnistq_open(in_folder("zeros"), why, sizeof why));
+    assert_error(why, in_folder("zeros"), "not a safetensors file");
+    assert_null(mnistq_open(in_folder("padded"), why, sizeof why));
+    assert_error(why, in_folder("padded"), "holds 4294931360 bytes of tensors: expected at most");
+#ifdef CAN_LIMIT_MEMORY
+    setrlimit(RLIMIT_AS, &old);
+#endif
+    unlink(in_folder("zeros")), unlink(in_folder("padded"));
+}
+
 /* A parser that calls itself for each bracket would leave the stack. */
 static void brackets_do_not_fill_the_stack(void **state) {
     (void)state;
@@ -292,6 +317,7 @@ int main(void) {
                                        cmocka_unit_test(models_whose_sums_overflow_are_refused),
                                        cmocka_unit_test(every_kernel_on_a_small_stack),
                                        cmocka_unit_test(errors_are_told),
+                                       cmocka_unit_test(a_file_of_4_gib_is_judged_by_its_header),
                                        cmocka_unit_test(brackets_do_not_fill_the_stack)};
     return cmocka_run_group_tests_name("embed", tests, make_models, free_models);
 }

@@ -4,7 +4,7 @@
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "nn/gemm.h"
-#include "lowbit/gptq.h"
+#include "lowbit/awq.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -294,7 +294,7 @@ static void too_few_images_rest_on_the_damping(void **state) {
             CHECK(gptq_codes(w, gram, &config, &m, &err));
             double gptq = error_of(&m);
             assert_true(rtn > 0 && gptq >= 0 && gptq < rtn);
-            for (int i = 0; i < OUT * IN; i++) assert_in_range(m.codes[i] + 3, 0, 6);
+            for (int i = 0; i < OUT * IN; i++) assert_in_range(m.codes[i] + 4, 0, 7);
             coded_matrix_free(&m);
         }
     }
@@ -351,14 +351,14 @@ static void rows_of_zeros(void **state) {
 
 static void a_layer_of_one_input(void **state) {
     (void)state;
-    const float weights[] = {0.7f, -0.3f, 0};
+    const float weights[] = {1.875f, -1.875f, 0}; /* 7.5 steps of 0.25 */
     const double moment = 5;
     struct gptq_config config = {true, GRID_MINMAX, 0.01};
     struct coded_matrix m;
     CHECK(coded_matrix_create(3, 1, 4, true, 1, &m, &err));
     CHECK(gptq_codes(weights, &moment, &config, &m, &err));
     assert_int_equal(m.codes[0], 7);
-    assert_int_equal(m.codes[1], -7);
+    assert_int_equal(m.codes[1], -8);
     assert_int_equal(m.codes[2], 0);
     coded_matrix_free(&m);
 }
@@ -430,21 +430,24 @@ static void the_output_error_of_wide_layers(void **state) {
 
 static void the_least_squares_grid_is_never_worse(void **state) {
     (void)state;
-    int better = 0;
+    int better = 0, turned = 0;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         make_layer(seed, 1);
         for (int t = 0; t < KINDS; t++) {
-            double errors[2] = {0};
+            double errors[3] = {0};
             int n = kinds[t].block;
-            for (int rule = 0; rule < 2; rule++) {
+            for (int rule = 0; rule < 3; rule++) {
                 struct qparams g = grid_by_rule(w, n, kinds[t].bits, kinds[t].symmetric, (enum grid_rule)rule);
                 for (int i = 0; i < n; i++) errors[rule] += pow((double)(w[i] - dequantize(quantize(w[i], g), g)), 2);
             }
             assert_true(errors[1] <= errors[0] * (1 + 1e-6));
+            assert_true(errors[2] <= errors[1] * (1 + 1e-6));
+            if (!kinds[t].symmetric || kinds[t].bits == 8) assert_true(errors[2] == errors[1]);
             better += errors[1] < 0.9 * errors[0];
+            turned += errors[2] < 0.9 * errors[1];
         }
     }
-    assert_true(better > 40);
+    assert_true(better > 40 && turned > 20);
 }
 
 /* What is packed is read back by the format of that name; round to nearest is the format's own. */
@@ -462,7 +465,7 @@ static void packing_is_that_of_the_formats(void **state) {
         assert_true(size <= sizeof packed);
         rtn_codes(w, GRID_MINMAX, &m);
         coded_matrix_pack(&m, packed);
-        codec_encode(codec, w, OUT, IN, encoded);
+        codec_encode(codec, w, NULL, OUT, IN, encoded);
         assert_memory_equal(packed, encoded, size);
         coded_matrix_values(&m, values);
         codec_decode(codec, packed, OUT, IN, decoded);
@@ -480,17 +483,20 @@ static void equal_magnitudes_leave_the_weights_alone(void **state) {
     struct coded_matrix m = matrix(4, true, IN);
     float scale[IN];
     double alpha = NAN;
-    CHECK(awq_scales(w, gram, magnitude, GRID_MINMAX, &m, scale, &alpha, &err));
+    CHECK(awq_scales(w, gram, magnitude, &m, scale, &alpha, &err));
     assert_true(alpha == 0);
     for (int k = 0; k < IN; k++) assert_true(scale[k] == 1);
     coded_matrix_free(&m);
 }
 
-/* Relative output error of round to nearest on W diag(scale). */
-static double scaled_error(const float *scale, enum grid_rule rule, struct coded_matrix *m) {
+/* Relative output error on W diag(scale): of round to nearest, or of AWQ's clipped grids. */
+static double scaled_error(const float *scale, bool clipped, struct coded_matrix *m) {
     float scaled[OUT * IN], w_hat[OUT * IN];
+    double moment[IN * IN];
     for (int i = 0; i < OUT * IN; i++) scaled[i] = w[i] * scale[i % IN];
-    rtn_codes(scaled, rule, m);
+    for (int i = 0; i < IN * IN; i++) moment[i] = gram[i] / ((double)scale[i / IN] * (double)scale[i % IN]);
+    if (clipped) CHECK(awq_codes(scaled, moment, m, &err));
+    else rtn_codes(scaled, GRID_MINMAX, m);
     coded_matrix_values(m, w_hat);
     for (int i = 0; i < OUT * IN; i++) w_hat[i] /= scale[i % IN];
     return output_error(w, w_hat, OUT, IN, gram);
@@ -501,16 +507,15 @@ static void scales_are_never_worse_than_none(void **state) {
     int gained = 0;
     for (uint64_t seed = 1; seed <= 5; seed++) {
         make_layer(seed, IMAGES);
-        for (int t = 0; t < 2 * KINDS; t++) {
-            const struct kind *kind = &kinds[t / 2];
-            enum grid_rule rule = t % 2 ? GRID_MSE : GRID_MINMAX;
+        for (int t = 0; t < KINDS; t++) {
+            const struct kind *kind = &kinds[t];
             struct coded_matrix m = matrix(kind->bits, kind->symmetric, kind->block);
             float scale[IN], lowest = INFINITY, highest = 0;
             double alpha = NAN;
-            rtn_codes(w, rule, &m);
+            rtn_codes(w, GRID_MINMAX, &m);
             double rtn = error_of(&m);
-            CHECK(awq_scales(w, gram, magnitude, rule, &m, scale, &alpha, &err));
-            assert_true(alpha >= 0 && alpha <= 1);
+            CHECK(awq_scales(w, gram, magnitude, &m, scale, &alpha, &err));
+            assert_true(alpha >= 0 && alpha < 1);
             for (int k = 0; k < IN; k++) {
                 if (k == 4 || k == 29) {
                     assert_true(scale[k] == 1); /* dead */
@@ -523,9 +528,11 @@ static void scales_are_never_worse_than_none(void **state) {
                 highest = fmaxf(highest, scale[k]);
             }
             assert_true(fabs((double)(lowest * highest) - 1) <= 1e-5);
-            double awq = scaled_error(scale, rule, &m);
-            if (!(awq > 0 && awq <= rtn)) fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t / 2, awq, rtn);
-            gained += awq < 0.95 * rtn;
+            double scaled = scaled_error(scale, false, &m), awq = scaled_error(scale, true, &m);
+            if (!(scaled > 0 && scaled <= rtn)) fail_msg("seed %d, kind %d: %g, without %g", (int)seed, t, scaled, rtn);
+            if (kind->block == IN && !(awq > 0 && awq <= scaled * (1 + 1e-9)))
+                fail_msg("seed %d, kind %d: clipped %g, not %g", (int)seed, t, awq, scaled);
+            gained += scaled < 0.95 * rtn && awq < 0.95 * scaled;
             coded_matrix_free(&m);
         }
     }
@@ -542,14 +549,56 @@ static void a_few_large_inputs_are_what_it_is_for(void **state) {
         struct coded_matrix m = matrix(kinds[t].bits, kinds[t].symmetric, kinds[t].block);
         float scale[IN];
         double alpha = NAN;
-        rtn_codes(w, GRID_MSE, &m);
+        rtn_codes(w, GRID_MINMAX, &m);
         double rtn = error_of(&m);
-        CHECK(awq_scales(w, gram, magnitude, GRID_MSE, &m, scale, &alpha, &err));
-        double awq = scaled_error(scale, GRID_MSE, &m);
+        CHECK(awq_scales(w, gram, magnitude, &m, scale, &alpha, &err));
+        double awq = scaled_error(scale, true, &m);
         if (!(alpha > 0 && awq < 0.6 * rtn))
             fail_msg("%d bits, block %d: alpha %g, %g, without %g", kinds[t].bits, kinds[t].block, alpha, awq, rtn);
         coded_matrix_free(&m);
     }
+}
+
+/* What a block adds to the outputs, image by image, less what its codes on a grid add: the sum of squares. */
+static double block_error(const float *block, int first, int n, struct qparams g) {
+    double sum = 0;
+    for (int i = 0; i < IMAGES; i++) {
+        double lost = 0;
+        for (int k = 0; k < n; k++)
+            lost += (double)x[i * IN + first + k] * ((double)block[k] - (double)fake_quantize(block[k], g));
+        sum += lost * lost;
+    }
+    return sum;
+}
+
+/* Lin et al. 2023 and llm-awq: of the weights clipped to 1, 0.95, ... 0.55 of the largest, those that leave the least
+ * error of the outputs, not of the weights. */
+static void blocks_are_clipped_by_output_error(void **state) {
+    (void)state;
+    int clipped = 0, other_than_by_weight = 0;
+    for (int t = 0; t < KINDS; t++) {
+        make_layer(12, IMAGES);
+        struct coded_matrix m = matrix(kinds[t].bits, kinds[t].symmetric, kinds[t].block);
+        CHECK(awq_codes(w, gram, &m, &err));
+        for (int b = 0; b < OUT * m.blocks; b++) {
+            int first = b % m.blocks * m.block, n = IN - first < m.block ? IN - first : m.block;
+            const float *block = w + b / m.blocks * IN + first;
+            struct qparams widest = grid_of(block, n, m.bits, m.symmetric), best = widest, by_weight;
+            for (int step = 1; step < 10; step++) {
+                struct qparams g = widest;
+                g.scale = scale_in_half(widest.scale * (1 - 0.05f * (float)step));
+                if (block_error(block, first, n, g) < block_error(block, first, n, best)) best = g;
+            }
+            by_weight = grid_by_rule(block, n, m.bits, m.symmetric, GRID_MSE);
+            assert_true(m.grids[b].scale == best.scale && m.grids[b].zero_point == best.zero_point);
+            for (int k = 0; k < n; k++)
+                assert_int_equal(m.codes[b / m.blocks * IN + first + k], quantize(block[k], best));
+            clipped += best.scale < widest.scale;
+            other_than_by_weight += fabsf(by_weight.scale / best.scale - 1) > 0.05f;
+        }
+        coded_matrix_free(&m);
+    }
+    assert_true(clipped > 100 && other_than_by_weight > 100);
 }
 
 /* Nothing to measure by, 0 / 0: no scale is better than none. */
@@ -567,7 +616,7 @@ static void scales_where_there_is_nothing_to_gain(void **state) {
         float scale[IN];
         double alpha = NAN;
         for (int k = 0; k < IN; k++) scale[k] = NAN;
-        CHECK(awq_scales(w, gram, magnitude, GRID_MINMAX, &m, scale, &alpha, &err));
+        CHECK(awq_scales(w, gram, magnitude, &m, scale, &alpha, &err));
         assert_true(alpha == 0);
         for (int k = 0; k < IN; k++) assert_true(scale[k] == 1);
         coded_matrix_free(&m);
@@ -598,6 +647,7 @@ int main(void) {
         cmocka_unit_test(equal_magnitudes_leave_the_weights_alone),
         cmocka_unit_test(scales_are_never_worse_than_none),
         cmocka_unit_test(a_few_large_inputs_are_what_it_is_for),
+        cmocka_unit_test(blocks_are_clipped_by_output_error),
         cmocka_unit_test(scales_where_there_is_nothing_to_gain),
     };
     return cmocka_run_group_tests_name("gptq", tests, NULL, NULL);

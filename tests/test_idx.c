@@ -1,4 +1,5 @@
 /* IDX files: what is whole is read, plain and compressed alike; what is not is refused with one line. */
+#include "base/file.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "data/idx.h"
@@ -6,12 +7,6 @@
 #include "support.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
-
-/* AddressSanitizer's own memory would count. */
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define CAN_LIMIT_MEMORY
-#endif
 
 enum { HEADER = 16, IMAGE_BYTES = HEADER + 2 * 3 * 5, LABEL_BYTES = 8 + 7 };
 
@@ -251,6 +246,89 @@ static void test_bad_headers_are_refused(void **state) {
     }
 }
 
+/* Labels as QMNIST has them, of 8 columns of int32, and the layouts between. */
+enum { RECORD = 32, MOST_RECORDS = 1500, RECORDS_HEADER = 12 };
+
+static size_t make_records(unsigned char *to, uint32_t magic, uint32_t count, uint32_t columns) {
+    size_t item = columns * (magic >> 8 == 0x0c ? 4 : 1), header = (magic & 0xff) == 2 ? 12 : 8;
+    put_header(to, (uint32_t[]){magic, count, columns}, (int)header / 4);
+    for (size_t i = 0; i < count; i++) {
+        memset(to + header + i * item, 0x77, item); /* what the other columns hold does not matter */
+        if (item >= 4) put_header(to + header + i * item, (uint32_t[]){(uint32_t)i % 256}, 1);
+        else to[header + i] = (unsigned char)i;
+    }
+    return header + count * item;
+}
+
+static void test_labels_of_records_are_read(void **state) {
+    (void)state;
+    static unsigned char bytes[RECORDS_HEADER + RECORD * MOST_RECORDS + 1];
+    static const uint32_t layouts[][2] = {{0xc02, 8}, {0xc02, 1}, {0xc01, 1}, {0x802, 1}};
+    static const uint32_t counts[] = {1, 7, 511, 512, 513, MOST_RECORDS}; /* around what is read at a time */
+    unsigned char labels[MOST_RECORDS];
+    for (size_t i = 0; i < MOST_RECORDS; i++) labels[i] = (unsigned char)i;
+    for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+            size_t size = make_records(bytes, layouts[l][0], counts[c], layouts[l][1]);
+            size_t header = layouts[l][0] & 2 ? 12 : 8;
+            char expected[100];
+            write_bytes(in_folder("records"), bytes, size);
+            assert_reads(in_folder("records"), 1, counts[c], 1, 1, labels);
+            write_gz(in_folder("records.gz"), bytes, size);
+            assert_reads(in_folder("records.gz"), 1, counts[c], 1, 1, labels);
+            for (size_t cut = 1; cut < 40 && cut < size - 4; cut++) {
+                write_bytes(in_folder("records"), bytes, size - cut);
+                if (size - cut < header)
+                    snprintf(expected, sizeof expected, "the header ends after %zu of", size - cut);
+                else
+                    snprintf(expected, sizeof expected, "promises %zu bytes of data, %zu are there", size - header,
+                             size - header - cut);
+                assert_refused(in_folder("records"), 1, expected);
+            }
+            bytes[size] = 0;
+            write_bytes(in_folder("records"), bytes, size + 1);
+            snprintf(expected, sizeof expected, "goes on after the %zu bytes", size - header);
+            assert_refused(in_folder("records"), 1, expected);
+            assert_refused(in_folder("records"), 3, "wrong magic number: expected 0x00000803");
+        }
+}
+
+static void test_bad_labels_of_records_are_refused(void **state) {
+    (void)state;
+    unsigned char bytes[RECORDS_HEADER + RECORD * 3];
+    static const struct {
+        uint32_t fields[3], label; /* of item 1 */
+        const char *expected;
+    } cases[] = {
+        {{0xc02, 3, 8}, 256, "label 256 of item 1: expected 0 to 255"},
+        {{0xc02, 3, 8}, 0xffffffff, "label -1 of item 1"},
+        {{0xc02, 3, 8}, 0x05000000, "label 83886080 of item 1"}, /* little-endian */
+        {{0xc02, 3, 0}, 1, "labels of 0 columns: expected 1, or the 8 of int32"},
+        {{0xc02, 3, 2}, 1, "labels of 2 columns"},
+        {{0xc02, 3, 0x40000000}, 1, "labels of 1073741824 columns"}, /* times 4 it wraps to 0 in 32 bits */
+        {{0xc02, 3, 0xffffffff}, 1, "labels of 4294967295 columns"},
+        {{0x802, 3, 8}, 1, "labels of 8 columns"}, /* one-hot, say */
+        {{0x802, 3, 10}, 1, "labels of 10 columns"},
+        {{0xc02, 0, 8}, 1, "holds no labels"},
+        {{0xc02, 0xffffffff, 8}, 1, "claims 4294967295 items"},
+        {{0xc02, 10000000, 8}, 1, "promises 320000000 bytes of data, 96 are there"},
+        {{0xc03, 3, 8}, 1, "expected 0x00000801 (IDX, unsigned bytes, 1 dimension: labels), found 0x00000c03"},
+        {{0xc00, 3, 8}, 1, "found 0x00000c00"},
+        {{0xd02, 3, 8}, 1, "found 0x00000d02"}, /* floats */
+        {{0xb01, 3, 8}, 1, "found 0x00000b01"},
+        {{0x1000c02, 3, 8}, 1, "found 0x01000c02"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_records(bytes, 0xc02, 3, 8);
+        put_header(bytes, cases[i].fields, 3);
+        put_header(bytes + RECORDS_HEADER + RECORD, &cases[i].label, 1);
+        write_bytes(in_folder("records"), bytes, sizeof bytes);
+        assert_refused(in_folder("records"), 1, cases[i].expected);
+        write_gz(in_folder("records.gz"), bytes, sizeof bytes);
+        assert_refused(in_folder("records.gz"), 1, cases[i].expected);
+    }
+}
+
 static void test_largest_pictures_are_read(void **state) {
     (void)state;
     static const uint32_t sizes[][2] = {{64, 64}, {1, 4096}, {4096, 1}, {1, 1}};
@@ -263,22 +341,6 @@ static void test_largest_pictures_are_read(void **state) {
         assert_reads(in_folder("large"), 3, 1, sizes[i][0], sizes[i][1], bytes + HEADER);
     }
 }
-
-#ifdef CAN_LIMIT_MEMORY
-/* Leaves the process this many bytes more of address space than it has now. */
-static struct rlimit limit_memory(size_t more) {
-    struct rlimit old, limited;
-    unsigned long pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "r");
-    assert_non_null(statm);
-    assert_int_equal(fscanf(statm, "%lu", &pages), 1);
-    fclose(statm);
-    getrlimit(RLIMIT_AS, &old);
-    limited = old, limited.rlim_cur = pages * (size_t)sysconf(_SC_PAGESIZE) + more;
-    assert_int_equal(setrlimit(RLIMIT_AS, &limited), 0);
-    return old;
-}
-#endif
 
 /* The header promises 41 GB and no byte follows. */
 static void test_a_lying_count_costs_no_memory(void **state) {
@@ -299,11 +361,11 @@ static void test_a_lying_count_costs_no_memory(void **state) {
     assert_true(seconds_now() - start < 2);
 }
 
-/* Beyond the first 64 MiB the buffer grows: 20,000 images of 64 x 64, mostly a hole in the file. */
+/* The buffer grows from 64 KiB on: 20,000 images of 64 x 64, mostly a hole in the file. */
 static void test_a_file_larger_than_the_first_buffer_is_read(void **state) {
     (void)state;
-    enum { COUNT = 20000, TOTAL = COUNT * 4096, CHUNK = 64 << 20 };
-    static const size_t marks[] = {0, 4095, CHUNK - 1, CHUNK, CHUNK + 1, TOTAL - 1};
+    enum { COUNT = 20000, TOTAL = COUNT * 4096, CHUNK = 1 << 16 };
+    static const size_t marks[] = {0, CHUNK - 1, CHUNK, 2 * CHUNK, (64 << 20) - 1, TOTAL - 1};
     unsigned char bytes[HEADER];
     struct idx idx;
     struct error err;
@@ -343,6 +405,43 @@ static void test_headers_alone_and_the_most_that_is_read(void **state) {
     assert_error(err.text, in_folder("head"), "holds 12 bytes of data, more than the 11 that are read");
 }
 
+enum { FEW = 3, MANY = 40000 };
+
+/* Labels of one byte or of QMNIST's records, plain or compressed. */
+static void write_labels(const char *path, int which) {
+    static unsigned char bytes[RECORDS_HEADER + RECORD * MANY], packed[sizeof bytes + 4096];
+    size_t size = make_records(bytes, which ? 0xc02 : 0x801, which ? MANY : FEW, which ? 8 : 1);
+    struct out_file out;
+    struct error err;
+    z_stream z = {.next_in = bytes, .avail_in = (uInt)size, .next_out = packed, .avail_out = sizeof packed};
+    if (deflateInit2(&z, 1, Z_DEFLATED, 31, 9, Z_DEFAULT_STRATEGY) != Z_OK || deflate(&z, Z_FINISH) != Z_STREAM_END)
+        _exit(1);
+    deflateEnd(&z);
+    bool gz = strstr(path, ".gz");
+    if (!out_file_open(&out, path, &err)) _exit(1);
+    fwrite(gz ? packed : bytes, 1, gz ? z.total_out : size, out.stream);
+    if (!out_file_commit(&out, &err)) _exit(1);
+}
+
+static void test_a_reader_beside_a_writer_gets_whole_files(void **state) {
+    (void)state;
+    for (int gz = 0; gz < 2; gz++) {
+        const char *path = in_folder(gz ? "turns.gz" : "turns");
+        int seen[2] = {0};
+        pid_t child = writer_begins(write_labels, path);
+        for (double end = seconds_now() + 0.5; seconds_now() < end || !seen[0] || !seen[1];) {
+            struct idx idx;
+            struct error err;
+            if (!idx_read(path, 1, SIZE_MAX, &idx, &err)) fail_msg("%s", err.text);
+            assert_true(idx.count == FEW || idx.count == MANY);
+            for (size_t i = 0; i < idx.count; i++) assert_int_equal(idx.data[i], i % 256);
+            seen[idx.count == MANY]++;
+            idx_free(&idx);
+        }
+        writer_ends(child);
+    }
+}
+
 static void test_what_is_no_file_is_refused(void **state) {
     (void)state;
     assert_refused(in_folder("missing"), 3, "No such file or directory");
@@ -363,10 +462,13 @@ int main(void) {
         cmocka_unit_test(test_data_behind_the_end_is_refused),
         cmocka_unit_test(test_gzip_of_several_members_is_read),
         cmocka_unit_test(test_bad_headers_are_refused),
+        cmocka_unit_test(test_labels_of_records_are_read),
+        cmocka_unit_test(test_bad_labels_of_records_are_refused),
         cmocka_unit_test(test_largest_pictures_are_read),
         cmocka_unit_test(test_a_lying_count_costs_no_memory),
         cmocka_unit_test(test_a_file_larger_than_the_first_buffer_is_read),
         cmocka_unit_test(test_headers_alone_and_the_most_that_is_read),
+        cmocka_unit_test(test_a_reader_beside_a_writer_gets_whole_files),
         cmocka_unit_test(test_what_is_no_file_is_refused),
     };
     return cmocka_run_group_tests_name("idx", tests, folder_setup, folder_teardown);

@@ -217,6 +217,7 @@ bool file_read_judged(const char *path, size_t limit, file_judge judge, void *co
     int descriptor = standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_NONBLOCK); /* opening a pipe would wait */
     bool there = descriptor >= 0 && fstat(descriptor, &info) == 0, regular = there && S_ISREG(info.st_mode);
     size_t whole = regular ? (size_t)info.st_size : SIZE_MAX, room = regular ? whole + 1 : 1 << 16;
+    if (judge && room > FILE_HEAD) room = FILE_HEAD;
     if (!there) fail(err, "%s: %s", name, strerror(errno));
     else if (!standard && !regular) fail(err, "%s: is not a regular file", name);
     else if (regular && whole > limit)
@@ -225,7 +226,9 @@ bool file_read_judged(const char *path, size_t limit, file_judge judge, void *co
         /* NOLINTNEXTLINE(bugprone-branch-clone): it may fail twice */
         fail(err, "%s: could not be read: %s", name, strerror(errno));
     else if (judge && !judge(context, *data, *size, whole, err)) fail_in(err, name);
-    else if (judge && !read_on(descriptor, limit, SIZE_MAX, &room, data, size))
+    else if (judge &&
+             (room = regular && whole >= room ? whole + 1 : room,
+              !read_on(descriptor, limit, SIZE_MAX, &room, data, size)))
         fail(err, "%s: could not be read: %s", name, strerror(errno));
     else if (*size > limit) fail(err, "%s: is longer than the %zu bytes that are read", name, limit);
     else return close(descriptor), true;

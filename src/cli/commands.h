@@ -16,6 +16,8 @@ int command_ladder(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_audit(int argc, char **argv);
 int command_pitfalls(int argc, char **argv);
+int command_demo(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_page(int argc, char **argv);
 
 #endif

@@ -23,7 +23,7 @@ static char staging[PATH];             /* the folder that it is written to */
 static int staging_folder = -1, count; /* open and locked while the set is written: so others tell a killed run's */
 static char names[FILE_SET_MAX][NAME]; /* [count], for a signal handler */
 static volatile sig_atomic_t moving, signalled; /* between the first move and the last; a signal that came then */
-static const char prefix[] = ".unfinished-";
+static const char prefix[] = ".unfinished-", list_name[] = ".moves";
 
 static bool path_in(const char *folder, const char *name, char *path, struct error *err) {
     return snprintf(path, PATH, "%s/%s", folder, name) < PATH || fail(err, "%.60s...: the name is too long", folder);
@@ -34,21 +34,6 @@ static bool path_in(const char *folder, const char *name, char *path, struct err
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at) {
     (void)info, (void)kind, (void)at;
     return remove(path);
-}
-
-/* Removes what killed runs left: folders whose lock nobody holds. */
-static void sweep(const char *folder) {
-    struct error ignored;
-    char path[PATH];
-    DIR *entries = opendir(folder);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
-        if (!path_in(folder, entry->d_name, path, &ignored)) continue;
-        int lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-        if (lock >= 0) close(lock);
-    }
-    if (entries) closedir(entries);
 }
 
 /* A folder of this run's own, locked. Another run that sweeps may take it before the lock is held: then once more. */
@@ -68,16 +53,6 @@ static bool make_staging(const char *folder, struct error *err) {
         staging_folder = -1;
     }
     return fail(err, "%s: cannot be written: others write there", folder);
-}
-
-const char *file_set_begin(const char *folder, struct error *err) {
-    if (target) return staging;
-    count = 0;
-    signalled = 0;
-    sweep(folder);
-    if (!make_staging(folder, err)) return NULL;
-    target = folder; /* from here on a signal removes what there is */
-    return staging;
 }
 
 /* ---- its files --------------------------------------------------------------------------------------------------- */
@@ -115,8 +90,8 @@ const char *file_set_path(const char *name, struct error *err) {
     char there[PATH];
     int i = 0;
     while (i < count && strcmp(names[i], name) != 0) i++;
-    if (i == FILE_SET_MAX || strlen(name) >= NAME) {
-        fail(err, "%s: more than %d files, or a name that is too long", name, FILE_SET_MAX);
+    if (i == FILE_SET_MAX || strlen(name) >= NAME || strchr(name, '\n')) {
+        fail(err, "%s: more than %d files, or a name that is too long or of two lines", name, FILE_SET_MAX);
         return NULL;
     }
     if (!place_of(target, name, there, err) || !make_folders(target, name, err)) return NULL;
@@ -233,38 +208,129 @@ enum file_set_state file_set_look(const char *folder, const char *stamp, const s
     return state;
 }
 
-/* As `sha256sum --check` reads it. Without what describe needs there is none: the next run does not know that it need
- * not run. */
-static bool write_stamp(const char *path, const struct provenance *p, const char *options, struct error *err) {
+/* The last file of the set, as `sha256sum --check` reads it. Without what describe needs there is none: the next run
+ * does not know that it need not run. */
+static bool write_stamp(const char *name, const struct provenance *p, const char *options, struct error *err) {
     struct out_file out;
     char file[PATH], hex[HEX];
-    if (!out_file_open(&out, path, err)) return false;
+    int others = count;
+    const char *path = file_set_path(name, err);
+    if (!path || !out_file_open(&out, path, err)) return false;
     if (!describe(p, out.stream)) return out_file_discard(&out), true;
     fputs(command_fact + 1, out.stream);
     text_plain(p->facts[0].value, out.stream);
     fprintf(out.stream, "%s%s\n", options_fact, options);
-    for (int i = 0; i < count; i++) {
-        if (path_in(target, names[i], file, err)) hash_file(file, hex);
+    for (int i = 0; i < others; i++) {
+        if (!path_in(staging, names[i], file, err)) continue;
+        hash_file(file, hex);
         if (hex[0]) fprintf(out.stream, "%s  %s\n", hex, names[i]);
     }
     return out_file_commit(&out, err);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------- */
+/* ---- the moves --------------------------------------------------------------------------------------------------- */
 
-/* Without the stamp while files move: a set that is half moved is not taken for a whole one. */
-static bool move_all(const char *stamp, const struct provenance *p, const char *options, struct error *err) {
-    char stamp_path[PATH], to[PATH];
-    if (stamp && (!place_of(target, stamp, stamp_path, err) || (unlink(stamp_path), false))) return false;
-    for (int i = 0; i < count; i++) {
-        if (!place_of(target, names[i], to, err)) return false;
-        if (faccessat(staging_folder, names[i], F_OK, 0) != 0) unlink(to);
-        else if (renameat(staging_folder, names[i], AT_FDCWD, to) != 0)
-            return fail(err, "%s: could not be written: %s", to, strerror(errno));
-    }
-    return !stamp || write_stamp(stamp_path, p, options, err);
+/* From the first move on, a list in the set's folder tells them all, so that the next run makes the rest where this one
+ * is killed between two, or cannot go on. Its lines, in their order: "!NAME" the stamp, removed first: a set that is
+ * half moved is not taken for a whole one; "+NAME" moved; "-NAME" removed, since this run did not write it. */
+static bool write_list(const char *stamp, struct error *err) {
+    struct out_file out;
+    char path[PATH];
+    if (!path_in(staging, list_name, path, err) || !out_file_open(&out, path, err)) return false;
+    if (stamp) fprintf(out.stream, "!%s\n", stamp);
+    for (int i = 0; i < count; i++)
+        fprintf(out.stream, "%c%s\n", faccessat(staging_folder, names[i], F_OK, 0) == 0 ? '+' : '-', names[i]);
+    return out_file_commit(&out, err);
 }
 
+/* Whether a line's name is of a file in the set's folder, not through "..", nor through a link: results that came from
+ * others may have any list. */
+static bool is_inside(int from, const char *name) {
+    struct stat info;
+    char part[NAME + 2];
+    if (snprintf(part, sizeof part, "/%s/", name) >= NAME || *name == '/' || strstr(part, "/../")) return false;
+    strcpy(part, name);
+    for (char *slash = part; (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = 0;
+        if (fstatat(from, part, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode)) return false;
+    }
+    return *name;
+}
+
+/* Makes one move that may have been made before, by the run that wrote the list. */
+static bool make_move(const char *folder, int from, const char *line, struct error *err) {
+    struct stat info;
+    char to[PATH];
+    const char *name = line + 1;
+    if (!*line || !strchr("!+-", *line) || !is_inside(from, name)) return fail(err, "no list of moves: %.80s", line);
+    bool waits = fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!place_of(folder, name, to, err)) return false;
+    if (*line == '-' || (*line == '!' && waits)) unlink(to);
+    if (*line != '+' || !waits) return true;
+    return make_folders(folder, name, err) &&
+        ((S_ISREG(info.st_mode) && renameat(from, name, AT_FDCWD, to) == 0) ||
+         fail(err, "%s: could not be written: %s", to, S_ISREG(info.st_mode) ? strerror(errno) : "is no file"));
+}
+
+/* The moves of the list in a set's folder, whose descriptor is from. */
+static bool make_moves(const char *folder, const char *set, int from, struct error *err) {
+    char path[PATH];
+    unsigned char *list = NULL;
+    size_t size;
+    bool ok = path_in(set, list_name, path, err) && file_read_all(path, 1 << 20, &list, &size, err);
+    for (char *line = (char *)list, *end; ok && (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        ok = make_move(folder, from, line, err);
+    }
+    free(list);
+    return ok || fail_in(err, "not all files are moved, the next run moves the rest");
+}
+
+/* Other sets move before or after; -1 where no file system locks. */
+static int lock_folder(const char *folder) {
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock >= 0) flock(lock, LOCK_EX);
+    return lock;
+}
+
+/* Of killed runs, whose folders nobody has locked: makes the rest of moves that had begun, removes what was only being
+ * written. The caller has locked the folder. */
+static bool complete(const char *folder, struct error *err) {
+    char path[PATH];
+    bool ok = true;
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; ok && entries && (entry = readdir(entries));) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
+        if (!path_in(folder, entry->d_name, path, err)) continue;
+        int dead = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (dead >= 0 && flock(dead, LOCK_EX | LOCK_NB) == 0) {
+            if (faccessat(dead, list_name, F_OK, 0) == 0)
+                ok = make_moves(folder, path, dead, err) || fail_in(err, path);
+            if (ok) nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        }
+        if (dead >= 0) close(dead);
+    }
+    if (entries) closedir(entries);
+    return ok;
+}
+
+bool file_set_complete(const char *folder, struct error *err) {
+    int lock = lock_folder(folder);
+    bool ok = complete(folder, err);
+    if (lock >= 0) close(lock);
+    return ok;
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
+const char *file_set_begin(const char *folder, struct error *err) {
+    if (target) return staging;
+    count = 0;
+    signalled = 0;
+    if (!file_set_complete(folder, err) || !make_staging(folder, err)) return NULL;
+    target = folder; /* from here on a signal removes what there is */
+    return staging;
+}
 /* An error is of the file that the user knows, not of the folder that is gone when he reads it. */
 static void name_target(const char *folder, struct error *err) {
     char *at = strstr(err->text, staging), rest[sizeof err->text];
@@ -276,12 +342,15 @@ static void name_target(const char *folder, struct error *err) {
 bool file_set_end(const char *stamp, const struct provenance *p, const char *options, bool ok, struct error *err) {
     const char *folder = target;
     if (!folder) return ok;
-    int lock = ok ? open(folder, O_RDONLY | O_CLOEXEC) : -1; /* another run's set moves before or after this one */
-    if (lock >= 0) flock(lock, LOCK_EX);
+    int lock = ok ? lock_folder(folder) : -1;
+    ok = ok && complete(folder, err) && (!stamp || write_stamp(stamp, p, options, err));
     moving = 1; /* a signal waits */
-    ok = ok && move_all(stamp, p, options, err);
+    bool listed = ok && write_list(stamp, err);
+    ok = listed && make_moves(folder, staging, staging_folder, err);
+    if (ok) unlinkat(staging_folder, list_name, 0);
     moving = 0;
-    file_set_discard();
+    if (!listed || ok) file_set_discard();
+    else target = NULL, close(staging_folder); /* the rest stays for the next run */
     if (lock >= 0) close(lock);
     if (signalled) raise(signalled);
     if (!ok) name_target(folder, err);

@@ -1,7 +1,9 @@
 /* The files that a command writes as one set: into a folder of their own inside the results, and from there, when all
  * are whole, to their places. An interrupted run leaves the old set, and of two at the same time the whole set of one.
- * A set may have a stamp, a last file that tells what made it and the SHA-256 of each file, so that the same command
- * need not run again. One set at a time. */
+ * A run that is killed between two moves leaves files of two sets, and beside them its folder .unfinished-XXXXXX with
+ * the rest and the list .moves: the next run that is given these results makes these moves before it does anything
+ * else. A set may have a stamp, a last file that tells what made it and the SHA-256 of each file, so that the same
+ * command need not run again. One set at a time. */
 #ifndef CLI_FILESET_H
 #define CLI_FILESET_H
 
@@ -9,8 +11,12 @@
 
 enum { FILE_SET_MAX = 256 };
 
-/* Makes the folder to write to, unless it is made already, and returns its path; removes those of killed runs. NULL on
- * an error: it cannot be made. folder is kept by reference. */
+/* Completes what killed runs left half moved in a folder, and removes what they were writing. For readers of the
+ * folder, before they read. Error: it cannot be; the folder then holds files of two runs. */
+bool file_set_complete(const char *folder, struct error *err);
+
+/* Makes the folder to write to, unless it is made already, and returns its path; calls file_set_complete before. NULL
+ * on an error: it cannot be made. folder is kept by reference. */
 const char *file_set_begin(const char *folder, struct error *err);
 
 /* The path, in that folder, of a file of the set such as "models/sweep/fp32.safetensors"; makes the folders of its

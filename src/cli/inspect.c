@@ -10,6 +10,8 @@
 #include "cli/inspect_histogram.h"
 #include "cli/report.h"
 #include "cli/study.h"
+#include "model/gguf.h"
+#include "data/picture.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */
 
@@ -38,13 +40,18 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
 
 static void fill_list(struct table *t, const struct st_file *file) {
     size_t total = 8 + file->header_bytes;
-    add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
-    add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    if (gguf_is(file->bytes, file->file_bytes)) add_part(t, file, "header", "GGUF", "", total, 0, NAN, NAN);
+    else {
+        add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
+        add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    }
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
         total += file->tensors[i].bytes;
     }
-    add_part(t, file, "whole file", "", "", total, 0, NAN, NAN);
+    if (total < file->file_bytes)
+        add_part(t, file, "alignment", "", "", file->file_bytes - total, 0, NAN, NAN); /* of GGUF */
+    add_part(t, file, "whole file", "", "", file->file_bytes, 0, NAN, NAN);
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }
@@ -56,7 +63,7 @@ static void add_kernel(struct table *t, const char *name, const char *what, bool
 }
 
 static bool show_kernels(struct study *s) {
-    struct table *t = study_table(s, "cpu", "Kernels of integer models, the fastest first, and of bf16 models",
+    struct table *t = study_table(s, "cpu", "Kernels of integer, bf16 and fp32 models, the fastest first of each",
                                   "kernel what this_cpu taken");
     const struct bf16_kernel *bf16 = bf16_kernel_best();
     for (int i = 0; qkernels[i]; i++)
@@ -64,6 +71,12 @@ static bool show_kernels(struct study *s) {
     for (int i = 0; bf16_kernels[i]; i++)
         add_kernel(t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(),
                    bf16_kernels[i] == bf16);
+    for (int i = 0; fp32_kernels[i]; i++) {
+        const struct fp32_kernel *k = fp32_kernels[i];
+        char name[32];
+        snprintf(name, sizeof name, "fp32 %s", k->name);
+        add_kernel(t, name, k->what, k->supported(), k == fp32_kernel_best());
+    }
     table_note(t, "bf16 models: %s.", bf16 ? "bf16 products, fp32 sums" : "fp32 after decode");
     for (size_t i = 1; i < s->provenance.count; i++) /* all but the command */
         table_note(t, "%s: %s", s->provenance.facts[i].name, s->provenance.facts[i].value);
@@ -77,7 +90,8 @@ enum { NEURONS = 8, COLUMNS = 7, LABEL = 72, TEXT = 640, ZERO = 128, TOP = CANVA
 struct weights_page {
     struct canvas canvas;
     int out, in, rows, cols, zoom;
-    int count;              /* rows of pictures: neurons, evenly over the layer */
+    int count;              /* rows of pictures: neurons, evenly over the layer; fewer of high images */
+    int columns;            /* COLUMNS, or fewer of wide images */
     float *fp32, *version;  /* [out][in] */
     double *shown;          /* [count][in]: the column being drawn */
     double absmax[NEURONS]; /* of fp32's rows */
@@ -140,7 +154,7 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
     draw_labels(p);
     take_rows(p, p->fp32, NULL);
     draw_column(p, 0, formats[0], 1);
-    for (int i = 1; i < 4; i++) {
+    for (int i = 1; 2 * i < p->columns; i++) {
         char text[64];
         struct codec codec = {format_find(formats[i]), CODEC_ROW};
         snprintf(text, sizeof text, "%s", formats[i]);
@@ -150,7 +164,7 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
         } else {
             uint8_t *bytes = aligned_array(codec_bytes(codec, p->out, p->in), 1, err);
             if (!bytes) return false;
-            codec_encode(codec, p->fp32, p->out, p->in, bytes);
+            codec_encode(codec, p->fp32, NULL, p->out, p->in, bytes);
             codec_decode(codec, bytes, p->out, p->in, p->version);
             free(bytes);
         }
@@ -164,15 +178,19 @@ static bool draw_page(struct weights_page *p, const struct model *fp32, const st
 }
 
 /* Layer 1's rows as pictures [rows][cols]: fp32's, the model's and its residual, int4's and int2's (round to nearest,
- * one scale a row) and theirs. An fp32 model, whose own residual would be 0, is shown in int8. Errors: out of memory, a
- * file that cannot be written. */
+ * one scale a row) and theirs, as far as they fit. An fp32 model, whose own residual would be 0, is shown in int8.
+ * Errors: out of memory, a file that cannot be written. */
 static bool write_weights_picture(const struct model *fp32, const struct model *model, int rows, int cols,
                                   const char *path, struct error *err) {
     struct weights_page p = {.in = fp32->shape.widths[0], .out = fp32->shape.widths[1], .rows = rows, .cols = cols};
     size_t weights = (size_t)p.in * (size_t)p.out;
     p.zoom = cols <= 32 && rows <= 32 ? 3 : cols <= 64 && rows <= 64 ? 2 : 1;
+    int most = (PICTURE_MAX_SIDE - TOP) / (rows * p.zoom + CANVAS_MARGIN); /* three of the largest images */
     p.count = p.out < NEURONS ? p.out : NEURONS;
-    int width = COLUMNS * (cols * p.zoom + CANVAS_MARGIN);
+    if (p.count > most) p.count = most;
+    p.columns = COLUMNS;
+    while (LABEL + p.columns * (cols * p.zoom + CANVAS_MARGIN) > PICTURE_MAX_SIDE) p.columns -= 2;
+    int width = p.columns * (cols * p.zoom + CANVAS_MARGIN);
     bool ok = (p.fp32 = aligned_array(weights, sizeof(float), err)) &&
         (p.version = aligned_array(weights, sizeof(float), err)) &&
         (p.shown = aligned_array((size_t)(p.count * p.in), sizeof(double), err)) &&

@@ -7,6 +7,8 @@
 #include "base/stats.h"
 #include "cli/inspect_histogram.h"
 #include "lowbit/half.h"
+#include "lowbit/minifloat.h"
+#include "lowbit/ternary.h"
 #include "model/contents.h"
 #include "model/evaluation.h"
 
@@ -59,6 +61,8 @@ double tensor_element(const struct st_tensor *t, size_t i) {
     case ST_I32: memcpy(&i32, at, 4); return i32;
     case ST_I8: return (int8_t)*at;
     case ST_U8: return *at;
+    case ST_F8_E4M3: return (double)float_from_minifloat(&minifloats[FP8_E4M3], *at);
+    case ST_F8_E5M2: return (double)float_from_minifloat(&minifloats[FP8_E5M2], *at);
     default: return NAN;
     }
 }
@@ -92,14 +96,14 @@ struct packed_runs {
 
 /* Only some formats' blocks are a header and packed codes in their order. codec NULL: an integer model's rows. */
 static bool find_runs(const struct codec *codec, int integer_bits, int out, int in, struct packed_runs *r) {
-    bool symmetric = false, nf4 = codec && strcmp(codec->format->name, "nf4") == 0;
-    *r = (struct packed_runs){integer_bits, 1, 0, (size_t)out, (size_t)in, (size_t)in};
-    if (!codec) return integer_bits > 0;
-    if (!format_integer_bits(codec->format, &symmetric) && !nf4) return false;
+    bool nf4 = codec && strcmp(codec->format->name, "nf4") == 0;
+    *r = (struct packed_runs){integer_bits, integer_bits > 1, 0, (size_t)out, (size_t)in, (size_t)in};
+    if (!codec) return integer_bits < 8;
+    if (!format_is_integer(codec->format) && !is_ternary(codec->format->bits) && !nf4) return false;
     if (nf4 || codec->format->block || codec->block == CODEC_TENSOR) r->lines = 1, r->length *= (size_t)out;
     r->bits = codec->format->bits;
-    r->lowest = symmetric;
-    r->header = nf4 ? 4 : symmetric ? 2 : 3;
+    r->lowest = format_lowest_code(codec->format);
+    r->header = codec->format->header;
     r->run = nf4 ? (size_t)codec->format->block : codec->block > 0 ? (size_t)codec->block : r->length;
     return true;
 }
@@ -108,7 +112,7 @@ static bool see_runs(const struct st_tensor *t, const struct packed_runs *r, str
     const uint8_t *bytes = t->data;
     uint8_t *codes = aligned_array(r->run, 1, err);
     if (!codes) return false;
-    h->levels = (1 << r->bits) - r->lowest;
+    h->levels = r->bits == TRITS ? 3 : (1 << r->bits) - r->lowest;
     for (size_t line = 0; line < r->lines; line++)
         for (size_t first = 0; first < r->length; first += r->run) {
             size_t n = r->length - first < r->run ? r->length - first : r->run;
@@ -133,11 +137,12 @@ static double saturated_weights(const struct model *model, const struct model *f
     if (!fp32 || model->kind != MODEL_INT8) return NAN;
     const struct qlinear *q = &model->qmlp.layer[layer];
     const float *w = fp32->mlp.layer[layer].weight;
-    int highest = (1 << ((bits ? bits : 8) - 1)) - 1;
+    int highest = (1 << ((bits ? bits : 8) - 1)) - 1, lowest = bits && bits < 8 ? -highest - 1 : -highest;
     size_t beyond = 0, n = (size_t)q->in * (size_t)q->out;
     for (size_t i = 0; i < n; i++) {
         float scale = qmlp_weight_scale(&model->qmlp, layer, (int)(i / (size_t)q->in));
-        beyond += fabs(rint((double)w[i] / (double)scale)) > highest;
+        double code = rint((double)w[i] / (double)scale);
+        beyond += code < lowest || code > highest;
     }
     return 100.0 * (double)beyond / (double)n;
 }
@@ -155,8 +160,7 @@ static bool add_tensor(struct table *table, const struct st_file *file, const st
     char name[ST_NAME], dtype[32];
     int layer = layer_of(t, &model->shape);
     const char *format = layer < 0 ? NULL : st_metadata(file, layer_tensor(name, layer, "format"));
-    const char *text = st_metadata(file, "weight_bits");
-    int bits = text ? atoi(text) : 0;
+    int bits = model_weight_bits(file);
     struct codec codec = {0};
     struct packed_runs runs;
     struct histogram h = {0};
@@ -168,7 +172,7 @@ static bool add_tensor(struct table *table, const struct st_file *file, const st
         int out = model->shape.widths[layer + 1], in = model->shape.widths[layer];
         bool in_order = find_runs(coded ? &codec : NULL, bits, out, in, &runs);
         if (in_order && !see_runs(t, &runs, &h, err)) return false;
-        if (in_order && !coded) snprintf(dtype, sizeof dtype, "%d bit", runs.bits);
+        if (in_order && !coded) snprintf(dtype, sizeof dtype, runs.bits == TRITS ? "ternary" : "%d bit", runs.bits);
         if (!in_order && coded) { /* blocks of a shape of their own: the weights they stand for */
             add_values(table, t, format, model->mlp.layer[layer].weight, (size_t)out * (size_t)in);
             return true;

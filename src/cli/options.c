@@ -302,7 +302,31 @@ static int arrange_output(const struct options *o) {
     return OPTIONS_GO_ON;
 }
 
+/* All options, then "--" and all arguments in their order, so that getopt takes no number for an option. argv has room
+ * for one word more; returns how many there are. */
+static int arguments_last(const struct options *o, int argc, char **argv) {
+    char *arguments[256];
+    int count = 0, kept = 0;
+    bool is_value = false;
+    for (int i = 0; i < argc; i++) {
+        bool is_option = i == 0 || (argv[i][0] == '-' && !strchr(".0123456789", argv[i][1]));
+        if (is_option || is_value) argv[kept++] = argv[i];
+        else arguments[count++] = argv[i];
+        is_value = !is_value && is_option && i > 0 && !strchr(argv[i], '=');
+        for (int k = 0; is_value && k < o->count; k++)
+            is_value = o->entries[k].type != OPTION_FLAG || strcmp(argv[i] + 2, o->entries[k].name) != 0;
+    }
+    argv[kept++] = "--";
+    for (int i = 0; i < count; i++) argv[kept++] = arguments[i];
+    return kept;
+}
+
 int options_parse(struct options *o, int argc, char **argv, int min_files, int max_files) {
+    static char *words[256]; /* o->files lie in it */
+    if (o->numbers && argc < 255) {
+        memcpy(words, argv, (size_t)argc * sizeof *argv);
+        argc = arguments_last(o, argc, argv = words);
+    }
     struct option table[OPTIONS_MAX + 2] = {{0}};
     for (int i = 0; i < o->count; i++)
         table[i] = (struct option){o->entries[i].name,

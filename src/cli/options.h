@@ -17,6 +17,7 @@ struct int_list {
 
 struct options {
     const char *command, *arguments, *what; /* "train", "MODEL", one or two sentences for --help */
+    bool numbers;                           /* arguments may be numbers, also below 0: "-0.5" is no option */
     const char *examples;                   /* command lines for --help, '\n' between; or NULL */
     int count;
     struct option_entry {

@@ -32,6 +32,7 @@ int study_parse(struct study *s, int argc, char **argv, int min_files, int max_f
     provenance_command(&s->provenance);
     if (status == OPTIONS_GO_ON && s->results && !*s->results)
         return usage_error(&s->options, "--results: expected a folder, found \"\"");
+    if (status == OPTIONS_GO_ON && s->results && !file_set_complete(s->results, &s->err)) return report_error(&s->err);
     return status;
 }
 

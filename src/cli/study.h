@@ -49,7 +49,8 @@ void study_init(struct study *s, const char *command, const char *arguments, con
  * images. Sets test_only. results_help: of --results. */
 void study_shows(struct study *s, const char *results_help);
 
-/* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. */
+/* As options_parse; the command line then stands in the provenance. Facts such as seeds are added behind it. Completes
+ * the results where a killed run left them half moved. */
 int study_parse(struct study *s, int argc, char **argv, int min_files, int max_files);
 
 /* Checks that --results can be written, loads --data, adds both the data and the machine to the provenance. False with

@@ -28,7 +28,9 @@ static bool is_named(const char *name, enum idx_part part, enum idx_kind kind, s
     *prefix = strlen(name);
     size_t plain = *prefix;
     if (ends_with(name, &plain, "gz")) *prefix = plain;
-    return ends_with(name, prefix, "ubyte") && ends_with(name, prefix, kind == IDX_IMAGES ? "idx3" : "idx1") &&
+    bool bytes = ends_with(name, prefix, "ubyte"), labels = kind == IDX_LABELS;
+    return (bytes || (labels && ends_with(name, prefix, "int"))) &&
+        (ends_with(name, prefix, labels ? "idx1" : "idx3") || (labels && ends_with(name, prefix, "idx2"))) &&
         ends_with(name, prefix, kinds[kind]) &&
         (ends_with(name, prefix, parts[part]) || (part == IDX_TEST && ends_with(name, prefix, "test")));
 }

@@ -6,6 +6,8 @@
 
 #include "base/block.h"
 #include "base/finite.h"
+#include "base/vectorise.h"
+#include "lowbit/ternary.h"
 
 /* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
  * the upper triangle to us. */
@@ -59,12 +61,14 @@ static double grid_error(const float *w, int n, struct qparams g) {
 }
 
 struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    if (is_ternary(bits)) return ternary_grid(w, n, bits);
     struct qparams widest = grid_of(w, n, bits, symmetric), best = widest;
     if (rule == GRID_MINMAX) return widest;
     double least = grid_error(w, n, widest);
-    for (int step = 1; step <= 35; step++) {
+    int signs = rule == GRID_MSE_SIGNED && symmetric && bits < 8 ? 2 : 1;
+    for (int step = 1; step < 36 * signs; step++) {
         struct qparams g = widest;
-        g.scale = scale_in_half(widest.scale * (1 - 0.02f * (float)step));
+        g.scale = scale_in_half(widest.scale * (1 - 0.02f * (float)(step % 36))) * (step < 36 ? 1 : -1);
         double error = grid_error(w, n, g);
         if (error < least) {
             least = error;
@@ -82,7 +86,7 @@ void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m) {
         for (int b = 0; b < m->blocks; b++)
             grids[b] = grid_by_rule(w + row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
         for (int k = 0; k < m->in; k++)
-            m->codes[row + (size_t)k] = (int8_t)quantize(w[row + (size_t)k], grids[k / m->block]);
+            m->codes[row + (size_t)k] = (int8_t)code_on_grid(w[row + (size_t)k], grids[k / m->block], m->bits);
     }
 }
 
@@ -171,85 +175,50 @@ bool gptq_codes(const float *w, const double *gram, const struct gptq_config *co
     return ok;
 }
 
-/* ---- AWQ ------------------------------------------------------------------------------------------------------- */
+/* ---- what the layer's outputs lose ------------------------------------------------------------------------------- */
 
-static void scales_of_alpha(const float *magnitude, int in, double alpha, float *scale) {
-    double lowest = INFINITY, highest = 0;
-    for (int k = 0; k < in; k++) {
-        if (!(magnitude[k] > 0)) continue;
-        scale[k] = (float)fmax(pow((double)magnitude[k], alpha), 1e-4);
-        lowest = fmin(lowest, (double)scale[k]);
-        highest = fmax(highest, (double)scale[k]);
-    }
-    double middle = highest > 0 ? sqrt(lowest * highest) : 1;
-    for (int k = 0; k < in; k++) scale[k] = magnitude[k] > 0 ? (float)(scale[k] / middle) : 1;
+enum { STRIP = 128, ROWS_AT_ONCE = 512 }; /* columns of gram; rows whose sums are kept */
+
+VECTORISED
+static void add_line(double d, const double *restrict line, int n, double *restrict t) {
+    for (int j = 0; j < n; j++) t[j] += d * line[j];
 }
 
-/* W_hat [out][in] = round(W diag(s)) diag(s)^-1; scaled [out][in] is scratch */
-static void awq_round(const float *w, const float *scale, enum grid_rule rule, struct coded_matrix *m, float *scaled,
-                      float *w_hat) {
-    size_t n = (size_t)m->out * (size_t)m->in, in = (size_t)m->in;
-    for (size_t i = 0; i < n; i++) scaled[i] = w[i] * scale[i % in];
-    rtn_codes(scaled, rule, m);
-    coded_matrix_values(m, w_hat);
-    for (size_t i = 0; i < n; i++) w_hat[i] /= scale[i % in];
-}
-
-bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
-                float *scale, double *alpha, struct error *err) {
-    size_t n = (size_t)m->out * (size_t)m->in;
-    float *scaled = aligned_array(n, sizeof *scaled, err), *w_hat = aligned_array(n, sizeof *w_hat, err);
-    float *candidate = aligned_array((size_t)m->in, sizeof *candidate, err);
-    double least = INFINITY;
-    bool ok = scaled && w_hat && candidate;
-    *alpha = 0;
-    for (int k = 0; k < m->in; k++) scale[k] = 1; /* stays where no error can be told: no inputs, no weights */
-    for (int step = 0; ok && step <= 20; step++) {
-        scales_of_alpha(magnitude, m->in, step / 20.0, candidate);
-        awq_round(w, candidate, rule, m, scaled, w_hat);
-        double error = output_error(w, w_hat, m->out, m->in, gram);
-        if (error < least) {
-            least = error;
-            *alpha = step / 20.0;
-            memcpy(scale, candidate, (size_t)m->in * sizeof *scale);
-        }
-    }
-    free(scaled);
-    free(w_hat);
-    free(candidate);
-    return ok;
-}
-
-/* Numbers of a sum that are kept at a time: rows, or columns of gram. */
-enum { STRIP = 512 };
-
-/* d gram d^T of one row, d = row - row_hat. t = d gram is summed line by line, a form that vectorises without
- * reordering a sum. */
-static double row_form(const float *row, const float *row_hat, int in, const double *gram) {
-    double t[STRIP], sum = 0;
-    for (int first = 0; first < in; first += STRIP) {
-        int n = in - first < STRIP ? in - first : STRIP;
+/* t = d gram is summed line by line, a form that vectorises without reordering a sum, for all rows while a line of gram
+ * is at hand. */
+void quadratic_forms(int rows, const float *const *w, const float *const *w_hat, int n, const double *gram,
+                     size_t stride, double *sums) {
+    double t[FORM_ROWS][STRIP];
+    for (int r = 0; r < rows; r++) sums[r] = 0;
+    for (int first = 0; first < n; first += STRIP) {
+        int length = n - first < STRIP ? n - first : STRIP;
         memset(t, 0, sizeof t);
-        for (int i = 0; i < in; i++) {
-            double d = (double)row[i] - (row_hat ? (double)row_hat[i] : 0);
-            const double *line = gram + (size_t)i * (size_t)in + first;
-            if (d == 0) continue;
-            for (int j = 0; j < n; j++) t[j] += d * line[j];
-        }
-        for (int j = 0; j < n; j++) sum += t[j] * ((double)row[first + j] - (row_hat ? (double)row_hat[first + j] : 0));
+        for (int i = 0; i < n; i++)
+            for (int r = 0; r < rows; r++) {
+                double d = (double)w[r][i] - (w_hat[r] ? (double)w_hat[r][i] : 0);
+                if (d != 0) add_line(d, gram + (size_t)i * stride + first, length, t[r]);
+            }
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < length; j++)
+                sums[r] += t[r][j] * ((double)w[r][first + j] - (w_hat[r] ? (double)w_hat[r][first + j] : 0));
     }
-    return sum;
 }
 
-/* sum over rows c of d_c gram d_c^T, the rows added in their order whatever the threads did first */
-static double quadratic_form(const float *w, const float *w_hat, int out, int in, const double *gram) {
-    double sums[STRIP], total = 0;
-    for (int first = 0; first < out; first += STRIP) {
-        int n = out - first < STRIP ? out - first : STRIP;
+/* The rows are added in their order, whatever the threads did first. */
+double output_noise(const float *w, const float *w_hat, int out, int in, const double *gram) {
+    double sums[ROWS_AT_ONCE], total = 0;
+    for (int first = 0; first < out; first += ROWS_AT_ONCE) {
+        int n = out - first < ROWS_AT_ONCE ? out - first : ROWS_AT_ONCE;
 #pragma omp parallel for schedule(static)
-        for (int c = 0; c < n; c++) {
-            size_t at = (size_t)(first + c) * (size_t)in;
-            sums[c] = row_form(w + at, w_hat ? w_hat + at : NULL, in, gram);
+        for (int c = 0; c < n; c += FORM_ROWS) {
+            const float *rows[FORM_ROWS], *rows_hat[FORM_ROWS];
+            int count = n - c < FORM_ROWS ? n - c : FORM_ROWS;
+            for (int r = 0; r < count; r++) {
+                size_t at = (size_t)(first + c + r) * (size_t)in;
+                rows[r] = w + at;
+                rows_hat[r] = w_hat ? w_hat + at : NULL;
+            }
+            quadratic_forms(count, rows, rows_hat, in, gram, (size_t)in, sums + c);
         }
         for (int c = 0; c < n; c++) total += sums[c];
     }
@@ -257,7 +226,7 @@ static double quadratic_form(const float *w, const float *w_hat, int out, int in
 }
 
 double output_error(const float *w, const float *w_hat, int out, int in, const double *gram) {
-    return quadratic_form(w, w_hat, out, in, gram) / quadratic_form(w, NULL, out, in, gram);
+    return output_noise(w, w_hat, out, in, gram) / output_noise(w, NULL, out, in, gram);
 }
 
 /* ---- codes for the integer engine -------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
-/* Methods that choose integer codes with the layer's inputs in view, so that the layer's OUTPUT changes least:
- * GPTQ (Frantar et al. 2022) and AWQ (Lin et al. 2023). Both take the second moment of the inputs,
- * gram = X^T X [in][in] over the calibration images. */
+/* Matrices of integer codes, round to nearest, and GPTQ (Frantar et al. 2022), which chooses codes with the layer's
+ * inputs in view, so that the layer's OUTPUT changes least. It takes the second moment of the inputs,
+ * gram = X^T X [in][in] over the calibration images, as AWQ (lowbit/awq.h) does. */
 #ifndef LOWBIT_GPTQ_H
 #define LOWBIT_GPTQ_H
 
@@ -10,11 +10,13 @@
 
 /* Where the grid of a block comes from. */
 enum grid_rule {
-    GRID_MINMAX, /* grid_of: covers every weight */
-    GRID_MSE     /* shrunk to the least squared error of the block's weights */
+    GRID_MINMAX,    /* grid_of: covers every weight */
+    GRID_MSE,       /* shrunk to the least squared error of the block's weights */
+    GRID_MSE_SIGNED /* the same, with scales below 0 as well: eq. 8's codes reach a step further to one side, which may
+                       be either. For formats; the integer engine takes scales above 0 only */
 };
 
-/* grid_of, or with GRID_MSE the best of its shrunken versions (scale times 1, 0.98, ... 0.3). */
+/* grid_of, or with GRID_MSE the best of its shrunken versions (scale times 1, 0.98, ... 0.3), as of either sign. */
 struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule);
 
 /* Codes and grids of a whole matrix: what an integer format packs. */
@@ -51,20 +53,21 @@ struct gptq_config {
 bool gptq_codes(const float *w, const double *gram, const struct gptq_config *config, struct coded_matrix *m,
                 struct error *err);
 
-/* AWQ: the scale of each input, s_k = mean|x_k|^alpha, normalised to sqrt(max s * min s) = 1, by the alpha of
- * 0, 0.05, ..., 1 that gives the least output error when W diag(s) is rounded to nearest. magnitude [in] =
- * mean |x_k|; scale [in] out; *alpha out. Inputs never active keep s = 1. m gives the format; its codes are
- * scratch. Error: out of memory. */
-bool awq_scales(const float *w, const double *gram, const float *magnitude, enum grid_rule rule, struct coded_matrix *m,
-                float *scale, double *alpha, struct error *err);
-
 /* As convert (quant/convert.h), from codes [layers], one block a row, symmetric, 2 to 8 bits. Only the biases of mlp
  * are used. */
 bool convert_codes(const struct mlp *mlp, const struct coded_matrix *codes, const struct range *ranges,
                    bool symmetric_activations, struct qmlp *out, size_t *saturated, struct error *err);
 
-/* sum over outputs and images of (W x - W_hat x)^2 = trace(D gram D^T), D = W - W_hat; divided by the same for
- * W: the relative squared output error of a layer. */
+/* sum over outputs and images of (W x - W_hat x)^2 = trace(D gram D^T), D = W - W_hat. w_hat NULL: of W x itself. */
+double output_noise(const float *w, const float *w_hat, int out, int in, const double *gram);
+
+/* The same divided by that of W x: the relative squared output error of a layer. */
 double output_error(const float *w, const float *w_hat, int out, int in, const double *gram);
+
+/* sums[r] = d gram d^T for d = w[r] - w_hat[r], each [n]; of gram the lines are stride apart. rows: FORM_ROWS at most.
+ */
+enum { FORM_ROWS = 10 };
+void quadratic_forms(int rows, const float *const *w, const float *const *w_hat, int n, const double *gram,
+                     size_t stride, double *sums);
 
 #endif

@@ -6,9 +6,12 @@
 
 #include "base/finite.h"
 #include "nn/gemm.h"
+#include "lowbit/adaround.h"
+#include "lowbit/awq.h"
+#include "lowbit/bias_correction.h"
 #include "lowbit/half.h"
 
-const char *const method_names[METHODS] = {"rtn", "rtn-mse", "gptq", "gptq-act-order", "awq"};
+const char *const method_names[METHODS] = {"rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround"};
 
 bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
                         struct weight_only *out, struct error *err) {
@@ -59,16 +62,24 @@ struct encoder {
     const struct coding_config *config;
     const uint8_t *images;
     int count;
-    struct mlp now; /* fp32 at first; layer by layer its weights become what the codes decode to */
-    struct mlp_workspace ws;
-    double *gram;     /* [widest][widest] */
-    float *magnitude; /* [widest] mean |x_k| */
-    float *scale;     /* [layers][widest] AWQ's, of each layer's inputs; 1 for other methods */
+    struct mlp now;                /* fp32 at first; layer by layer its weights become what the codes decode to */
+    struct mlp_workspace ws, fp32; /* fp32: as the images ran before anything was quantized, for AdaRound */
+    double *gram;                  /* [widest][widest] */
+    float *magnitude;              /* [widest] mean |x_k| */
+    float *scale;                  /* [layers][widest] AWQ's, of each layer's inputs; 1 for other methods */
+    double *means; /* [layers + 1][widest] of the layers' inputs in the fp32 network; then of one in now */
     size_t widest;
 };
 
-static bool looks_at_images(enum method method) {
-    return method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER || method == METHOD_AWQ;
+static bool looks_at_images(const struct coding_config *c) {
+    enum method method = c->method;
+    return c->correct_bias || method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER || method == METHOD_AWQ ||
+        method == METHOD_ADAROUND || method == METHOD_IMATRIX;
+}
+
+static void run_images(const struct encoder *e, struct mlp_workspace *ws) {
+    mlp_load_images(&e->now, e->images, e->count, ws);
+    mlp_forward(&e->now, e->count, ws);
 }
 
 static bool encoder_create(const struct mlp *mlp, const uint8_t *images, size_t count,
@@ -79,23 +90,25 @@ static bool encoder_create(const struct mlp *mlp, const uint8_t *images, size_t 
         return false;
     for (size_t i = 0; i < layers * widest; i++) e->scale[i] = 1;
     memcpy(mlp_parameters(&e->now), mlp_parameters(mlp), mlp_padded_count(mlp) * sizeof(float));
-    if (!looks_at_images(config->method)) return true;
+    if (!looks_at_images(config)) return true;
+    if (config->method == METHOD_ADAROUND) {
+        if (!mlp_workspace_create(&mlp->shape, e->count, false, &e->fp32, err)) return false;
+        run_images(e, &e->fp32);
+    }
     return mlp_workspace_create(&mlp->shape, e->count, false, &e->ws, err) &&
         (e->gram = aligned_array(widest * widest, sizeof *e->gram, err)) &&
-        (e->magnitude = aligned_array(widest, sizeof *e->magnitude, err));
+        (e->magnitude = aligned_array(widest, sizeof *e->magnitude, err)) &&
+        (e->means = aligned_array((layers + 1) * widest, sizeof *e->means, err));
 }
 
 static void encoder_free(struct encoder *e) {
     mlp_free(&e->now);
     mlp_workspace_free(&e->ws);
+    mlp_workspace_free(&e->fp32);
     free(e->gram);
     free(e->magnitude);
     free(e->scale);
-}
-
-static void run_images(struct encoder *e) {
-    mlp_load_images(&e->now, e->images, e->count, &e->ws);
-    mlp_forward(&e->now, e->count, &e->ws);
+    free(e->means);
 }
 
 /* The second moment and the mean size of a layer's inputs. */
@@ -124,7 +137,7 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
     struct coded_matrix m;
     double alpha;
     bool ok = make_matrix(e, l, layer->codec, &m, err) && look_at_inputs(e, l, err) &&
-        awq_scales(d->weight, e->gram, e->magnitude, e->config->rule, &m, scale, &alpha, err);
+        awq_scales(d->weight, e->gram, e->magnitude, &m, scale, &alpha, err);
     coded_matrix_free(&m);
     for (int k = 0; ok && k < d->in; k++) {
         if (l == 0) scale[k] = float_from_half(layer->divisor[k] = half_from_float(scale[k]));
@@ -138,9 +151,19 @@ static bool scale_layer(struct encoder *e, int l, struct coded_layer *layer, str
 }
 
 static bool scale_all(struct encoder *e, struct weight_only *out, struct error *err) {
-    run_images(e); /* activations of the fp32 network, before anything is folded */
+    run_images(e, &e->ws); /* activations of the fp32 network, before anything is folded */
     for (int l = 0; l < e->now.shape.layers; l++)
         if (!scale_layer(e, l, &out->layer[l], err)) return false;
+    return true;
+}
+
+/* The second moment of layer l's inputs once AWQ has divided them by its scales. */
+static bool look_at_scaled_inputs(struct encoder *e, int l, struct error *err) {
+    size_t in = (size_t)e->now.shape.widths[l];
+    const float *scale = e->scale + (size_t)l * e->widest;
+    if (!look_at_inputs(e, l, err)) return false; /* the images went through the fp32 network, in scale_all */
+    for (size_t i = 0; i < in; i++)
+        for (size_t j = 0; j < in; j++) e->gram[i * in + j] /= (double)scale[i] * (double)scale[j];
     return true;
 }
 
@@ -153,10 +176,35 @@ static bool code_layer(struct encoder *e, int l, struct codec codec, struct code
     const float *w = e->now.layer[l].weight;
     if (!make_matrix(e, l, codec, m, err)) return false;
     if (c->method == METHOD_GPTQ || c->method == METHOD_GPTQ_ACT_ORDER) {
-        run_images(e); /* through the layers as quantized so far */
+        run_images(e, &e->ws); /* through the layers as quantized so far */
         return look_at_inputs(e, l, err) && gptq_codes(w, e->gram, &config, m, err);
     }
-    rtn_codes(w, c->method == METHOD_RTN_MSE ? GRID_MSE : c->rule, m);
+    if (c->method == METHOD_ADAROUND) {
+        run_images(e, &e->ws);
+        struct adaround_layer layer = {.weight = w,
+                                       .bias = e->now.layer[l].bias,
+                                       .x = e->fp32.activation[l],
+                                       .x_hat = e->ws.activation[l],
+                                       .count = e->count,
+                                       .relu = l + 1 < e->now.shape.layers};
+        struct adaround_config usual = adaround_defaults(c->rule);
+        return adaround_codes(&layer, &usual, m, err);
+    }
+    if (c->method == METHOD_AWQ) return look_at_scaled_inputs(e, l, err) && awq_codes(w, e->gram, m, err);
+    rtn_codes(w, c->method == METHOD_RTN_MSE && c->rule == GRID_MINMAX ? GRID_MSE : c->rule, m);
+    return true;
+}
+
+/* An importance matrix (llama.cpp, llama-imatrix): the mean square of each input, in magnitude. Like GPTQ's Hessian it
+ * is damped: an input that was never active in calibration keeps its weights, at a hundredth of the mean. */
+static bool weigh_inputs(struct encoder *e, int l, struct error *err) {
+    size_t in = (size_t)e->now.shape.widths[l];
+    double mean = 0;
+    run_images(e, &e->ws);
+    if (!look_at_inputs(e, l, err)) return false;
+    for (size_t k = 0; k < in; k++) mean += e->gram[k * in + k] / (double)in;
+    for (size_t k = 0; k < in; k++)
+        e->magnitude[k] = mean > 0 ? (float)(e->gram[k * in + k] / mean + e->config->damping) : 1;
     return true;
 }
 
@@ -179,8 +227,10 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
         return fail(err, "fc%d: a weight is not a finite number", l + 1);
     if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
-    bool by_format = e->config->method == METHOD_RTN, ok = by_format || code_layer(e, l, layer->codec, &m, err);
-    if (by_format) codec_encode(layer->codec, d->weight, d->out, d->in, layer->bytes);
+    bool weighed = e->config->method == METHOD_IMATRIX, by_format = weighed || e->config->method == METHOD_RTN;
+    bool ok = by_format ? !weighed || weigh_inputs(e, l, err) : code_layer(e, l, layer->codec, &m, err);
+    if (ok && by_format)
+        codec_encode(layer->codec, d->weight, weighed ? e->magnitude : NULL, d->out, d->in, layer->bytes);
     else if (ok) coded_matrix_pack(&m, layer->bytes);
     coded_matrix_free(&m);
     if (!ok) return false;
@@ -189,22 +239,52 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     return true;
 }
 
+/* Whether a mix gives a layer more bits: the output, as in nearly every mix of llama.cpp, and those layers between the
+ * first and it for which its use_more_bits(i, n) is true (llama-quant.cpp; in Q4_K_M it asks for attn_v and ffn_down):
+ * an eighth at either end and every third between them. A single one is among them. */
+static bool has_more_bits(int layer, int layers) {
+    int i = layer - 1, n = layers - 2;
+    return layer + 1 == layers || (i >= 0 && (i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2));
+}
+
 /* The codec of each layer, and whether the method can be had for them. */
 static bool plan_codecs(const struct mlp_shape *shape, const struct coding_config *config, struct codec *codecs,
                         struct error *err) {
     bool divides = config->block <= 0 || config->format->block, symmetric;
     for (int i = 0; i < shape->layers; i++) {
-        bool last = i + 1 == shape->layers;
-        codecs[i] = (struct codec){last && config->last_format ? config->last_format : config->format, config->block};
+        bool more = config->more_format && has_more_bits(i, shape->layers);
+        codecs[i] = (struct codec){more ? config->more_format : config->format, config->block};
         if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
-        if (config->method != METHOD_RTN && !format_integer_bits(codecs[i].format, &symmetric))
+        if (config->method == METHOD_IMATRIX && codecs[i].format->grid != SEARCHED_GRID)
+            return fail(err, "imatrix does not apply to the format %s: it needs one of ggml's that search for scales",
+                        codecs[i].format->name);
+        if (config->method != METHOD_RTN && config->method != METHOD_IMATRIX &&
+            !format_integer_bits(codecs[i].format, &symmetric))
             return fail(err, "%s does not apply to the format %s: it needs an integer format",
                         method_names[config->method], codecs[i].format->name);
     }
-    if (config->method != METHOD_RTN && config->block == CODEC_TENSOR)
+    if (config->method != METHOD_RTN && config->block == CODEC_TENSOR && !config->format->block)
         return fail(err, "%s needs a grid for each row or group, not one for the tensor", method_names[config->method]);
     if (!divides) return fail(err, "a group of %d weights divides the inputs of no layer", config->block);
     return true;
+}
+
+/* The means of the layers' inputs in the fp32 network, before anything is quantized. */
+static void remember_means(struct encoder *e) {
+    run_images(e, &e->ws);
+    for (int l = 0; l < e->now.shape.layers; l++)
+        mean_inputs(e->ws.activation[l], (size_t)e->count, e->now.shape.widths[l], e->means + (size_t)l * e->widest);
+}
+
+/* Takes back by its bias what layer l, quantized behind quantized layers, puts out differently on average. */
+static void correct_layer(struct encoder *e, const struct mlp *fp32, int l, struct coded_layer *layer) {
+    const struct dense *d = &e->now.layer[l];
+    double *mean_x_hat = e->means + (size_t)e->now.shape.layers * e->widest;
+    run_images(e, &e->ws);
+    mean_inputs(e->ws.activation[l], (size_t)e->count, d->in, mean_x_hat);
+    correct_bias(fp32->layer[l].weight, d->weight, e->means + (size_t)l * e->widest, mean_x_hat, d->out, d->in,
+                 d->bias);
+    memcpy(layer->bias, d->bias, (size_t)d->out * sizeof(float));
 }
 
 bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
@@ -216,8 +296,10 @@ bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t cou
         return false;
     bool ok = encoder_create(mlp, images, count, config, &e, err);
     ok = ok && (config->method != METHOD_AWQ || scale_all(&e, out, err));
+    if (ok && config->correct_bias) remember_means(&e);
     for (int l = 0; ok && l < mlp->shape.layers; l++) {
         ok = encode_layer(&e, l, &out->layer[l], err);
+        if (ok && config->correct_bias) correct_layer(&e, mlp, l, &out->layer[l]);
         if (ok && effective) unfold(&e, l, &effective->layer[l]);
     }
     encoder_free(&e);

@@ -25,16 +25,18 @@ struct part {
 };
 enum { MAX_PARTS = 5 };
 
-/* How the bytes of a coded weight stand in the file. */
+/* How the blocks of a coded weight stand in the file. */
 static struct part coded_weight(const struct coded_layer *layer, size_t out, size_t in) {
     struct codec c = layer->codec;
-    size_t bytes = codec_bytes(c, (int)out, (int)in);
+    size_t scales = codec_scales(c, (int)out, (int)in) * sizeof(float);
+    size_t bytes = codec_bytes(c, (int)out, (int)in) - scales;
+    uint8_t *blocks = layer->bytes + scales;
     enum st_dtype dtype = 0;
     while (strcmp(st_types[dtype].name, c.format->dtype) != 0) dtype++;
-    if (dtype != ST_U8) return (struct part){"weight", dtype, out, in, layer->bytes, ANY};
+    if (dtype != ST_U8) return (struct part){"weight", dtype, out, in, blocks, ANY};
     if (c.format->layout == LAYOUT_FLAT || (c.format->block == 0 && c.block == CODEC_TENSOR))
-        return (struct part){"weight", ST_U8, bytes, 0, layer->bytes, ANY};
-    return (struct part){"weight", ST_U8, out, bytes / out, layer->bytes, ANY};
+        return (struct part){"weight", ST_U8, bytes, 0, blocks, ANY};
+    return (struct part){"weight", ST_U8, out, bytes / out, blocks, ANY};
 }
 
 static int integer_parts(const struct contents *c, int l, size_t out, size_t in, struct part *p) {
@@ -76,10 +78,13 @@ static int list_parts(const struct contents *c, int l, struct part *p) {
         return 2;
     }
     const struct coded_layer *layer = &c->coded->layer[l];
+    int count = 2;
+    size_t scales = codec_scales(layer->codec, (int)out, (int)in);
     p[0] = coded_weight(layer, out, in);
     p[1] = (struct part){"bias", ST_F32, out, 0, layer->bias, FINITE};
-    p[2] = (struct part){"input_divisor", ST_F16, in, 0, layer->divisor, POSITIVE};
-    return layer->divisor ? 3 : 2;
+    if (scales) p[count++] = (struct part){"weight_scale", ST_F32, scales, 0, layer->bytes, POSITIVE};
+    if (layer->divisor) p[count++] = (struct part){"input_divisor", ST_F16, in, 0, layer->divisor, POSITIVE};
+    return count;
 }
 
 static const char *part_name(char name[ST_NAME], const struct contents *c, int l, const char *part) {
@@ -186,7 +191,7 @@ void contents_pack(const struct contents *c, uint8_t *row) {
         size_t in = (size_t)c->q->layer[l].in, size = packed_bytes(in, c->bits);
         const int8_t *codes = c->q->layer[l].weight;
         for (int i = 0; i < c->q->layer[l].out; i++, codes += in) {
-            for (size_t k = 0; k < in; k++) row[k] = (uint8_t)(codes[k] + (1 << (c->bits - 1)));
+            for (size_t k = 0; k < in; k++) row[k] = (uint8_t)stored_code(codes[k], c->bits);
             pack_bits(row, in, c->bits, c->packed[l] + (size_t)i * size);
         }
     }
@@ -198,7 +203,7 @@ void contents_unpack(const struct contents *c, struct qmlp *q, uint8_t *row) {
         int8_t *codes = q->layer[l].weight;
         for (int i = 0; i < q->layer[l].out; i++, codes += in) {
             unpack_bits(c->packed[l] + (size_t)i * size, in, c->bits, row);
-            for (size_t k = 0; k < in; k++) codes[k] = (int8_t)(row[k] - (1 << (c->bits - 1)));
+            for (size_t k = 0; k < in; k++) codes[k] = (int8_t)signed_code(row[k], c->bits);
         }
     }
 }

@@ -4,20 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/text.h"
+#include "model/model_file.h"
 
 mnistq_model *mnistq_open(const char *path, char *error, size_t error_size) {
-    struct error err;
-    unsigned char *bytes;
-    size_t size;
+    struct error err = {"out of memory"};
+    struct st_file *file = calloc(1, sizeof *file);
     mnistq_model *model = NULL;
     if (strcmp(path, "-") == 0) path = "./-"; /* a file: standard input belongs to the program */
-    if (file_read_all(path, (size_t)1 << 32, &bytes, &size, &err)) {
-        model = mnistq_open_memory(bytes, size, err.text, sizeof err.text);
-        free(bytes);
+    if (file && st_read_checked(path, model_needs_its_bytes, file, &err)) {
+        model = mnistq_open_memory(file->bytes, file->file_bytes, err.text, sizeof err.text);
+        st_free(file);
         if (!model) fail_in(&err, path);
     }
+    free(file);
     if (!model && error_size) text_format(error, error_size, "%s", err.text);
     return model;
 }

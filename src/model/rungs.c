@@ -11,20 +11,23 @@
     static bool name(const struct rung_source *s, const struct rung *rung, const struct model_notes *notes,            \
                      const char *path, struct rung_made *made, struct error *err)
 
+MAKER(few_bits);
+
 static struct codec rung_codec(const struct rung *rung, int group) {
     return (struct codec){format_find(rung->format), rung->block == BLOCK_GROUP ? group : rung->block};
 }
 
-/* AWQ clips weights for the least squared error (Lin et al. 2023, section 3.2). At 2 bits everything that chooses its
- * grid has to: covering the widest weight leaves only three values, most of them 0. */
+/* At 2 bits all that chooses its grid clips: one that covers the widest weight leaves most of the others at 0. */
 static enum grid_rule grid_rule_of(const struct rung *rung) {
-    return rung->how == METHOD_AWQ || (rung->bits <= 2 && rung->how != METHOD_RTN) ? GRID_MSE : GRID_MINMAX;
+    bool clips = rung->how == METHOD_RTN_MSE || rung->how == METHOD_ADAROUND ||
+        (rung->bits <= 2 && rung->how != METHOD_RTN);
+    return !clips ? GRID_MINMAX : rung->make == few_bits ? GRID_MSE : GRID_MSE_SIGNED;
 }
 
 static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
     struct codec codec = rung_codec(rung, s->group);
     return (struct coding_config){.format = codec.format,
-                                  .last_format = rung->last ? format_find(rung->last) : NULL,
+                                  .more_format = rung->more ? format_find(rung->more) : NULL,
                                   .block = codec.block,
                                   .method = rung->how,
                                   .rule = grid_rule_of(rung),
@@ -59,15 +62,27 @@ MAKER(longer) {
 }
 
 /* Weights in a format, decoded to fp32 when they run (bf16: as they are, where the CPU can). */
-MAKER(coded) {
-    struct coding_config config = coding_of(s, rung);
+static bool write_coded(const struct rung_source *s, const struct coding_config *config,
+                        const struct model_notes *notes, const char *path, struct rung_made *made, struct error *err) {
     struct weight_only coded;
     if (!mlp_create(&s->fp32->shape, &made->effective, err) ||
-        !weight_only_encode(s->fp32, s->images, (size_t)s->count, &config, &coded, &made->effective, err))
+        !weight_only_encode(s->fp32, s->images, (size_t)s->count, config, &coded, &made->effective, err))
         return false;
     bool ok = model_write_coded(path, &coded, notes, err);
     weight_only_free(&coded);
     return ok;
+}
+
+MAKER(coded) {
+    struct coding_config config = coding_of(s, rung);
+    return write_coded(s, &config, notes, path, made, err);
+}
+
+/* The same, and biases that take back the shift of each layer's mean. */
+MAKER(corrected) {
+    struct coding_config config = coding_of(s, rung);
+    config.correct_bias = true;
+    return write_coded(s, &config, notes, path, made, err);
 }
 
 /* int8 with calibrated activations: the lesson's engine. */
@@ -112,7 +127,8 @@ MAKER(few_bits) {
 
 /* The same, trained for it. */
 MAKER(qat) {
-    struct qat_config config = {.weight_bits = rung->bits, .train = s->training};
+    int bits = format_find(rung->format)->bits;
+    struct qat_config config = {.weight_bits = bits, .train = s->training};
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct train_report report;
     struct mlp mlp;
@@ -120,7 +136,7 @@ MAKER(qat) {
     memcpy(ranges, s->ranges, sizeof ranges);
     if (!mlp_copy(s->fp32, &mlp, err)) return false;
     bool ok = qat_train(&mlp, &s->learn, &config, ranges, &report, err) &&
-        qat_convert(&mlp, rung->bits, ranges, &q, &made->saturated, err);
+        qat_convert(&mlp, bits, ranges, &q, &made->saturated, err);
     mlp_free(&mlp);
     return ok && write_integer(&q, false, notes, path, made, err);
 }
@@ -139,11 +155,24 @@ const struct rung rungs[] = {
     {8,  "int8",   NULL,   CODEC_ROW,    "LLM.int8()",             "llm.int8",       llm_int8,   0},
     {8,  "int8",   NULL,   CODEC_ROW,    "QAT",                    "qat",            qat,        METHOD_RTN},
     {8,  "q8_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {8,  "fp8_e4m3", NULL, CODEC_TENSOR, "FP8",                    "rtn",            coded,      METHOD_RTN},
+    {8,  "fp8_e4m3", NULL, CODEC_ROW,    "FP8",                    "rtn",            coded,      METHOD_RTN},
+    {8,  "fp8_e5m2", NULL, CODEC_TENSOR, "FP8",                    "rtn",            coded,      METHOD_RTN},
+    {8,  "fp8_e5m2", NULL, CODEC_ROW,    "FP8",                    "rtn",            coded,      METHOD_RTN},
+    {8,  "mxfp8_e4m3", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {8,  "mxfp8_e5m2", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {8,  "mxint8", NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {6,  "mxfp6_e2m3", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {6,  "mxfp6_e3m2", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {6,  "q6_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {5,  "q5_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_TENSOR, "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
     {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "GPTQ, act-order",        "gptq-act-order", coded,      METHOD_GPTQ_ACT_ORDER},
+    {4,  "int4",   NULL,   CODEC_ROW,    "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {4,  "int4",   NULL,   CODEC_ROW,    "AWQ",                    "awq",            coded,      METHOD_AWQ},
     {4,  "int4",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   BLOCK_GROUP,  "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
@@ -153,25 +182,52 @@ const struct rung rungs[] = {
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "hqq4",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4",    NULL,   0,            "NF4",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4-dq", NULL,   0,            "NF4, double quant",      "rtn",            coded,      METHOD_RTN},
+    {4,  "mxfp4",  NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {4,  "nvfp4",  NULL,   0,            "NVFP4",                  "rtn",            coded,      METHOD_RTN},
     {4,  "q4_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M mix",        "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, QAT",              "qat",            qat,        METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "int3",   NULL,   CODEC_ROW,    "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "uint3",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "uint3",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "q3_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
     {2,  "int2",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {2,  "int2",   NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "uint2",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
+    {2,  "hqq2",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {1,  "ternary", NULL,  CODEC_ROW,    "TWN",                    "rtn",            coded,      METHOD_RTN},
+    {1,  "bitnet", NULL,   CODEC_TENSOR, "BitNet b1.58 absmean",   "rtn",            coded,      METHOD_RTN},
+    {1,  "ternary", NULL,  CODEC_ROW,    "W1.58A8, QAT",           "qat",            qat,        METHOD_RTN},
+    {1,  "binary", NULL,   CODEC_ROW,    "XNOR-Net scales",        "rtn",            coded,      METHOD_RTN},
+    {1,  "binary", NULL,   CODEC_ROW,    "W1A8, QAT",              "qat",            qat,        METHOD_RTN},
 };
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
@@ -179,7 +235,7 @@ const int rung_count = sizeof rungs / sizeof rungs[0];
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);
     size_t used = strlen(text);
-    if (rung->last) snprintf(text + used, size - used, " + %s", rung->last);
+    if (rung->more) snprintf(text + used, size - used, " + %s", rung->more);
 }
 
 static bool same_but_spaces(const char *a, const char *b) {
@@ -209,7 +265,7 @@ bool rung_make(const struct rung_source *s, const struct rung *rung, const char 
                struct error *err) {
     struct model_notes notes = s->notes;
     snprintf(notes.method, sizeof notes.method, "%s", rung->method);
-    notes.weight_bits = rung->bits;
+    notes.weight_bits = format_find(rung->format)->bits;
     *made = (struct rung_made){0};
     return rung->make(s, rung, &notes, path, made, err);
 }

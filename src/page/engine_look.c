@@ -6,7 +6,7 @@
 
 #include "base/stats.h"
 #include "data/doubts.h"
-#include "lowbit/float8.h"
+#include "lowbit/minifloat.h"
 #include "lowbit/half.h"
 #include "model/faults.h"
 #include "quant/neuron.h"
@@ -153,8 +153,8 @@ uint32_t EXPORT(page_float_bits)(const char *format, float x, float *value) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     *value = x;
-    const struct float8 *f8 = float8_find(format);
-    if (f8) *value = float_from_float8(f8, (uint8_t)(bits = float8_from_float(f8, x)));
+    const struct minifloat *f8 = minifloat_find(format);
+    if (f8) *value = float_from_minifloat(f8, (uint8_t)(bits = minifloat_from_float(f8, x)));
     if (strcmp(format, "fp16") == 0) *value = float_from_half((uint16_t)(bits = half_from_float(x)));
     if (strcmp(format, "bf16") == 0) *value = float_from_bfloat((uint16_t)(bits = bfloat_from_float(x)));
     return bits;

@@ -115,7 +115,7 @@ static size_t code_weights(struct codec codec, struct mlp *mlp) {
         size_t size = codec_bytes(codec, d->out, d->in);
         uint8_t *coded = aligned_array(size, 1, &page_failure);
         if (!coded) return 0;
-        codec_encode(codec, d->weight, d->out, d->in, coded);
+        codec_encode(codec, d->weight, NULL, d->out, d->in, coded);
         codec_decode(codec, coded, d->out, d->in, d->weight);
         free(coded);
         bytes += size;

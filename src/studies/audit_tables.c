@@ -308,7 +308,7 @@ static void add_weights(struct table *t, const struct mlp *mlp) {
             int n = mlp->layer[l].in;
             const float *w = mlp->layer[l].weight + (size_t)row * (size_t)n;
             double widest = (double)absolute_maximum(w, (size_t)n);
-            struct qparams p = qparams_symmetric((float)widest, 7);
+            struct qparams p = grid_of(w, n, 4, true);
             for (int k = 0; k < n; k++) inside += fabsf(w[k]) <= 0.5f;
             count += n;
             if (!(widest > 0)) continue;

@@ -209,7 +209,7 @@ static bool try_layer(struct table *t, const struct pair *p, int layer, struct c
         size_t bytes = codec_bytes(codec, d->out, d->in), n = (size_t)d->in * (size_t)d->out;
         uint8_t *coded = aligned_array(bytes, 1, err);
         if (!(ok = coded != NULL)) break;
-        codec_encode(codec, d->weight, d->out, d->in, coded);
+        codec_encode(codec, d->weight, NULL, d->out, d->in, coded);
         codec_decode(codec, coded, d->out, d->in, copy->mlp.layer[l].weight);
         similarity_add(&weights, d->weight, copy->mlp.layer[l].weight, n);
         bits += 8.0 * (double)bytes;

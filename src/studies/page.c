@@ -220,8 +220,8 @@ int command_page(int argc, char **argv) {
         p.out = out;
     }
     table_init(&p.contents, "What is in the page", "part bytes compressed in_page");
-    bool ok = out_file_check(p.out, &err) && dataset_load(p.source, &p.data, &err) && check_data(&p, &err) &&
-        build(&p, &err);
+    bool ok = file_set_complete(p.results, &err) && out_file_check(p.out, &err) &&
+        dataset_load(p.source, &p.data, &err) && check_data(&p, &err) && build(&p, &err);
     for (int i = 0; i < PAGE_MODELS; i++) {
         model_free(&p.models[i]);
         free(p.files[i]);

@@ -92,12 +92,12 @@ static bool read_model(struct page *p, int i, struct error *err) {
     char path[PAGE_PATH];
     struct error why;
     snprintf(path, sizeof path, "%.4200s/models/%s.safetensors", p->results, page_models[i].file);
-    if (!file_read_all(path, (size_t)1 << 30, &p->files[i], &p->sizes[i], &why))
-        return fail(err, "%s (`make page` makes all models of the page)", why.text);
     struct st_file *file = calloc(1, sizeof *file);
-    bool ok = (file || fail(err, "out of memory")) &&
-        ((st_parse(p->files[i], p->sizes[i], file, err) && model_parse(file, &p->models[i], &p->notes[i], err)) ||
-         fail_in(err, path));
+    if (!file) return fail(err, "out of memory");
+    bool ok = st_read_checked(path, model_needs_its_bytes, file, &why) ||
+        fail(err, "%s (`make page` makes all models of the page)", why.text);
+    p->files[i] = file->owned, p->sizes[i] = file->file_bytes;
+    ok = ok && (model_parse(file, &p->models[i], &p->notes[i], err) || fail_in(err, path));
     free(file);
     if (ok && !same_training(&p->notes[0], &p->notes[i]))
         return fail(err, "%s: was not made from the network of fp32.safetensors; `make page` makes it anew", path);

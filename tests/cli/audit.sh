@@ -5,11 +5,9 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-[ -x "$BUILD/mnistq" ] || tap_bail "$BUILD/mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 1500 300 20 16 || tap_bail "$BUILD/tests/make_idx does not work"
-"$BUILD/tests/make_idx" "$TMP/idx2" 1200 300 20 16 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 1500 300 20 16
+make_digits "$TMP/idx2" 1200 300 20 16
 cd "$TMP" || exit 1
 PATH=$BUILD:$PATH # the commands of the table are run as they stand
 

@@ -7,13 +7,10 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 mkdir "$TMP/w"
 cd "$TMP/w" || exit 1 # everything is in here, and nothing of it may change
-"$BUILD/tests/make_idx" idx 300 50 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 300 50
 "$mnistq" train --data idx --hidden 12,8 --out fp32 --quiet || tap_bail 'train does not work'
 "$mnistq" quantize fp32 --data idx --out int8 --calibration 100 >/dev/null || tap_bail 'quantize does not work'
 size() { wc -c <"$1" | tr -d ' '; }

@@ -6,11 +6,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 2000 500 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 2000 500
 cd "$TMP" || exit 1
 "$mnistq" train --data idx --hidden 24,16 --out fp32.safetensors >/dev/null || tap_bail 'train does not work'
 "$mnistq" quantize fp32.safetensors --data idx --out int8.safetensors >/dev/null || tap_bail 'quantize does not work'

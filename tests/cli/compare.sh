@@ -5,11 +5,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 1500 400 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 1500 400
 cd "$TMP" || exit 1
 
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.st >/dev/null &&
@@ -197,7 +194,10 @@ check 'used, clipped and entropy, recomputed from the file' equal \
     "$(row_of fc1.weight used),$(row_of fc1.weight at_lowest_percent),$(row_of fc1.weight at_highest_percent),$(row_of fc1.weight entropy_bits)"
 low=$(find $rungs -name '*int4-row-round*' | head -n 1)
 [ -n "$low" ] && "$mnistq" inspect --histogram "$low" --results h >/dev/null
-check 'int4: 15 codes of 16' equal "$(row_of fc1.weight codes)" 15
+check 'int4: all 16 codes' equal "$(row_of fc1.weight codes)" 16
+narrow=$(find $rungs -name '*int2-narrow*' | head -n 1)
+[ -n "$narrow" ] && "$mnistq" inspect --histogram "$narrow" --results h >/dev/null
+check 'int2-narrow: 3 codes of 4' equal "$(row_of fc1.weight codes)" 3
 check 'the fp32 file: values' "$mnistq" inspect --histogram fp32.st --data idx --results h
 check 'the fp32 file: values in 256 steps' equal "$(row_of fc1.weight dtype),$(row_of fc1.weight holds),$(row_of fc1.weight codes)" F32,values,256
 "$mnistq" inspect --histogram int8.st --data idx >shown

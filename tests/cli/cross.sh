@@ -30,7 +30,7 @@ sections='-ffunction-sections -fdata-sections -Wl,--gc-sections'
 # ---- the models ----
 data=$TMP/data
 mkdir "$data" "$TMP/models"
-"$BUILD/tests/make_idx" "$data" 400 64 || tap_bail 'make_idx failed'
+make_digits "$data" 400 64
 tail -c +17 "$data/t10k-images-idx3-ubyte" >"$TMP/images"
 mnistq() { "$BUILD/mnistq" "$@" --quiet; }
 mnistq train --data "$data" --hidden 64,32 --out "$TMP/models/fp32" || tap_bail 'train failed'

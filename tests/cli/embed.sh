@@ -53,7 +53,7 @@ if [ -s "$data/t10k-images-idx3-ubyte.gz" ]; then
     for part in images-idx3 labels-idx1; do gzip -dc "$data/t10k-$part-ubyte.gz" >"$TMP/t10k-$part-ubyte"; done
     expected=10000
 else
-    "$BUILD/tests/make_idx" "$TMP" 2000 500 || tap_bail 'make_idx failed'
+    make_digits "$TMP" 2000 500
     data=$TMP expected=500
 fi
 images=$TMP/t10k-images-idx3-ubyte labels=$TMP/t10k-labels-idx1-ubyte

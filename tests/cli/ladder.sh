@@ -5,11 +5,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 1500 200 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 1500 200
 cd "$TMP" || exit 1
 
 ladder() { # RESULTS [OPTION...]
@@ -201,12 +198,12 @@ check_grep '^f32,-,32.000,,[0-9.]*,,' one/mine-seeds.csv 'a MODEL: one network h
 
 # ---- other sets: defaults that fit them ---------------------------------------------------------------------
 
-"$BUILD/tests/make_idx" other 600 60 20 15 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits other 600 60 20 15
 check 'images of 20 x 15, no options of the ladder' "$mnistq" ladder --data other --hidden 8,8,8 --seeds 1 --results o
 check_grep '^int4/60,GPTQ,' o/ladder.csv '... groups of 60 divide the 300 pixels'
 check_grep 'looked at 600 training images' o/ladder.md '... GPTQ looks at all images that there are'
 
-"$BUILD/tests/make_idx" prime 600 60 1 7 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits prime 600 60 1 7
 check 'seven pixels: train' "$mnistq" train --data prime --hidden 24,8,8 --out prime.st
 check "a MODEL of them: the group is the model's" "$mnistq" ladder prime.st --data prime --results p
 check_grep '^int4/24,GPTQ,' p/ladder.csv '... the most that divides its layers'

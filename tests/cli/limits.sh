@@ -7,12 +7,9 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 cd "$TMP" || exit 1
-"$BUILD/tests/make_idx" idx 400 100 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 400 100
 "$mnistq" train --data idx --hidden 8 --out fp32 --quiet || tap_bail 'train does not work'
 
 # ---- ulimit -v: OpenBLAS tries for ever where it cannot have its 128 MiB a thread --------------------------------
@@ -135,6 +132,7 @@ images high 20 0 0 1 4096 /dev/urandom
 for shape in wide high; do
     check "$shape images" "$mnistq" exercise --data $shape --hidden 8 --calibration 20 --results r-$shape
     check '... are drawn' [ -s r-$shape/changed.png ]
+    check '... and their weights' "$mnistq" inspect r-$shape/models/fp32.safetensors --data $shape --weights-png r-$shape/w.png
 done
 images black 0 34 0 34 784 /dev/zero
 models=r-black/models

@@ -6,8 +6,7 @@
 
 . tests/cli/tap.sh
 
-mnistq=${BUILD:-build}/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 data=${MNIST_DIR:-}
 r=$TMP/results
 e=$r/exercise.csv

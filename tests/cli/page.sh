@@ -6,14 +6,12 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq data=${PAGE_DATA:-$TMP/idx} hidden=${PAGE_HIDDEN:-64,48}
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
+data=${PAGE_DATA:-$TMP/idx} hidden=${PAGE_HIDDEN:-64,48}
 case $data in /*) ;; *) data=$PWD/$data ;; esac
 results=$TMP/results
 mkdir "$results"
-[ -n "${PAGE_DATA-}" ] || "$BUILD/tests/make_idx" "$TMP/idx" 3000 10000 || tap_bail 'make_idx does not work'
+[ -n "${PAGE_DATA-}" ] || make_digits "$TMP/idx" 3000 10000
 page() { "$mnistq" page --data "$data" --results "$results" --parts "$BUILD/page" "$@"; }
 
 # ---- what is missing is told ----

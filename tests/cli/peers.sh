@@ -6,17 +6,14 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
+tap_program
 scripts=$PWD/scripts/peers
 compare=$scripts/compare.py
 command -v python3 >/dev/null || {
     skip 'mnistq beside other engines' 'python3 is not installed'
     tap_done
 }
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 2000 500 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits "$TMP/idx" 2000 500
 cd "$TMP" || exit 1
 "$mnistq" train --data idx --hidden 24,16 --epochs 3 --out fp32.safetensors >/dev/null || tap_bail 'train does not work'
 "$mnistq" quantize fp32.safetensors --data idx --out int8.safetensors >/dev/null || tap_bail 'quantize does not work'

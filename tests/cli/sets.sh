@@ -6,12 +6,9 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 cd "$TMP" || exit 1
-"$BUILD/tests/make_idx" idx 1000 200 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 1000 200
 for seed in 1 2; do
     "$mnistq" exercise --data idx --hidden 16,8 --calibration 100 --seed $seed --results m$seed >/dev/null
 done
@@ -92,6 +89,68 @@ for command in sweep ladder; do
     sums r >now
     check '... and the files before are there' diff before now
 done
+
+# ---- killed between two moves ---------------------------------------------------------------------------------------
+
+# RUN KILLED WITH FAULT="rename N kill", N = 1, 2, ... of the set of another seed over the set of one. A user then finds
+# the set of before; or files of both beside a list that tells so, and the next run, whatever it is, makes the rest.
+preload=$BUILD/tests/faults.so
+of_seed() { # SEED FILE...: tables of that run
+    tells="^# command: .*--seed $1"
+    shift
+    for table; do grep -q "$tells" "$table" || return; done
+}
+exercise() { # SEED
+    set -- exercise --data idx --hidden $((8 + $1)) --calibration 100 --seed "$1" --scheme both --results r
+    MNISTQ_RESTARTED=core OMP_NUM_THREADS=1 "$mnistq" "$@"
+}
+models_of() { # SEED: fp32's and both of int8, byte for byte
+    for model in fp32 int8-per-channel int8-per-tensor; do cmp -s "r/models/$model.safetensors" "set$1/models/$model.safetensors" || return; done
+}
+whole_set() { of_seed "$1" r/*.csv && models_of "$1" && clean r; } # SEED
+if ! FAULT='rename 0' FAULT_LOG=$TMP/places LD_PRELOAD=$preload "$mnistq" --version >/dev/null 2>&1 || [ ! -e "$TMP/places" ]; then
+    skip 'killed between two moves' 'nothing can be preloaded here (a sanitizer, a C library other than glibc, not x86-64)'
+else
+    rm -rf r
+    for seed in 2 1; do exercise $seed >/dev/null && rm -rf set$seed && cp -R r set$seed; done
+    kills=0 half=0 bad=0 first=1
+    while :; do
+        kills=$((kills + 1))
+        rm -rf r && cp -R set1 r
+        (FAULT="rename $kills kill" LD_PRELOAD=$preload exercise 2) >/dev/null 2>&1
+        [ $? -eq 137 ] || break
+        if [ -e "$(echo r/.unfinished-*/.moves)" ]; then
+            half=$((half + 1)) seed=2
+            [ $half -ne 4 ] || cp -R r half
+            for csv in r/*.csv; do of_seed 1 "$csv" || of_seed 2 "$csv" || bad=$((bad + 1)); done
+        else seed=1; fi
+        # shellcheck disable=SC2046
+        "$mnistq" $(words trace 1) --data idx --results r >/dev/null && rm r/trace.* && whole_set $seed || bad=$((bad + 1))
+    done
+    echo "# $kills places, $half of them half moved" >&2
+    check 'killed at each rename: the set is of before, or the next run of any command completes it' [ $bad -eq 0 ]
+    check '... and more than ten kills came between two moves' [ $half -gt 10 ]
+
+    rm -rf r && cp -R half r
+    check 'a set that is half moved is completed by the same command, which then has nothing to do'         sh -c '"$@" | grep -q "nothing to do"' sh "$mnistq" exercise --reuse --data idx --hidden 10 --calibration 100 --seed 2 --scheme both --results r
+    check '... all of it' whole_set 2
+    for line in +../victim +/etc/victim -../victim +away/victim !../victim '*exercise.csv' ''; do # a folder from others
+        rm -rf r away && cp -R half r && mkdir away && echo mine >victim && echo mine >away/victim
+        set -- r/.unfinished-*
+        ln -s ../../away "$1/away" && cp victim "$1/victim" && printf '%s
+' "$line" >"$1/.moves"
+        check_status 1 "a list of moves that says "$line"" "$mnistq" trace m1/models/int8-per-channel.safetensors --data idx --results r
+        check_grep 'not all files are moved, the next run moves the rest: no list of moves' "$TMP/err" '... is told'
+        check '... and followed nowhere' [ -e victim -a -e away/victim -a ! -e r/away ]
+    done
+    rm -rf r && cp -R half r && rm r/exercise.csv r/layers.csv && mkdir r/layers.csv
+    check_status 1 'a move that cannot be made' "$mnistq" trace m1/models/int8-per-channel.safetensors --data idx --results r
+    check_grep '^mnistq: r/.unfinished-[^ ]*: not all files are moved, .*r/layers.csv: is no file' "$TMP/err" '... is told'
+    rmdir r/layers.csv
+    check '... and made when nothing is in its way any more' "$mnistq" trace m1/models/int8-per-channel.safetensors --data idx --results r
+    rm r/trace.*
+    check '... all of it' whole_set 2
+fi
 
 # ---- what an earlier run left that this one does not write ------------------------------------------------------------
 

@@ -6,6 +6,8 @@
 #   check_grep PATTERN FILE NAME           passes when a line of FILE matches (grep -E)
 #   check_no_grep PATTERN FILE NAME        passes when FILE is there and no line of it matches
 #   skip NAME WHY                          counted, and visible
+#   tap_program                            sets BUILD (absolute) and mnistq, the program under test
+#   make_digits FOLDER TRAIN TEST ...      built-in digits as IDX files, by tests/make_idx
 #   tap_bail WHY                           the rest makes no sense
 #   tap_done                               the last line of every test: the plan, and the exit status
 #
@@ -45,6 +47,15 @@ tap_bail() {
     echo "# $*" >&2
     exit 1
 }
+
+tap_program() {
+    BUILD=${BUILD:-build}
+    case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+    mnistq=$BUILD/mnistq
+    [ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+}
+
+make_digits() { "$BUILD/tests/make_idx" "$@" || tap_bail "$BUILD/tests/make_idx does not work"; }
 
 tap_show() { # FILE...: the head of each, as diagnostics
     for tap_file; do

@@ -6,12 +6,9 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
+tap_program
 cd "$TMP" || exit 1
-"$BUILD/tests/make_idx" idx 300 60 || tap_bail "$BUILD/tests/make_idx does not work"
+make_digits idx 300 60
 export OPENBLAS_NUM_THREADS=1
 
 esc=$(printf '\033[31m')

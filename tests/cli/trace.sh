@@ -4,11 +4,8 @@
 
 . tests/cli/tap.sh
 
-BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-mnistq=$BUILD/mnistq
-[ -x "$mnistq" ] || tap_bail "$mnistq: not there (make builds it)"
-"$BUILD/tests/make_idx" "$TMP/idx" 1000 100 || tap_bail "$BUILD/tests/make_idx does not work"
+tap_program
+make_digits "$TMP/idx" 1000 100
 [ -z "${MNIST_DIR-}" ] || MNIST_DIR=$(cd "$MNIST_DIR" && pwd)
 cd "$TMP" || exit 1
 

@@ -26,6 +26,7 @@ write_models() { # DATA HIDDEN TO
         "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --format "$format" --method "$method" --quiet \
             --out "$3-$(echo "$format-$method" | tr / _)" 2>/dev/null
     done
+    for model in fp32 q4_0-rtn q4_K-rtn; do "$mnistq" export "$3-$model" --format gguf --out "$3-$model-gguf" --quiet 2>/dev/null; done
     quiet "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --out "$3-int8"
     quiet "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --scheme per-tensor --activations symmetric --out "$3-int8-tensor"
 }
@@ -42,6 +43,8 @@ make_corpora() {
     cp "$FUZZ_DATA"/small/t10k-* "$FUZZ_DATA/idx"
     for file in "$FUZZ_DATA"/small/t10k-*; do gzip -c "$file" >"$FUZZ_DATA/idx/${file##*/}.gz"; done
     cat "$FUZZ_DATA"/idx/*labels*.gz "$FUZZ_DATA"/idx/*labels*.gz >"$FUZZ_DATA/idx/two-members.gz"
+    printf '\0\0\14\2\0\0\0\2\0\0\0\10\0\0\0\7%028d\0\0\0\11%028d' 0 0 >"$FUZZ_DATA/idx/labels-idx2-int"
+    gzip -c "$FUZZ_DATA/idx/labels-idx2-int" >"$FUZZ_DATA/idx/labels-idx2-int.gz"
     find tests/cases -type f -size -20k 2>/dev/null | while read -r file; do
         case $file in
         *.png | *.jpg | *.bmp | *.p[gp]m) cp "$file" "$FUZZ_DATA/picture" ;;

@@ -182,36 +182,42 @@ DOT_FUNCTIONS(8)
 DOT_FUNCTIONS(12)
 static dot_function *const dot_functions[3][2][2] = {DOT_NAMES(4), DOT_NAMES(8), DOT_NAMES(12)};
 
-TARGET INLINE void finish_two_registers(const struct tile *t, const struct clamp *clamp, const int32_t *acc, int height,
-                                        uint8_t *y, size_t y_stride) {
+TARGET INLINE void finish_two_registers(const int form, const struct tile *t, const struct clamp *clamp,
+                                        const int32_t *acc, int height, uint8_t *y, size_t y_stride) {
     struct constants left = load_constants(t, 0), right = load_constants(t, 1);
     for (int r = 0; r < height; r += 2, acc += 2 * TILE, y += 2 * y_stride) {
-        __m512i a = requantize_stored(acc, &left), b = requantize_stored(acc + LANES, &right);
-        __m512i c = requantize_stored(acc + TILE, &left), d = requantize_stored(acc + TILE + LANES, &right);
-        store_two(narrow(a, b, c, d, clamp), y, y + y_stride);
+        __m512i a = requantize_stored(form, acc, &left), b = requantize_stored(form, acc + LANES, &right);
+        __m512i c = requantize_stored(form, acc + TILE, &left), d = requantize_stored(form, acc + TILE + LANES, &right);
+        store_two(narrow(form, a, b, c, d, clamp), y, y + y_stride);
     }
 }
 
-TARGET INLINE void finish_one_register(const struct tile *t, const struct clamp *clamp, const int32_t *acc, int height,
-                                       uint8_t *y, size_t y_stride) {
+TARGET INLINE void finish_one_register(const int form, const struct tile *t, const struct clamp *clamp,
+                                       const int32_t *acc, int height, uint8_t *y, size_t y_stride) {
     struct constants by = load_constants(t, 0);
     for (int r = 0; r < height; r += 4, acc += 4 * LANES, y += 4 * y_stride) {
-        __m512i a = requantize_stored(acc, &by), b = requantize_stored(acc + LANES, &by);
-        __m512i c = requantize_stored(acc + 2 * LANES, &by), d = requantize_stored(acc + 3 * LANES, &by);
-        store_four(narrow(a, b, c, d, clamp), y, y_stride);
+        __m512i a = requantize_stored(form, acc, &by), b = requantize_stored(form, acc + LANES, &by);
+        __m512i c = requantize_stored(form, acc + 2 * LANES, &by), d = requantize_stored(form, acc + 3 * LANES, &by);
+        store_four(narrow(form, a, b, c, d, clamp), y, y_stride);
     }
+}
+
+TARGET INLINE void finish_registers(const int form, const int registers, const struct tile *t,
+                                    const struct clamp *clamp, const struct pending *p, size_t y_stride) {
+    if (registers == 2) finish_two_registers(form, t, clamp, p->acc, p->height, p->y, y_stride);
+    else finish_one_register(form, t, clamp, p->acc, p->height, p->y, y_stride);
 }
 
 TARGET INLINE void finish_tile(const struct qlinear *layer, int tile, const struct clamp *clamp,
                                const struct pending *p, size_t y_stride) {
     const struct tile *t = tile_constants(layer, tile);
     int registers = tile_registers(layer->out, tile);
-    if (!t->exact32)
+    if (t->form == ONE_BY_ONE)
         for (int r = 0; r < p->height; r++)
             store_one_by_one(p->acc + r * registers * LANES, log2_scale(layer), layer, tile,
                              p->y + (size_t)r * y_stride);
-    else if (registers == 2) finish_two_registers(t, clamp, p->acc, p->height, p->y, y_stride);
-    else finish_one_register(t, clamp, p->acc, p->height, p->y, y_stride);
+    else if (t->form == IN_FLOATS) finish_registers(IN_FLOATS, registers, t, clamp, p, y_stride);
+    else finish_registers(IN_INTEGERS, registers, t, clamp, p, y_stride);
 }
 
 /* Tiles of 12 rows, and of 8 or 4 at the end: 16 are twice 8, since 4 rows keep few accumulators busy. */
@@ -266,21 +272,25 @@ TARGET INLINE void sparse_step(const int tiles, const int registers, const int f
     }
 }
 
+TARGET INLINE void finish_row_in(const int form, const int registers, const struct tile *t, const struct clamp *clamp,
+                                 const __m512i acc[2], uint8_t *y) {
+    struct constants left = load_constants(t, 0), right = load_constants(t, 1);
+    __m512i a = requantize_held(form, acc[0], &left), b = a;
+    if (registers == 2) b = requantize_held(form, acc[1], &right);
+    __m512i bytes = narrow(form, a, b, a, b, clamp);
+    if (registers == 2) store_two(bytes, y, y);
+    else store_four(bytes, y, 0);
+}
+
 TARGET INLINE void finish_row(const int registers, const struct qlinear *layer, int tile, const struct clamp *clamp,
                               const __m512i acc[2], uint8_t *y) {
     const struct tile *t = tile_constants(layer, tile);
-    if (!t->exact32) {
+    if (t->form == ONE_BY_ONE) {
         int32_t lanes[TILE];
         for (int z = 0; z < registers; z++) _mm512_storeu_si512(lanes + z * LANES, acc[z]);
         store_one_by_one(lanes, log2_scale(layer), layer, tile, y);
-        return;
-    }
-    struct constants left = load_constants(t, 0), right = load_constants(t, 1);
-    __m512i a = requantize16(acc[0], _mm512_srli_epi64(acc[0], 32), &left), b = a;
-    if (registers == 2) b = requantize16(acc[1], _mm512_srli_epi64(acc[1], 32), &right);
-    __m512i bytes = narrow(a, b, a, b, clamp);
-    if (registers == 2) store_two(bytes, y, y);
-    else store_four(bytes, y, 0);
+    } else if (t->form == IN_FLOATS) finish_row_in(IN_FLOATS, registers, t, clamp, acc, y);
+    else finish_row_in(IN_INTEGERS, registers, t, clamp, acc, y);
 }
 
 /* tiles tiles from the first on; ways sums side by side, where few accumulators would wait for one another */
@@ -376,10 +386,11 @@ static void put_int4(uint8_t *packed, int lanes, int lane, int k, int8_t weight)
 
 static void pack_layer(const struct qlinear *layer) {
     pack_tiles(layer, (struct form){.log2_scale = log2_scale(layer)}, layer->four_bit ? put_int4 : put_int8);
+    use_floats(layer, log2_scale(layer));
 }
 
 const struct qkernel qkernel_avx512vnni = {
-    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out, sums};
+    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out, sums, 0};
 #else
 typedef int avx512vnni_is_for_x86_64;
 #endif

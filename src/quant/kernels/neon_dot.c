@@ -72,7 +72,7 @@ TARGET INLINE int32x4_t requantize4(int32x4_t acc, const struct tile *t, int reg
 
 TARGET INLINE void store_row(const int32x4_t acc[REGISTERS], const struct tile *t, const struct qlinear *layer,
                              int tile, uint8_t *y) {
-    if (!t->exact32) {
+    if (t->form == ONE_BY_ONE) {
         int32_t lanes[TILE];
         for (int z = 0; z < REGISTERS; z++) vst1q_s32(lanes + z * LANES, acc[z]);
         store_one_by_one(lanes, 0, layer, tile, y);
@@ -125,7 +125,7 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
 static void pack_layer(const struct qlinear *layer) { pack_tiles(layer, (struct form){.x_minus = 128}, put_int8); }
 
 const struct qkernel qkernel_neon_dot = {
-    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, run, layer_bytes, pack_layer, 4, NULL, NULL};
+    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, run, layer_bytes, pack_layer, 4, NULL, NULL, 0};
 #else
 typedef int neon_dot_is_for_aarch64;
 #endif

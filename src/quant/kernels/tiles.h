@@ -10,7 +10,8 @@
  * need: (acc * m + (2 z_y + 1) * 2^(right - 1)) >> right = ((acc * m >> 32) + (2 z_y + 1) * 2^(right - 33))
  * >> (right - 32) exactly, where right >= 33: the addend is then a multiple of 2^32, and a floor of a floor
  * is a floor. It keeps to 32 bits while right <= 53: |acc * m >> 32| < 2^30, the addend < 511 * 2^20 < 2^30.
- * A tile with any other multiplier goes through requantize() one by one. */
+ * A tile with any other multiplier goes through requantize() one by one. zmm.h has a form in floats for tiles of whose
+ * multipliers it can prove that it gives the same codes. */
 #ifndef QUANT_KERNELS_TILES_H
 #define QUANT_KERNELS_TILES_H
 
@@ -19,6 +20,9 @@
 #include "base/unroll.h"
 #include "quant/qlinear.h"
 
+/* How the sums of a tile become codes: by requantize(), or in one of two forms that equal it. */
+enum { ONE_BY_ONE, IN_INTEGERS, IN_FLOATS };
+
 /* The constants of a tile, in the order of its lanes. */
 struct tile {
     int32_t start[TILE]; /* accumulators begin here: at the folded bias */
@@ -26,8 +30,10 @@ struct tile {
     int32_t m_odd[TILE]; /* m of the odd lanes, where a widening multiply of even lanes finds it */
     int32_t add[TILE];   /* (2 z_y + 1) * 2^(right - 33) */
     int32_t shift[TILE]; /* right - 32 */
-    int32_t exact32;     /* 0: start is 0, the rest unknown, and requantize() does it */
-    int32_t unused[15];  /* a cache line */
+    float high[TILE];    /* m / 2^right = high + low: see zmm.h, where form is IN_FLOATS */
+    float low[TILE];
+    int32_t form;       /* ONE_BY_ONE: start is 0, the rest unknown */
+    int32_t unused[15]; /* a cache line */
 };
 
 INLINE int groups_of_4(int in) { return (in + 3) / 4; }
@@ -92,19 +98,19 @@ static inline int lane_constants(const struct qlinear *layer, int c, struct form
 }
 
 static inline void pack_tile_constants(const struct qlinear *layer, int tile, struct form form) {
-    struct tile *t = (struct tile *)layer->packed + tile, plain = {.exact32 = 0};
-    int registers = tile_registers(layer->out, tile), exact32 = 1;
+    struct tile *t = (struct tile *)layer->packed + tile, plain = {.form = ONE_BY_ONE};
+    int registers = tile_registers(layer->out, tile), fits = 1;
     for (int lane = 0; lane < registers * LANES; lane++) {
         int c = tile * TILE + lane_output(registers, lane);
         if (c < layer->out && form.x_minus) plain.start[lane] = form.x_minus * weight_sum(layer, c);
     }
     *t = plain;
-    for (int lane = 0; lane < registers * LANES && exact32; lane++) {
+    for (int lane = 0; lane < registers * LANES && fits; lane++) {
         int c = tile * TILE + lane_output(registers, lane);
-        if (c < layer->out) exact32 = lane_constants(layer, c, form, t, lane);
+        if (c < layer->out) fits = lane_constants(layer, c, form, t, lane);
     }
-    if (!exact32) *t = plain;
-    t->exact32 = exact32;
+    if (!fits) *t = plain;
+    t->form = fits ? IN_INTEGERS : ONE_BY_ONE;
 }
 
 /* Writes the weight of input k and a lane to where the kernel reads it; packed is zeroed memory. */
@@ -129,11 +135,11 @@ static inline void put_int8(uint8_t *packed, int lanes, int lane, int k, int8_t 
     packed[((size_t)(k / 4) * (size_t)lanes + (size_t)lane) * 4 + (size_t)(k % 4)] = (uint8_t)weight;
 }
 
-static size_t layer_bytes(const struct qlinear *layer) {
+static inline size_t layer_bytes(const struct qlinear *layer) {
     return (size_t)tiles_of(layer->out) * (sizeof(struct tile) + tile_bytes(layer->in, nibbles(layer)));
 }
 
-/* One row of a tile without exact32, one output at a time: acc [TILE], without the bias. */
+/* One row of a tile that is ONE_BY_ONE, one output at a time: acc [TILE], without the bias. */
 static __attribute__((noinline)) void store_one_by_one(const int32_t *acc, int log2_scale, const struct qlinear *layer,
                                                        int tile, uint8_t *y) {
     int registers = tile_registers(layer->out, tile);

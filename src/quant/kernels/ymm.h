@@ -52,7 +52,7 @@ struct pending {
 TARGET INLINE void finish_tile(const struct qlinear *layer, const struct pending *p, uint8_t *y, size_t y_stride) {
     const struct tile *t = tile_constants(layer, p->tile);
     y += p->tile * TILE;
-    if (!t->exact32)
+    if (t->form == ONE_BY_ONE)
         for (int r = 0; r < p->height; r++, y += y_stride) store_one_by_one(p->acc + r * TILE, 0, layer, p->tile, y);
     else
         for (int r = 0; r < p->height; r += 2, y += 2 * y_stride) /* one row alone comes with an idle second one */
