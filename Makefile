@@ -93,6 +93,9 @@ models: all ## its models, made again only if asked for otherwise | 4 s
 	$(RUN) exercise --reuse $(call option,scheme,SCHEME) $(FLAGS)
 sweep: all ## the exercise over SEEDS seeds: mean, sd, pairs | 3 s a seed
 	$(RUN) sweep --seeds $(or $(SEEDS),10) $(FLAGS)
+recipe: all ## training recipes tried on 5,000 images kept aside | 4 min
+	$(RUN) recipe $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,epochs,EPOCHS) $(call option,seeds,SEEDS)
+	$(RUN) recipe --of rungs $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,seeds,SEEDS)
 ladder: all ## every precision from fp32 to 2 bits | 50 s a seed
 	$(RUN) $(LADDER) $(call option,hidden,HIDDEN)
 ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
