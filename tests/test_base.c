@@ -923,6 +923,19 @@ static void test_folder_create(void **state) {
     assert_contains(err.text, "too long");
 }
 
+/* Of a table that had no memory for its title a view takes NULL: bench crashed where one allocation failed. */
+static void test_a_table_without_a_title_is_out_of_memory(void **state) {
+    (void)state;
+    struct table t;
+    struct error err = {""};
+    table_init(&t, NULL, "a b");
+    table_row(&t, "%d | %d", 1, 2);
+    assert_true(t.out_of_memory);
+    assert_false(table_save(&t, NULL, test_folder, "none", &err));
+    assert_non_null(strstr(err.text, "out of memory"));
+    table_free(&t);
+}
+
 static void test_file_read_all(void **state) {
     (void)state;
     struct error err;
@@ -1190,6 +1203,7 @@ int main(void) {
         cmocka_unit_test(test_out_file_follows_symbolic_links),
         cmocka_unit_test(test_out_file_permissions),
         cmocka_unit_test(test_folder_create),
+        cmocka_unit_test(test_a_table_without_a_title_is_out_of_memory),
         cmocka_unit_test(test_file_read_all),
         cmocka_unit_test(test_a_reader_beside_a_writer_gets_whole_files),
         cmocka_unit_test(test_file_read_all_refuses),

@@ -121,6 +121,7 @@ static bool may_be(const struct mlp_shape *shape, const struct format *f, int bl
  * weights, and AWQ clips those that do not matter to the output. */
 static double least_sqnr(const struct format *f, enum method method) {
     int bits = f->bits;
+    if (bits <= 1) return bits == 1 ? 0.5 : 1;
     if (method == METHOD_AWQ) return bits == 8 ? 10 : -6;
     if (strstr(f->name, "e5m2") || strstr(f->name, "e3m2")) return 20; /* a mantissa of 2 bits */
     return bits >= 32 ? INFINITY

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/study.h"
 #include "lowbit/formats.h"
+#include "lowbit/ternary.h"
 
 enum { MOST = 64 };
 
@@ -81,9 +82,9 @@ static void describe_value(const struct format *f, const uint8_t *block, const u
                                           : *(const uint16_t *)(const void *)value,
                        floats[k].exponent, floats[k].mantissa, text);
     uint8_t codes[MOST + 256];
-    if (!format_is_integer(f)) return;
+    if (!format_is_integer(f) && !is_ternary(f->bits)) return;
     unpack_bits(block + f->header, (size_t)i + 1, f->bits, codes);
-    snprintf(text, 48, "%d", codes[i] - (f->grid == ASYMMETRIC_GRID ? 0 : 1 << (f->bits - 1)));
+    snprintf(text, 48, "%d", f->grid == ASYMMETRIC_GRID ? codes[i] : signed_code(codes[i], f->bits));
 }
 
 /* The numbers as a row of weights in a format of the ladder. */
@@ -99,9 +100,9 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
     snprintf(title, sizeof title, "As weights in %s", d->format);
     bool is_float = strcmp(f->dtype, "U8") != 0;
     table_init(t, title,
-               is_float                   ? "x bits:sign_exponent_mantissa read_back error"
-                   : format_is_integer(f) ? "x code read_back error"
-                                          : "x code- read_back error");
+               is_float                                          ? "x bits:sign_exponent_mantissa read_back error"
+                   : format_is_integer(f) || is_ternary(f->bits) ? "x code read_back error"
+                                                                 : "x code- read_back error");
     size_t scales = codec_scales(codec, 1, d->count) * sizeof(float);
     const uint8_t *blocks = row + scales;
     for (int i = 0; i < d->count; i++) {

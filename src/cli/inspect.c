@@ -10,6 +10,7 @@
 #include "cli/inspect_histogram.h"
 #include "cli/report.h"
 #include "cli/study.h"
+#include "model/gguf.h"
 #include "data/picture.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */
@@ -39,13 +40,18 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
 
 static void fill_list(struct table *t, const struct st_file *file) {
     size_t total = 8 + file->header_bytes;
-    add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
-    add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    if (gguf_is(file->bytes, file->file_bytes)) add_part(t, file, "header", "GGUF", "", total, 0, NAN, NAN);
+    else {
+        add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
+        add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    }
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
         total += file->tensors[i].bytes;
     }
-    add_part(t, file, "whole file", "", "", total, 0, NAN, NAN);
+    if (total < file->file_bytes)
+        add_part(t, file, "alignment", "", "", file->file_bytes - total, 0, NAN, NAN); /* of GGUF */
+    add_part(t, file, "whole file", "", "", file->file_bytes, 0, NAN, NAN);
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }
