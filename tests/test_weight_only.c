@@ -113,6 +113,7 @@ static double logits_differ(const struct mlp *a, const struct mlp *b) {
 static bool may_be(const struct mlp_shape *shape, const struct format *f, int block, enum method method) {
     bool symmetric, integer = format_integer_bits(f, &symmetric) != 0, divides = f->block || block <= 0;
     for (int l = 0; l < shape->layers; l++) divides = divides || shape->widths[l] % block == 0;
+    if (method == METHOD_IMATRIX) return f->grid == SEARCHED_GRID;
     return divides && (method == METHOD_RTN || (integer && block != CODEC_TENSOR));
 }
 
@@ -120,6 +121,7 @@ static bool may_be(const struct mlp_shape *shape, const struct format *f, int bl
  * weights, and AWQ clips those that do not matter to the output. */
 static double least_sqnr(const struct format *f, enum method method) {
     int bits = f->bits;
+    if (bits <= 1) return bits == 1 ? 0.5 : 1;
     if (method == METHOD_AWQ) return bits == 8 ? 10 : -6;
     if (strstr(f->name, "e5m2") || strstr(f->name, "e3m2")) return 20; /* a mantissa of 2 bits */
     return bits >= 32 ? INFINITY
@@ -181,6 +183,8 @@ static void what_is_refused(void **state) {
     refused(&mlp, &config, "a group of 5000 weights");
     config = configured("q4_K", CODEC_ROW, METHOD_GPTQ);
     refused(&mlp, &config, "gptq does not apply to the format q4_K");
+    config = configured("q4_0", CODEC_ROW, METHOD_IMATRIX);
+    refused(&mlp, &config, "imatrix does not apply to the format q4_0");
     config = configured("nf4", CODEC_ROW, METHOD_AWQ);
     refused(&mlp, &config, "awq does not apply to the format nf4");
     config = configured("f16", CODEC_ROW, METHOD_RTN_MSE);
@@ -258,6 +262,10 @@ static void bits_per_weight_counted_by_hand(void **state) {
         {"nf4-dq", NULL, 0, METHOD_RTN, (8 + 9 + 264) + (8 + 5 + 155), 0},
         {"q4_0", NULL, 0, METHOD_RTN, 41 * 18, 0},
         {"q8_0", NULL, 0, METHOD_RTN, 41 * 34, 0},
+        {"q2_K", NULL, 0, METHOD_IMATRIX, 41 * 84, 0},
+        {"q3_K", NULL, 0, METHOD_RTN, 41 * 110, 0},
+        {"q5_K", NULL, 0, METHOD_RTN, 41 * 176, 0},
+        {"iq4_nl", NULL, 0, METHOD_IMATRIX, 41 * 18, 0},
         {"q4_K", "q6_K", 0, METHOD_RTN, 31 * 144 + 10 * 210, 0},
     };
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
@@ -441,6 +449,7 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
         mlp_forward(&mlp, IMAGES, &ws);
         for (int method = 0; method < METHODS; method++) {
             struct mlp decoded, effective;
+            if (method == METHOD_IMATRIX) continue; /* not of integers */
             struct coding_config config = configured(t / 2 ? "int3" : "int4", blocks[t % 2], (enum method)method);
             CHECK(mlp_create(&mlp.shape, &effective, &err));
             coded(&mlp, &config, &decoded, &effective);
@@ -462,6 +471,35 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
                     fail_msg("fc%d, block %d, %s: %g, round to nearest %g", l + 1, blocks[t % 2], method_names[method],
                              errors[method][l], errors[METHOD_RTN][l]);
         }
+        mlp_workspace_free(&ws);
+        mlp_free(&mlp);
+    }
+}
+
+/* An importance matrix lowers the output error of the network's layers where ggml's searches take it. */
+static void importance_lowers_the_output_error(void **state) {
+    (void)state;
+    static const char *const names[] = {"q2_K", "q3_K", "iq4_nl"};
+    static const struct mlp_shape shape = {2, {MAX_INPUTS, 48, 10}};
+    for (int t = 0; t < 3; t++) {
+        struct mlp mlp;
+        struct mlp_workspace ws;
+        double errors[2] = {0}, gram[MAX_INPUTS * MAX_INPUTS];
+        make_network(&shape, 13, &mlp);
+        CHECK(mlp_workspace_create(&shape, IMAGES, false, &ws, &err));
+        mlp_load_images(&mlp, images, IMAGES, &ws);
+        mlp_forward(&mlp, IMAGES, &ws);
+        for (int weighed = 0; weighed < 2; weighed++) {
+            struct mlp decoded;
+            struct coding_config config = configured(names[t], CODEC_ROW, weighed ? METHOD_IMATRIX : METHOD_RTN);
+            coded(&mlp, &config, &decoded, NULL);
+            const struct dense *d = &mlp.layer[0];
+            CHECK(gram_matrix(ws.activation[0], IMAGES, d->in, gram, &err));
+            errors[weighed] = output_error(d->weight, decoded.layer[0].weight, d->out, d->in, gram);
+            mlp_free(&decoded);
+        }
+        if (!(errors[1] < 0.95 * errors[0]))
+            fail_msg("%s: output error %g with an importance matrix, %g without", names[t], errors[1], errors[0]);
         mlp_workspace_free(&ws);
         mlp_free(&mlp);
     }
@@ -516,6 +554,7 @@ int main(void) {
         cmocka_unit_test(codes_for_the_integer_engine_are_the_same),
         cmocka_unit_test(awq_folds_without_a_trace),
         cmocka_unit_test(methods_lower_the_output_error_of_each_layer),
+        cmocka_unit_test(importance_lowers_the_output_error),
         cmocka_unit_test(black_images),
         cmocka_unit_test(a_network_of_zeros),
     };

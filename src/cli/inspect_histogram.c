@@ -8,6 +8,7 @@
 #include "cli/inspect_histogram.h"
 #include "lowbit/half.h"
 #include "lowbit/minifloat.h"
+#include "lowbit/ternary.h"
 #include "model/contents.h"
 #include "model/evaluation.h"
 
@@ -96,9 +97,9 @@ struct packed_runs {
 /* Only some formats' blocks are a header and packed codes in their order. codec NULL: an integer model's rows. */
 static bool find_runs(const struct codec *codec, int integer_bits, int out, int in, struct packed_runs *r) {
     bool nf4 = codec && strcmp(codec->format->name, "nf4") == 0;
-    *r = (struct packed_runs){integer_bits, 1, 0, (size_t)out, (size_t)in, (size_t)in};
-    if (!codec) return integer_bits > 0;
-    if (!codec->format->grid && !nf4) return false;
+    *r = (struct packed_runs){integer_bits, integer_bits > 1, 0, (size_t)out, (size_t)in, (size_t)in};
+    if (!codec) return integer_bits < 8;
+    if (!format_is_integer(codec->format) && !is_ternary(codec->format->bits) && !nf4) return false;
     if (nf4 || codec->format->block || codec->block == CODEC_TENSOR) r->lines = 1, r->length *= (size_t)out;
     r->bits = codec->format->bits;
     r->lowest = format_lowest_code(codec->format);
@@ -111,7 +112,7 @@ static bool see_runs(const struct st_tensor *t, const struct packed_runs *r, str
     const uint8_t *bytes = t->data;
     uint8_t *codes = aligned_array(r->run, 1, err);
     if (!codes) return false;
-    h->levels = (1 << r->bits) - r->lowest;
+    h->levels = r->bits == TRITS ? 3 : (1 << r->bits) - r->lowest;
     for (size_t line = 0; line < r->lines; line++)
         for (size_t first = 0; first < r->length; first += r->run) {
             size_t n = r->length - first < r->run ? r->length - first : r->run;
@@ -159,8 +160,7 @@ static bool add_tensor(struct table *table, const struct st_file *file, const st
     char name[ST_NAME], dtype[32];
     int layer = layer_of(t, &model->shape);
     const char *format = layer < 0 ? NULL : st_metadata(file, layer_tensor(name, layer, "format"));
-    const char *text = st_metadata(file, "weight_bits");
-    int bits = text ? atoi(text) : 0;
+    int bits = model_weight_bits(file);
     struct codec codec = {0};
     struct packed_runs runs;
     struct histogram h = {0};
@@ -172,7 +172,7 @@ static bool add_tensor(struct table *table, const struct st_file *file, const st
         int out = model->shape.widths[layer + 1], in = model->shape.widths[layer];
         bool in_order = find_runs(coded ? &codec : NULL, bits, out, in, &runs);
         if (in_order && !see_runs(t, &runs, &h, err)) return false;
-        if (in_order && !coded) snprintf(dtype, sizeof dtype, "%d bit", runs.bits);
+        if (in_order && !coded) snprintf(dtype, sizeof dtype, runs.bits == TRITS ? "ternary" : "%d bit", runs.bits);
         if (!in_order && coded) { /* blocks of a shape of their own: the weights they stand for */
             add_values(table, t, format, model->mlp.layer[layer].weight, (size_t)out * (size_t)in);
             return true;

@@ -9,9 +9,11 @@
 #include "quant/affine.h"
 #include "lowbit/ggml.h"
 #include "lowbit/half.h"
+#include "lowbit/hqq.h"
 #include "lowbit/minifloat.h"
 #include "lowbit/mx.h"
 #include "lowbit/nf4.h"
+#include "lowbit/ternary.h"
 
 /* ---- bits -------------------------------------------------------------------------------------------------- */
 
@@ -55,13 +57,14 @@ struct qparams grid_of(const float *w, int n, int bits, bool symmetric) {
 /* A block, its codes given, or NULL: those of w. Signed codes are stored without their sign. */
 static void write_block(struct qparams g, const int8_t *codes, const float *w, int n, int bits, bool symmetric,
                         uint8_t *bytes) {
-    int offset = symmetric ? 1 << (bits - 1) : 0;
     memset(bytes, 0, 2 + !symmetric + packed_bytes((size_t)n, bits));
     half_write(g.scale, bytes);
     if (!symmetric) bytes[2] = (uint8_t)g.zero_point;
     bytes += 2 + !symmetric;
-    for (int i = 0; i < n; i++)
-        put_code(bytes, (size_t)i, bits, (unsigned)((codes ? codes[i] : quantize(w[i], g)) + offset));
+    for (int i = 0; i < n; i++) {
+        int code = codes ? codes[i] : quantize(w[i], g);
+        put_code(bytes, (size_t)i, bits, symmetric ? stored_code(code, bits) : (unsigned)code);
+    }
 }
 
 void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes) {
@@ -126,6 +129,12 @@ const struct format formats[] = {
     {"uint4",  "U8",    4, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint3",  "U8",    3, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
     {"uint2",  "U8",    2, 0,                      LAYOUT_SPAN,  3, 0, ASYMMETRIC_GRID, integer_encode, integer_decode},
+    {"hqq4",   "U8",    4, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq3",   "U8",    3, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq2",   "U8",    2, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"ternary", "U8", TRITS, 0,                    LAYOUT_SPAN,  2, 0, NO_GRID, ternary_encode, ternary_decode},
+    {"bitnet", "U8", TRITS, 0,                     LAYOUT_SPAN,  2, 0, NO_GRID, bitnet_encode, bitnet_decode},
+    {"binary", "U8",    1, 0,                      LAYOUT_SPAN,  2, 0, NO_GRID, binary_encode, binary_decode},
     {"fp8_e4m3",   "F8_E4M3", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e4m3_encode, fp8_e4m3_decode},
     {"fp8_e5m2",   "F8_E5M2", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e5m2_encode, fp8_e5m2_decode},
     {"mxfp8_e4m3", "U8", 8, MX_BLOCK,              LAYOUT_SPAN,  1, 0, NO_GRID, mxfp8_e4m3_encode, mxfp8_e4m3_decode},

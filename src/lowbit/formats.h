@@ -4,13 +4,16 @@
  *   f32, bf16, f16       one weight
  *   int8                 | f16 scale | codes, packed |             symmetric, eq. 4: codes in [-127, 127]
  *   int4 int3 int2       | f16 scale | codes, packed |             symmetric, eq. 8: all codes, [-2^(b-1), 2^(b-1) - 1]
- *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]: what the fourth code is
- * worth uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3 fp8_e4m3 ... nvfp4   floats of
- * 8 bits and fewer, alone and in MX blocks (mx.h) nf4, nf4-dq          16 quantiles of a normal distribution (nf4.h)
+ *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]
+ *   uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3
+ *   hqq4 hqq3 hqq2       | f16 scale | f16 zero_point | codes |    zero points between codes (hqq.h)
+ *   fp8_e4m3 ... nvfp4   floats of 8 bits and fewer, alone and in MX blocks (mx.h)
+ *   nf4, nf4-dq          16 quantiles of a normal distribution (nf4.h)
  *   q8_0 ... q6_K        ggml's own layouts, bit for bit (ggml.h)
  *
  * Codes of fewer than 8 bits are packed from the lowest bit of the first byte on: code i takes bits [i * b,
- * i * b + b); signed codes are stored as code + 2^(b-1). */
+ * i * b + b); signed codes are stored as code + 2^(b-1), at 1 bit -1 as 0. Codes of 3 values are the digits of a number
+ * below 3^5 = 243, the first one times 1, stored as code + 1. */
 #ifndef LOWBIT_FORMATS_H
 #define LOWBIT_FORMATS_H
 
@@ -83,6 +86,11 @@ static inline int format_integer_bits(const struct format *format, bool *symmetr
     return *symmetric || format->grid == ASYMMETRIC_GRID ? format->bits : 0;
 }
 
+/* Whether its blocks are a header and packed integers in their order. */
+static inline bool format_is_integer(const struct format *format) {
+    return format->grid == SYMMETRIC_GRID || format->grid == ASYMMETRIC_GRID || format->grid == NARROW_GRID;
+}
+
 /* The lowest packed code that occurs: 1 where -2^(b-1) is not used. */
 static inline int format_lowest_code(const struct format *format) {
     return format->grid == NARROW_GRID || (format->grid == SYMMETRIC_GRID && format->bits == 8);
@@ -99,13 +107,30 @@ float scale_in_half(float scale);
 /* One block with the codes given. codes [n] in [qmin, qmax]. */
 void integer_block_pack(struct qparams g, const int8_t *codes, int n, int bits, bool symmetric, uint8_t *bytes);
 
+enum { TRITS = -1, TRITS_A_BYTE = 5 }; /* in place of a number of bits: codes of 3 values, 8/5 bits each */
+
 /* n codes of the given bits to bytes [packed_bytes(n, bits)], and back; unsigned codes below 2^bits. */
-static inline size_t packed_bytes(size_t n, int bits) { return (n * (size_t)bits + 7) / 8; }
+static inline size_t packed_bytes(size_t n, int bits) {
+    return bits == TRITS ? (n + TRITS_A_BYTE - 1) / TRITS_A_BYTE : (n * (size_t)bits + 7) / 8;
+}
+
+/* Between a signed code and how it is stored. */
+static inline unsigned stored_code(int code, int bits) {
+    return (unsigned)(bits == TRITS ? code + 1 : bits == 1 ? code > 0 : code + (1 << (bits - 1)));
+}
+static inline int signed_code(unsigned stored, int bits) {
+    return bits == TRITS ? (int)stored - 1 : bits == 1 ? 2 * (int)stored - 1 : (int)stored - (1 << (bits - 1));
+}
 void pack_bits(const uint8_t *codes, size_t n, int bits, uint8_t *bytes);
 void unpack_bits(const uint8_t *bytes, size_t n, int bits, uint8_t *codes);
 
 /* Code i of bytes that were 0. A code of 3 bits may cross a byte. */
+static const uint8_t trit_place[TRITS_A_BYTE] = {1, 3, 9, 27, 81};
 static inline void put_code(uint8_t *bytes, size_t i, int bits, unsigned code) {
+    if (bits == TRITS) {
+        bytes[i / TRITS_A_BYTE] = (uint8_t)(bytes[i / TRITS_A_BYTE] + code * trit_place[i % TRITS_A_BYTE]);
+        return;
+    }
     size_t at = i * (size_t)bits;
     unsigned shifted = code << at % 8;
     bytes[at / 8] |= (uint8_t)shifted;
@@ -113,6 +138,7 @@ static inline void put_code(uint8_t *bytes, size_t i, int bits, unsigned code) {
 }
 
 static inline unsigned get_code(const uint8_t *bytes, size_t i, int bits) {
+    if (bits == TRITS) return bytes[i / TRITS_A_BYTE] / trit_place[i % TRITS_A_BYTE] % 3u;
     size_t at = i * (size_t)bits, shift = at % 8;
     unsigned window = bytes[at / 8] | (shift + (size_t)bits > 8 ? (unsigned)bytes[at / 8 + 1] << 8 : 0);
     return window >> shift & ((1u << bits) - 1);

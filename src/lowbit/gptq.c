@@ -7,6 +7,7 @@
 #include "base/block.h"
 #include "base/finite.h"
 #include "base/vectorise.h"
+#include "lowbit/ternary.h"
 
 /* LAPACK's own symbols: OpenBLAS brings them, with or without lapacke.h. Column-major: what is "L" to LAPACK is
  * the upper triangle to us. */
@@ -60,6 +61,7 @@ static double grid_error(const float *w, int n, struct qparams g) {
 }
 
 struct qparams grid_by_rule(const float *w, int n, int bits, bool symmetric, enum grid_rule rule) {
+    if (is_ternary(bits)) return ternary_grid(w, n, bits);
     struct qparams widest = grid_of(w, n, bits, symmetric), best = widest;
     if (rule == GRID_MINMAX) return widest;
     double least = grid_error(w, n, widest);
@@ -84,7 +86,7 @@ void rtn_codes(const float *w, enum grid_rule rule, struct coded_matrix *m) {
         for (int b = 0; b < m->blocks; b++)
             grids[b] = grid_by_rule(w + row + b * m->block, block_length(m, b), m->bits, m->symmetric, rule);
         for (int k = 0; k < m->in; k++)
-            m->codes[row + (size_t)k] = (int8_t)quantize(w[row + (size_t)k], grids[k / m->block]);
+            m->codes[row + (size_t)k] = (int8_t)code_on_grid(w[row + (size_t)k], grids[k / m->block], m->bits);
     }
 }
 

@@ -86,7 +86,9 @@ static void fake_quantize_weights(struct qat *q) {
             const struct qparams g = q->codes[i].grids[c];
             const float *restrict w = from->weight + (size_t)c * (size_t)from->in;
             float *restrict w_hat = to->weight + (size_t)c * (size_t)from->in;
-            for (int k = 0; k < from->in; k++) w_hat[k] = fake(w[k], g.scale, (float)g.qmin, (float)g.qmax);
+            for (int k = 0; k < from->in; k++)
+                w_hat[k] = q->bits == 1 ? (w[k] < 0 ? -g.scale : g.scale)
+                                        : fake(w[k], g.scale, (float)g.qmin, (float)g.qmax);
         }
         memcpy(to->bias, from->bias, (size_t)from->out * sizeof(float));
     }

@@ -7,9 +7,19 @@
 #include "lowbit/formats.h"
 #include "lowbit/gptq.h"
 
-/* How codes are chosen. Only the integer formats know more than round to nearest. */
-enum method { METHOD_RTN, METHOD_RTN_MSE, METHOD_GPTQ, METHOD_GPTQ_ACT_ORDER, METHOD_AWQ, METHOD_ADAROUND, METHODS };
-extern const char *const method_names[METHODS]; /* "rtn", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround" */
+/* How codes are chosen. The integer formats know more than round to nearest; those that search for their scales
+ * (ggml's) may weigh errors by an importance matrix. */
+enum method {
+    METHOD_RTN,
+    METHOD_IMATRIX,
+    METHOD_RTN_MSE,
+    METHOD_GPTQ,
+    METHOD_GPTQ_ACT_ORDER,
+    METHOD_AWQ,
+    METHOD_ADAROUND,
+    METHODS
+};
+extern const char *const method_names[METHODS]; /* "rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", ... */
 
 struct coded_layer {
     struct codec codec;
@@ -41,12 +51,12 @@ bool weight_only_create(const struct mlp_shape *shape, const struct codec *codec
                         struct weight_only *out, struct error *err);
 void weight_only_free(struct weight_only *c);
 
-/* Encodes a trained network. images [count][inputs] are looked at by GPTQ and AWQ only: GPTQ takes each layer's
- * inputs from the layers before as already quantized, AWQ from the fp32 network; its scales are folded through
- * ReLU into the layer before, and the first layer keeps a divisor. Errors: a group that divides no layer's inputs;
- * a method that the format does not know; a weight that is not finite; out of memory.
- * effective, unless NULL, is a network of the same shape: its weights become the decoded ones with AWQ's folding
- * undone, to be compared with those of mlp one by one. */
+/* Encodes a trained network. images [count][inputs] are looked at by GPTQ, AWQ and the importance matrix only: GPTQ
+ * takes each layer's inputs from the layers before as already quantized, AWQ from the fp32 network; its scales are
+ * folded through ReLU into the layer before, and the first layer keeps a divisor. Errors: a group that divides no
+ * layer's inputs; a method that the format does not know; a weight that is not finite; out of memory. effective, unless
+ * NULL, is a network of the same shape: its weights become the decoded ones with AWQ's folding undone, to be compared
+ * with those of mlp one by one. */
 bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
                         struct weight_only *out, struct mlp *effective, struct error *err);
 

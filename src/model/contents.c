@@ -191,7 +191,7 @@ void contents_pack(const struct contents *c, uint8_t *row) {
         size_t in = (size_t)c->q->layer[l].in, size = packed_bytes(in, c->bits);
         const int8_t *codes = c->q->layer[l].weight;
         for (int i = 0; i < c->q->layer[l].out; i++, codes += in) {
-            for (size_t k = 0; k < in; k++) row[k] = (uint8_t)(codes[k] + (1 << (c->bits - 1)));
+            for (size_t k = 0; k < in; k++) row[k] = (uint8_t)stored_code(codes[k], c->bits);
             pack_bits(row, in, c->bits, c->packed[l] + (size_t)i * size);
         }
     }
@@ -203,7 +203,7 @@ void contents_unpack(const struct contents *c, struct qmlp *q, uint8_t *row) {
         int8_t *codes = q->layer[l].weight;
         for (int i = 0; i < q->layer[l].out; i++, codes += in) {
             unpack_bits(c->packed[l] + (size_t)i * size, in, c->bits, row);
-            for (size_t k = 0; k < in; k++) codes[k] = (int8_t)(row[k] - (1 << (c->bits - 1)));
+            for (size_t k = 0; k < in; k++) codes[k] = (int8_t)signed_code(row[k], c->bits);
         }
     }
 }

@@ -37,6 +37,27 @@ static bool reads_back(const struct st_file *file, struct error *err) {
     return ok;
 }
 
+/* Of an integer model's codes, as metadata weight_bits has them. */
+static const struct {
+    const char *text;
+    int bits;
+} weight_bits[] = {{"4", 4}, {"3", 3}, {"2", 2}, {"1.6", TRITS}, {"1", 1}};
+enum { WEIGHT_BITS = sizeof weight_bits / sizeof *weight_bits };
+
+static const char *bits_text(int bits) {
+    int i = 0;
+    while (i + 1 < WEIGHT_BITS && weight_bits[i].bits != bits) i++;
+    return weight_bits[i].text;
+}
+
+/* 0 where text is none of them; 8 where there is none. */
+int model_weight_bits(const struct st_file *file) {
+    const char *text = st_metadata(file, "weight_bits");
+    for (int i = 0; text && i < WEIGHT_BITS; i++)
+        if (strcmp(text, weight_bits[i].text) == 0) return weight_bits[i].bits;
+    return text ? 0 : 8;
+}
+
 static bool write_contents(const char *path, const struct contents *c, const struct model_notes *notes,
                            struct error *err) {
     struct st_file *file = calloc(1, sizeof *file); /* its table of tensors is too large for a stack */
@@ -49,7 +70,7 @@ static bool write_contents(const char *path, const struct contents *c, const str
         st_add_metadata(file, "scheme", c->q->per_channel ? "per-channel" : "per-tensor");
         st_add_metadata(file, "activations", c->q->symmetric_activations ? "symmetric" : "asymmetric");
         add_notes(file, notes, true);
-        if (c->bits < 8) st_add_metadata(file, "weight_bits", "%d", c->bits);
+        if (c->bits < 8) st_add_metadata(file, "weight_bits", "%s", bits_text(c->bits));
     }
     contents_add(c, file);
     bool ok = st_write_checked(path, file, reads_back, err);
@@ -228,16 +249,15 @@ static bool read_dynamic(const struct st_file *file, struct model *out, struct e
 }
 
 static bool read_kind(const struct st_file *file, struct model *out, struct error *err) {
-    const char *bits = st_metadata(file, "weight_bits");
+    int bits = model_weight_bits(file);
     if (st_metadata(file, "fc1.format")) return read_coded(file, out, err);
     if (metadata_is(file, "activations", "dynamic") || metadata_is(file, "activations", "vector-wise"))
         return read_dynamic(file, out, err);
-    if (bits) {
-        if (strlen(bits) != 1 || !strchr("234", *bits))
-            return fail(err, "metadata weight_bits is \"%.20s\": expected 2, 3 or 4", bits);
-        return read_integer(file, *bits - '0', out, err);
-    }
-    return st_find(file, "fc1.weight_scale") ? read_integer(file, 8, out, err) : read_fp32(file, out, err);
+    if (bits == 0)
+        return fail(err, "metadata weight_bits is \"%.20s\": expected 1, 1.6, 2, 3 or 4",
+                    st_metadata(file, "weight_bits"));
+    return bits < 8 || st_find(file, "fc1.weight_scale") ? read_integer(file, bits, out, err)
+                                                         : read_fp32(file, out, err);
 }
 
 /* Finite weights may still have sums that are not: then every answer is the first class, with no word of why. Integers
@@ -260,8 +280,7 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
         return false;
     }
     out->file_bytes = file->file_bytes;
-    const char *bits = st_metadata(file, "weight_bits");
-    if (notes) *notes = (struct model_notes){.weight_bits = bits ? *bits - '0' : 0};
+    if (notes) *notes = (struct model_notes){.weight_bits = model_weight_bits(file)};
     for (int i = 0; notes && i < NOTES; i++) {
         const char *text = st_metadata(file, notes_written[i].key);
         text_format((char *)notes + notes_written[i].at, notes_written[i].size, "%s", text ? text : "");

@@ -5,7 +5,7 @@
  *           point is folded in), fcN.input_scale F32 [1], fcN.input_zero_point U8 [1]; output_scale F32 [1] and
  *           output_zero_point U8 [1] of the last layer.
  * int4 ...  the same, but fcN.weight U8 [out][bytes of a row], codes packed as lowbit/formats.h says, and metadata
- *           weight_bits "4", "3" or "2".
+ *           weight_bits "4", "3", "2", "1.6" or "1".
  * coded     fcN.weight in the format that metadata fcN.format names ("q4_0", "int4/row", "int4/49", "f16"): F16, BF16
  *           or F32 [out][in] for those, else U8 [out][bytes of a row], or U8 [bytes] where blocks run through rows;
  *           fcN.bias F32 [out]; fc1.input_divisor F16 [in] of AWQ.
@@ -47,7 +47,7 @@ static inline bool runs_bf16(const struct model *model) { return model->bf16.ker
 struct model_notes {
     char seed[32], training[ST_TEXT], observer[32], calibration[32], method[64];
     char images[48]; /* what images it takes, as data/picture.h prints a form; empty: as MNIST's */
-    int weight_bits; /* of an integer model's codes: 8, 4, 3 or 2; 0 means 8 */
+    int weight_bits; /* of an integer model's codes: 8, 4, 3, 2, 1 or TRITS; 0 means 8 */
 };
 
 bool model_write_mlp(const char *path, const struct mlp *mlp, const struct model_notes *notes, struct error *err);
@@ -66,6 +66,7 @@ bool model_read(const char *path, struct model *out, struct model_notes *notes, 
 bool model_needs_its_bytes(const struct st_file *file, struct error *err);
 
 /* The same from a container that is in memory; it may go afterwards. */
+int model_weight_bits(const struct st_file *file); /* as in the notes, 8 without; 0: not of this program */
 bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err);
 void model_free(struct model *model);
 

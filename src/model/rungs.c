@@ -127,7 +127,8 @@ MAKER(few_bits) {
 
 /* The same, trained for it. */
 MAKER(qat) {
-    struct qat_config config = {.weight_bits = rung->bits, .train = s->training};
+    int bits = format_find(rung->format)->bits;
+    struct qat_config config = {.weight_bits = bits, .train = s->training};
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct train_report report;
     struct mlp mlp;
@@ -135,7 +136,7 @@ MAKER(qat) {
     memcpy(ranges, s->ranges, sizeof ranges);
     if (!mlp_copy(s->fp32, &mlp, err)) return false;
     bool ok = qat_train(&mlp, &s->learn, &config, ranges, &report, err) &&
-        qat_convert(&mlp, rung->bits, ranges, &q, &made->saturated, err);
+        qat_convert(&mlp, bits, ranges, &q, &made->saturated, err);
     mlp_free(&mlp);
     return ok && write_integer(&q, false, notes, path, made, err);
 }
@@ -163,6 +164,8 @@ const struct rung rungs[] = {
     {8,  "mxint8", NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e2m3", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e3m2", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {6,  "q6_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {5,  "q5_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_TENSOR, "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
@@ -179,12 +182,16 @@ const struct rung rungs[] = {
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "hqq4",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4",    NULL,   0,            "NF4",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4-dq", NULL,   0,            "NF4, double quant",      "rtn",            coded,      METHOD_RTN},
     {4,  "mxfp4",  NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {4,  "nvfp4",  NULL,   0,            "NVFP4",                  "rtn",            coded,      METHOD_RTN},
     {4,  "q4_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M mix",        "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
@@ -197,6 +204,9 @@ const struct rung rungs[] = {
     {3,  "uint3",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "q3_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
     {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
@@ -207,9 +217,17 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
-    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN_MSE},
+    {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
+    {2,  "hqq2",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {1,  "ternary", NULL,  CODEC_ROW,    "TWN",                    "rtn",            coded,      METHOD_RTN},
+    {1,  "bitnet", NULL,   CODEC_TENSOR, "BitNet b1.58 absmean",   "rtn",            coded,      METHOD_RTN},
+    {1,  "ternary", NULL,  CODEC_ROW,    "W1.58A8, QAT",           "qat",            qat,        METHOD_RTN},
+    {1,  "binary", NULL,   CODEC_ROW,    "XNOR-Net scales",        "rtn",            coded,      METHOD_RTN},
+    {1,  "binary", NULL,   CODEC_ROW,    "W1A8, QAT",              "qat",            qat,        METHOD_RTN},
 };
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
@@ -247,7 +265,7 @@ bool rung_make(const struct rung_source *s, const struct rung *rung, const char 
                struct error *err) {
     struct model_notes notes = s->notes;
     snprintf(notes.method, sizeof notes.method, "%s", rung->method);
-    notes.weight_bits = rung->bits;
+    notes.weight_bits = format_find(rung->format)->bits;
     *made = (struct rung_made){0};
     return rung->make(s, rung, &notes, path, made, err);
 }
