@@ -136,6 +136,15 @@ static double nvfp4_bound(const float *w, int n) {
     return scale * 17 / 16 + 6 * 0x1p-10;
 }
 
+/* The grid stays as wide as the weights and may move by a step: then half a step, or the step at an end. A zero point
+ * far from the codes is off by what fp16 leaves of it. */
+static double hqq_bound(const struct format *f, const float *w, int n) {
+    double lo = (double)w[0], hi = lo, steps = (1 << f->bits) - 1;
+    for (int i = 1; i < n; i++) lo = fmin(lo, (double)w[i]), hi = fmax(hi, (double)w[i]);
+    double scale = fmax((hi - lo) / steps, 0x1p-24);
+    return 1.5 * scale + steps * half_rounding(scale) + fmax(fabs(lo), fabs(hi)) * 0x1p-10;
+}
+
 /* |w - w_hat| of each weight of a block, for all but the K-quants. */
 static void weight_bounds(const struct format *f, const float *w, int n, double *bound) {
     int steps;
@@ -147,6 +156,7 @@ static void weight_bounds(const struct format *f, const float *w, int n, double 
     if (starts(f, "fp8")) return minifloat_bound(minifloat_find(f->name), w, n, 1, bound);
     if (starts(f, "mx")) return mx_bound(is(f, "mxfp4") ? "fp4_e2m1" : f->name + 2, w, n, bound);
     if (is(f, "nvfp4")) return same_bound(nvfp4_bound(w, n), n, bound);
+    if (starts(f, "hqq")) return same_bound(hqq_bound(f, w, n), n, bound);
     if (is(f, "q4_0")) return q4_0_bound(w, bound);
     if (is(f, "iq4_nl")) return iq4_nl_bound(w, bound);
     if (starts(f, "nf4")) return nf4_bound(w, n, is(f, "nf4-dq"), bound);
@@ -173,7 +183,8 @@ static double k_bound(const struct format *f, const float *w) {
 static bool within_range(const struct format *f, const float *w, int n) {
     float widest = absolute_maximum(w, (size_t)n);
     if (f->grid == SCALED_GRID) return widest <= (is(f, "fp8_e4m3") ? 448 : is(f, "fp8_e5m2") ? 57344 : 6 * 448);
-    return !(is(f, "f16") || is_integer(f) || starts(f, "q") || starts(f, "iq") || f->bits <= 1) || widest <= HALF_MAX;
+    return !(is(f, "f16") || is_integer(f) || starts(f, "q") || starts(f, "iq") || starts(f, "hqq") || f->bits <= 1) ||
+        widest <= HALF_MAX;
 }
 
 static void check_errors(const struct format *f, const float *w, int n, const float *w_hat) {
@@ -201,7 +212,7 @@ static void check_k_errors(const struct format *f, const float *w, int n, const 
 
 static void check_block(const struct format *f, const float *w, int n, const float *w_hat) {
     for (int i = 0; i < n; i++) {
-        if (w[i] == 0 && w_hat[i] != 0 && !has_min(f) && !is(f, "iq4_nl") && !is(f, "binary"))
+        if (w[i] == 0 && w_hat[i] != 0 && !starts(f, "hqq") && !has_min(f) && !is(f, "iq4_nl") && !is(f, "binary"))
             fail_msg("%s: 0 became %g", f->name, w_hat[i]);
         if (!isfinite(w_hat[i]) && !(is(f, "f16") && isinf(w_hat[i])))
             fail_msg("%s: %g became %g", f->name, w[i], w_hat[i]);
@@ -215,7 +226,7 @@ static bool is_stable(const struct format *f, const float *w, int n) {
     int steps;
     if (is_integer(f)) return is_narrow(f) && integer_scale(f, w, n, &steps) >= 0x1p-14;
     if (is(f, "nvfp4")) return absolute_maximum(w, (size_t)n) >= 6 * 0x1p-6; /* a normal number as scale */
-    return !is(f, "nf4-dq") && !is(f, "bitnet") && f->grid != SEARCHED_GRID;
+    return !is(f, "nf4-dq") && !is(f, "bitnet") && !starts(f, "hqq") && f->grid != SEARCHED_GRID;
 }
 
 static void check_stable(const struct format *f, const float *w_hat, int n) {

@@ -1,9 +1,11 @@
-/* Methods that change more than the choice of a grid: bias correction against its definition, AdaRound against every
- * choice there is. */
+/* Methods beside GPTQ and AWQ: bias correction against its definition, AdaRound against every choice there is, HQQ
+ * against NumPy (tests/golden/make_hqq.py). */
 #include "base/rng.h"
+#include "golden/golden.h"
 #include "nn/gemm.h"
 #include "lowbit/adaround.h"
 #include "lowbit/bias_correction.h"
+#include "lowbit/half.h"
 #include "lowbit/weight_only.h"
 
 #include <stdarg.h>
@@ -213,6 +215,43 @@ static void threads_do_not_change_it(void **state) {
     coded_matrix_free(&many);
 }
 
+/* ---- HQQ -------------------------------------------------------------------------------------------------------- */
+
+static void hqq_is_that_of_numpy(void **state) {
+    (void)state;
+    enum { GROUPS = 12, N = 56 };
+    static float g_w[GROUPS * N], zero[GROUPS];
+    static uint8_t codes[GROUPS * N];
+    static const char *const names[] = {"hqq4", "hqq3", "hqq2"};
+    int moved = 0;
+    struct st_file *file = golden_open("tests/golden/hqq.safetensors");
+    golden_copy(file, "w", ST_F32, GROUPS * N, g_w);
+    for (int t = 0; t < 3; t++) {
+        const struct format *f = format_find(names[t]);
+        char name[16];
+        snprintf(name, sizeof name, "%d.zero", f->bits);
+        golden_copy(file, name, ST_F32, GROUPS, zero);
+        snprintf(name, sizeof name, "%d.codes", f->bits);
+        golden_copy(file, name, ST_U8, GROUPS * N, codes);
+        for (int g = 0; g < GROUPS; g++) {
+            const float *row = g_w + g * N;
+            uint8_t bytes[64], found[N];
+            float lo = row[0], hi = row[0];
+            for (int i = 1; i < N; i++) lo = fminf(lo, row[i]), hi = fmaxf(hi, row[i]);
+            f->encode(f, row, NULL, N, bytes);
+            assert_true(half_read(bytes) == scale_in_half((hi - lo) / (float)((1 << f->bits) - 1)));
+            if (half_read(bytes + 2) != zero[g])
+                fail_msg("%s, group %d: zero point %.9g, expected %.9g", f->name, g, (double)half_read(bytes + 2),
+                         (double)zero[g]);
+            unpack_bits(bytes + 4, N, f->bits, found);
+            assert_memory_equal(found, codes + g * N, N);
+            moved += fabsf(zero[g] + lo / half_read(bytes)) > 0.05f;
+        }
+    }
+    assert_true(moved > GROUPS); /* of 36: from where an asymmetric grid has it */
+    golden_close(file);
+}
+
 int main(void) {
     omp_set_num_threads(1); /* small matrices: on a busy machine threads would only wait for each other */
     gemm_threads(1);
@@ -221,6 +260,7 @@ int main(void) {
         cmocka_unit_test(means_are_those_of_fp32),
         cmocka_unit_test(it_finds_nearly_the_best_of_all_choices),
         cmocka_unit_test(without_inputs_it_rounds_to_nearest),
+        cmocka_unit_test(hqq_is_that_of_numpy),
         cmocka_unit_test(threads_do_not_change_it),
     };
     return cmocka_run_group_tests_name("methods", tests, NULL, NULL);

@@ -194,7 +194,7 @@ static void what_is_refused(void **state) {
         refused(&mlp, &config, "not one for the tensor");
     }
     config = configured("int4", CODEC_ROW, METHOD_GPTQ);
-    config.last_format = format_find("q6_K");
+    config.more_format = format_find("q6_K");
     refused(&mlp, &config, "gptq does not apply to the format q6_K");
     mlp_free(&mlp);
 }
@@ -274,7 +274,7 @@ static void bits_per_weight_counted_by_hand(void **state) {
         struct weight_only c;
         make_network(shape, 4, &mlp);
         struct coding_config config = configured(cases[t].format, cases[t].block, cases[t].method);
-        if (cases[t].last) config.last_format = format_find(cases[t].last);
+        if (cases[t].last) config.more_format = format_find(cases[t].last);
         CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
         double expected = (8 * cases[t].bytes + cases[t].divisors) / (cases[t].block == 7 ? 14 * 31 + 310 : 837);
         double bits = contents_bits_per_weight(&(struct contents){.shape = shape, .coded = &c});
@@ -286,6 +286,27 @@ static void bits_per_weight_counted_by_hand(void **state) {
 }
 
 /* ---- what the methods look at ---- */
+
+/* By hand, from llama.cpp's use_more_bits(i, n) = i < n/8 || i >= 7n/8 || (i - n/8) % 3 == 2, n inner layers. */
+static void a_mix_gives_the_layers_of_llama_cpp_more_bits(void **state) {
+    (void)state;
+    static const char *const expected[] = {"-+", "-++", "-+--+--+++"}; /* n = 0, 1, 8; + is q6_K */
+    for (size_t t = 0; t < sizeof expected / sizeof *expected; t++) {
+        struct mlp_shape shape;
+        int hidden[9] = {20, 20, 20, 20, 20, 20, 20, 20, 20}, layers = (int)strlen(expected[t]);
+        struct mlp mlp;
+        struct weight_only c;
+        CHECK(mlp_shape_make(17, hidden, layers - 1, 10, &shape, &err));
+        make_network(&shape, 4, &mlp);
+        struct coding_config config = configured("q4_K", 0, METHOD_RTN);
+        config.more_format = format_find("q6_K");
+        CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
+        for (int l = 0; l < layers; l++)
+            assert_string_equal(c.layer[l].codec.format->name, expected[t][l] == '+' ? "q6_K" : "q4_K");
+        weight_only_free(&c);
+        mlp_free(&mlp);
+    }
+}
 
 static void the_second_moment_of_the_inputs(void **state) {
     (void)state;
@@ -527,6 +548,7 @@ int main(void) {
         cmocka_unit_test(a_weight_that_is_no_number),
         cmocka_unit_test(a_weight_too_large_for_f16),
         cmocka_unit_test(bits_per_weight_counted_by_hand),
+        cmocka_unit_test(a_mix_gives_the_layers_of_llama_cpp_more_bits),
         cmocka_unit_test(the_second_moment_of_the_inputs),
         cmocka_unit_test(gptq_sees_the_layers_before_quantized),
         cmocka_unit_test(codes_for_the_integer_engine_are_the_same),

@@ -9,6 +9,7 @@
 #include "quant/affine.h"
 #include "lowbit/ggml.h"
 #include "lowbit/half.h"
+#include "lowbit/hqq.h"
 #include "lowbit/minifloat.h"
 #include "lowbit/mx.h"
 #include "lowbit/nf4.h"
@@ -131,6 +132,9 @@ const struct format formats[] = {
     {"ternary", "U8", TRITS, 0,                    LAYOUT_SPAN,  2, 0, NO_GRID, ternary_encode, ternary_decode},
     {"bitnet", "U8", TRITS, 0,                     LAYOUT_SPAN,  2, 0, NO_GRID, bitnet_encode, bitnet_decode},
     {"binary", "U8",    1, 0,                      LAYOUT_SPAN,  2, 0, NO_GRID, binary_encode, binary_decode},
+    {"hqq4",   "U8",    4, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq3",   "U8",    3, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
+    {"hqq2",   "U8",    2, 0,                      LAYOUT_SPAN,  4, 0, NO_GRID, hqq_encode, hqq_decode},
     {"fp8_e4m3",   "F8_E4M3", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e4m3_encode, fp8_e4m3_decode},
     {"fp8_e5m2",   "F8_E5M2", 8, 0,                LAYOUT_SPAN,  0, 0, SCALED_GRID, fp8_e5m2_encode, fp8_e5m2_decode},
     {"mxfp8_e4m3", "U8", 8, MX_BLOCK,              LAYOUT_SPAN,  1, 0, NO_GRID, mxfp8_e4m3_encode, mxfp8_e4m3_decode},

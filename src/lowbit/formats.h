@@ -4,9 +4,11 @@
  *   f32, bf16, f16       one weight
  *   int8                 | f16 scale | codes, packed |             symmetric, eq. 4: codes in [-127, 127]
  *   int4 int3 int2       | f16 scale | codes, packed |             symmetric, eq. 8: all codes, [-2^(b-1), 2^(b-1) - 1]
- *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]: what the fourth code is
- * worth uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3 fp8_e4m3 ... nvfp4   floats of
- * 8 bits and fewer, alone and in MX blocks (mx.h) nf4, nf4-dq          16 quantiles of a normal distribution (nf4.h)
+ *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]
+ *   uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3
+ *   hqq4 hqq3 hqq2       | f16 scale | f16 zero_point | codes |    zero points between codes (hqq.h)
+ *   fp8_e4m3 ... nvfp4   floats of 8 bits and fewer, alone and in MX blocks (mx.h)
+ *   nf4, nf4-dq          16 quantiles of a normal distribution (nf4.h)
  *   q8_0 ... q6_K        ggml's own layouts, bit for bit (ggml.h)
  *
  * Codes of fewer than 8 bits are packed from the lowest bit of the first byte on: code i takes bits [i * b,

@@ -239,13 +239,21 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     return true;
 }
 
+/* Whether a mix gives a layer more bits: the output, as in nearly every mix of llama.cpp, and those layers between the
+ * first and it for which its use_more_bits(i, n) is true (llama-quant.cpp; in Q4_K_M it asks for attn_v and ffn_down):
+ * an eighth at either end and every third between them. A single one is among them. */
+static bool has_more_bits(int layer, int layers) {
+    int i = layer - 1, n = layers - 2;
+    return layer + 1 == layers || (i >= 0 && (i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2));
+}
+
 /* The codec of each layer, and whether the method can be had for them. */
 static bool plan_codecs(const struct mlp_shape *shape, const struct coding_config *config, struct codec *codecs,
                         struct error *err) {
     bool divides = config->block <= 0 || config->format->block, symmetric;
     for (int i = 0; i < shape->layers; i++) {
-        bool last = i + 1 == shape->layers;
-        codecs[i] = (struct codec){last && config->last_format ? config->last_format : config->format, config->block};
+        bool more = config->more_format && has_more_bits(i, shape->layers);
+        codecs[i] = (struct codec){more ? config->more_format : config->format, config->block};
         if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
         if (config->method == METHOD_IMATRIX && codecs[i].format->grid != SEARCHED_GRID)
             return fail(err, "imatrix does not apply to the format %s: it needs one of ggml's that search for scales",

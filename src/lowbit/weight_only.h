@@ -38,7 +38,7 @@ struct weight_only {
 /* What the encoder knows beside the weights. */
 struct coding_config {
     const struct format *format;      /* of every layer, unless mixed */
-    const struct format *last_format; /* of the last layer; NULL: as the others (the q4_K_M mix takes q6_K) */
+    const struct format *more_format; /* of the layers to which llama.cpp's Q4_K_M gives more bits; NULL: of none */
     int block;                        /* of formats that leave it open: CODEC_TENSOR, CODEC_ROW or a group */
     enum method method;
     enum grid_rule rule; /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */

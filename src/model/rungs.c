@@ -27,7 +27,7 @@ static enum grid_rule grid_rule_of(const struct rung *rung) {
 static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
     struct codec codec = rung_codec(rung, s->group);
     return (struct coding_config){.format = codec.format,
-                                  .last_format = rung->last ? format_find(rung->last) : NULL,
+                                  .more_format = rung->more ? format_find(rung->more) : NULL,
                                   .block = codec.block,
                                   .method = rung->how,
                                   .rule = grid_rule_of(rung),
@@ -182,6 +182,7 @@ const struct rung rungs[] = {
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {4,  "uint4",  NULL,   BLOCK_GROUP,  "AWQ",                    "awq",            coded,      METHOD_AWQ},
+    {4,  "hqq4",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4",    NULL,   0,            "NF4",                    "rtn",            coded,      METHOD_RTN},
     {4,  "nf4-dq", NULL,   0,            "NF4, double quant",      "rtn",            coded,      METHOD_RTN},
     {4,  "mxfp4",  NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
@@ -205,6 +206,7 @@ const struct rung rungs[] = {
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {3,  "q3_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
+    {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
     {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
@@ -217,8 +219,9 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
     {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
-    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN_MSE},
+    {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
+    {2,  "hqq2",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
     {1,  "ternary", NULL,  CODEC_ROW,    "TWN",                    "rtn",            coded,      METHOD_RTN},
     {1,  "bitnet", NULL,   CODEC_TENSOR, "BitNet b1.58 absmean",   "rtn",            coded,      METHOD_RTN},
@@ -232,7 +235,7 @@ const int rung_count = sizeof rungs / sizeof rungs[0];
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);
     size_t used = strlen(text);
-    if (rung->last) snprintf(text + used, size - used, " + %s", rung->last);
+    if (rung->more) snprintf(text + used, size - used, " + %s", rung->more);
 }
 
 static bool same_but_spaces(const char *a, const char *b) {

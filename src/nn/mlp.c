@@ -13,6 +13,7 @@
 #include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
+#include "nn/sparse_input.h"
 
 bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struct mlp_shape *out, struct error *err) {
     if (count < 0 || count >= MLP_MAX_LAYERS)
@@ -139,8 +140,9 @@ static void add_bias(float *restrict y, const float *restrict bias, int count, i
 
 void mlp_forward_layer(const struct mlp *mlp, int i, int count, struct mlp_workspace *ws) {
     const struct dense *d = &mlp->layer[i];
-    gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
-    add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers); /* y = relu(y + b) */
+    if (i == 0 && ws->sparse) sparse_input_forward(ws->sparse, d->weight, ws->activation[0], count, ws->activation[1]);
+    else gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
+    add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers);      /* y = relu(y + b) */
 }
 
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws) {
@@ -201,12 +203,12 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
     for (int i = last - 1; i >= 0; i--) {
         const struct dense *d = &mlp->layer[i];
         const float *x = ws->activation[i], *dy = ws->gradient[i + 1];
-        gemm_tn(d->out, d->in, count, dy, x, gradient->layer[i].weight); /* dW = dy^T * x */
-        sum_rows(dy, count, d->out, gradient->layer[i].bias);            /* db = sum of dy */
+        if (i > 0 || !ws->sparse) gemm_tn(d->out, d->in, count, dy, x, gradient->layer[i].weight); /* dW = dy^T * x */
+        sum_rows(dy, count, d->out, gradient->layer[i].bias);                                      /* db = sum of dy */
         if (i == 0) break;
         float *dx = ws->gradient[i];
         gemm_nn(count, d->in, d->out, dy, d->weight, dx); /* dx = dy * W */
-        through_relu(x, (size_t)count * (size_t)d->in, dx);
+        through_relu(ws->rectified[i] ? ws->rectified[i] : x, (size_t)count * (size_t)d->in, dx);
     }
     return loss;
 }

@@ -34,8 +34,11 @@ struct mlp {
 struct mlp_workspace {
     int capacity;
     float origin;                          /* what mlp_load_images takes off each pixel: 0, but in training */
+    struct sparse_input *sparse;           /* in training: layer 1's weights lie transposed; NULL: they do not */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
+    float *rectified[MLP_MAX_LAYERS + 1]; /* where ReLU's outputs are changed afterwards (quantized), what they were, by
+                                             whose sign the gradient passes; NULL: activation. The caller's own. */
     struct block block;
 };
 
@@ -102,7 +105,8 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
 /* In place: p_i = exp(x_i - max) / sum. */
 void softmax(float *x, int classes);
 
-/* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten). */
+/* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten), but for layer 1's
+ * weights where ws->sparse is there: sparse_input_backward gives those. */
 double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
                     struct mlp *gradient);
 

@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 #include "quant/qlinear.h"
 
 /* How the sums of a tile become codes: by requantize(), or in one of two forms that equal it. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <wasm_simd128.h>
 
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 #include "quant/qlinear.h"
 
 enum { ROWS = 2, OUTPUTS = 4, LANES = 8 };
