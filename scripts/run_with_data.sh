@@ -15,7 +15,7 @@ shift
 fetch=$(dirname "$0")/fetch_mnist.sh
 shown() { # TEXT: on one line of a terminal, as the program shows names: without controls and turned writing
     printf '%s' "$1" | tr '\n' '?' | LC_ALL=C awk '{
-        gsub(/[\001-\037\177]|\302[\200-\237]|\330\234|\342\200[\216\217\250-\256]|\342\201[\246-\251]/, "?"); printf "%s", $0 }'
+        gsub(/[\001-\037\177]|\302[\200-\237]|\330\234|\342\200[\213\216\217\250-\256]|\342\201[\240-\244\246-\251]/, "?"); printf "%s", $0 }'
 }
 refuse() { # STATUS WHY
     printf 'run_with_data.sh: %s\n' "$(shown "$2")" >&2

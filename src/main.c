@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/provenance.h"
 #include "cli/restart.h"
+#include "nn/fp32.h"
 #include "quant/qlinear.h"
 
 static const struct command {
@@ -78,10 +79,19 @@ struct everywhere {
     bool keep_blas_core, quiet;
 };
 
+/* The fp32 kernel of an integer kernel's instruction set; NULL, the fastest: of AVX-512. */
+static const struct fp32_kernel *fp32_kernel_beside(const char *integer) {
+    const char *name = strcmp(integer, "avxvnni") == 0 ? "avx2" : integer;
+    for (int i = 0; fp32_kernels[i]; i++)
+        if (strcmp(fp32_kernels[i]->name, name) == 0 && fp32_kernels[i]->supported()) return fp32_kernels[i];
+    return NULL;
+}
+
 static bool force_kernel(const char *name) {
     const struct qkernel *kernel = name ? qkernel_find(name) : NULL;
     if (kernel && kernel->supported()) {
         qkernel_force(kernel);
+        fp32_kernel_force(fp32_kernel_beside(name));
         return true;
     }
     fprintf(stderr, "mnistq: --kernel: %s; this CPU runs",

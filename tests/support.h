@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -111,6 +112,25 @@ static inline void assert_error(const char *text, const char *path, const char *
 static inline void assert_close(double found, double expected, double tolerance) {
     double difference = found < expected ? expected - found : found - expected;
     if (!(difference <= tolerance)) fail_msg("%.9g is not within %.3g of %.9g", found, tolerance, expected);
+}
+
+/* A reader beside a writer: a child that writes one and the other of two files to path, again and again, until
+ * writer_ends. It has written the first one when this returns. */
+static inline pid_t writer_begins(void (*write)(const char *path, int which), const char *path) {
+    write(path, 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    for (int turn = 1; child == 0 && access(in_folder("writer-ends"), F_OK) != 0; turn++) write(path, turn % 2);
+    if (child == 0) _exit(0);
+    return child;
+}
+
+static inline void writer_ends(pid_t child) {
+    int status = -1;
+    write_bytes(in_folder("writer-ends"), "", 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    unlink(in_folder("writer-ends"));
 }
 
 /* AddressSanitizer's own memory would count. */

@@ -1,4 +1,5 @@
 /* IDX files: what is whole is read, plain and compressed alike; what is not is refused with one line. */
+#include "base/file.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "data/idx.h"
@@ -404,6 +405,43 @@ static void test_headers_alone_and_the_most_that_is_read(void **state) {
     assert_error(err.text, in_folder("head"), "holds 12 bytes of data, more than the 11 that are read");
 }
 
+enum { FEW = 3, MANY = 40000 };
+
+/* Labels of one byte or of QMNIST's records, plain or compressed. */
+static void write_labels(const char *path, int which) {
+    static unsigned char bytes[RECORDS_HEADER + RECORD * MANY], packed[sizeof bytes + 4096];
+    size_t size = make_records(bytes, which ? 0xc02 : 0x801, which ? MANY : FEW, which ? 8 : 1);
+    struct out_file out;
+    struct error err;
+    z_stream z = {.next_in = bytes, .avail_in = (uInt)size, .next_out = packed, .avail_out = sizeof packed};
+    if (deflateInit2(&z, 1, Z_DEFLATED, 31, 9, Z_DEFAULT_STRATEGY) != Z_OK || deflate(&z, Z_FINISH) != Z_STREAM_END)
+        _exit(1);
+    deflateEnd(&z);
+    bool gz = strstr(path, ".gz");
+    if (!out_file_open(&out, path, &err)) _exit(1);
+    fwrite(gz ? packed : bytes, 1, gz ? z.total_out : size, out.stream);
+    if (!out_file_commit(&out, &err)) _exit(1);
+}
+
+static void test_a_reader_beside_a_writer_gets_whole_files(void **state) {
+    (void)state;
+    for (int gz = 0; gz < 2; gz++) {
+        const char *path = in_folder(gz ? "turns.gz" : "turns");
+        int seen[2] = {0};
+        pid_t child = writer_begins(write_labels, path);
+        for (double end = seconds_now() + 0.5; seconds_now() < end || !seen[0] || !seen[1];) {
+            struct idx idx;
+            struct error err;
+            if (!idx_read(path, 1, SIZE_MAX, &idx, &err)) fail_msg("%s", err.text);
+            assert_true(idx.count == FEW || idx.count == MANY);
+            for (size_t i = 0; i < idx.count; i++) assert_int_equal(idx.data[i], i % 256);
+            seen[idx.count == MANY]++;
+            idx_free(&idx);
+        }
+        writer_ends(child);
+    }
+}
+
 static void test_what_is_no_file_is_refused(void **state) {
     (void)state;
     assert_refused(in_folder("missing"), 3, "No such file or directory");
@@ -430,6 +468,7 @@ int main(void) {
         cmocka_unit_test(test_a_lying_count_costs_no_memory),
         cmocka_unit_test(test_a_file_larger_than_the_first_buffer_is_read),
         cmocka_unit_test(test_headers_alone_and_the_most_that_is_read),
+        cmocka_unit_test(test_a_reader_beside_a_writer_gets_whole_files),
         cmocka_unit_test(test_what_is_no_file_is_refused),
     };
     return cmocka_run_group_tests_name("idx", tests, folder_setup, folder_teardown);

@@ -5,6 +5,7 @@
 #include "model/residual.h"
 
 #include "mlp_predict.h"
+#include "base/progress.h"
 #include "support.h"
 
 #include <math.h>
@@ -717,8 +718,33 @@ static void test_int8_without_its_fp32_network(void **state) {
     mlp_free(&mlp);
 }
 
+static void write_model_of(const char *path, int which) {
+    struct error err;
+    struct mlp mlp = random_mlp(&shapes[which]);
+    if (!model_write_mlp(path, &mlp, &notes, &err)) _exit(1);
+    mlp_free(&mlp);
+}
+
+static void test_a_reader_beside_a_writer_gets_whole_models(void **state) {
+    (void)state;
+    const char *path = in_folder("turns");
+    int seen[2] = {0};
+    pid_t child = writer_begins(write_model_of, path);
+    for (double end = seconds_now() + 1; seconds_now() < end || !seen[0] || !seen[1];) {
+        struct model m;
+        struct error err;
+        if (!model_read(path, &m, NULL, &err)) fail_msg("%s", err.text);
+        int which = memcmp(&m.shape, &shapes[1], sizeof m.shape) == 0;
+        assert_memory_equal(&m.shape, &shapes[which], sizeof m.shape);
+        seen[which]++;
+        model_free(&m);
+    }
+    writer_ends(child);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_reader_beside_a_writer_gets_whole_models),
         cmocka_unit_test(test_fp32_reads_back_bit_for_bit),
         cmocka_unit_test(test_int8_reads_back_bit_for_bit),
         cmocka_unit_test(test_notes_are_kept),

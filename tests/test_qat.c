@@ -206,6 +206,95 @@ static void many_bits_are_near_fp32(void **state) {
     for (int i = 0; i < 2; i++) mlp_workspace_free(&ws[i]);
 }
 
+/* ---- the gradient is that of the definition in qat.h ---- */
+
+/* The network as one step of training sees it, in double: what quantization adds to weights and to activations. */
+static struct frozen {
+    double weight[MLP_MAX_LAYERS][PIXELS * 32], bias[MLP_MAX_LAYERS][32], added_weight[MLP_MAX_LAYERS][PIXELS * 32];
+    double added[MLP_MAX_LAYERS + 1][BATCH][32]; /* to the outputs of layer l */
+} frozen;
+
+/* The mean loss over the batch. follow: the activations are quantized, and what that adds is kept; else that is added.
+ */
+static double frozen_loss(bool follow, const struct range *ranges) {
+    double loss = 0;
+    for (int n = 0; n < BATCH; n++) {
+        double x[PIXELS], y[32], highest = -INFINITY, sum = 0, target = 0;
+        for (int k = 0; k < PIXELS; k++) x[k] = images[n * PIXELS + k] / 255.0;
+        for (int l = 0; l < shape.layers; l++) {
+            int in = shape.widths[l], out = shape.widths[l + 1];
+            for (int c = 0; c < out; c++) {
+                double z = frozen.bias[l][c];
+                for (int k = 0; k < in; k++)
+                    z += x[k] * (frozen.weight[l][c * in + k] + frozen.added_weight[l][c * in + k]);
+                y[c] = l + 1 < shape.layers && z < 0 ? 0 : z;
+                struct qparams p = qparams_asymmetric(ranges[l + 1].lo, ranges[l + 1].hi, 0, 255);
+                if (follow) frozen.added[l + 1][n][c] = (double)fake_quantize((float)y[c], p) - y[c];
+                y[c] += frozen.added[l + 1][n][c];
+            }
+            memcpy(x, y, (size_t)out * sizeof *x);
+        }
+        for (int c = 0; c < CLASSES; c++) highest = fmax(highest, x[c]);
+        for (int c = 0; c < CLASSES; c++) sum += exp(x[c] - highest);
+        target = x[labels[n]];
+        loss += (log(sum) + highest - target) / BATCH;
+    }
+    return loss;
+}
+
+static void the_gradient_is_straight_through(void **state) {
+    (void)state;
+    for (int t = 0; t < 3; t++) {
+        int bits = bit_widths[t];
+        struct qat_config config = {bits, {1, BATCH, OPTIMIZER_SGD, 1e-3f, 0, 0, 1}};
+        struct train_report report;
+        struct range ranges[MLP_MAX_LAYERS + 1];
+        struct mlp mlp;
+        copy_of_fp32(&mlp, ranges);
+        for (int l = 0; l < shape.layers; l++) {
+            const struct dense *d = &mlp.layer[l];
+            static float quantized[PIXELS * 32];
+            struct coded_matrix m;
+            CHECK(coded_matrix_create(d->out, d->in, bits, true, d->in, &m, &err));
+            rtn_codes(d->weight, GRID_MSE, &m);
+            coded_matrix_values(&m, quantized);
+            coded_matrix_free(&m);
+            for (int i = 0; i < d->out * d->in; i++) {
+                frozen.weight[l][i] = (double)d->weight[i];
+                frozen.added_weight[l][i] = (double)quantized[i] - (double)d->weight[i];
+            }
+            for (int c = 0; c < d->out; c++) frozen.bias[l][c] = (double)d->bias[c];
+        }
+        CHECK(qat_train(&mlp, &(struct train_data){images, labels, BATCH, PIXELS, NULL, NULL}, &config, ranges, &report,
+                        &err));
+        assert_int_equal(report.steps, 1);
+        assert_true(fabs(frozen_loss(true, ranges) - report.loss) <= 1e-4);
+        double rate = 0, widest = 0, wrong = 0;
+        for (int l = shape.layers - 1; l >= 0; l--) { /* all logits' biases give the rate, then every 67th weight */
+            const struct dense *d = &mlp.layer[l];
+            for (int i = 0; i < (rate > 0 ? d->out * d->in : 1); i += 67) {
+                double *w = rate > 0 ? &frozen.weight[l][i] : &frozen.bias[l][labels[0]], before = *w;
+                double now = (double)(rate > 0 ? d->weight[i] : d->bias[labels[0]]);
+                *w = before + 1e-5;
+                double above = frozen_loss(false, ranges);
+                *w = before - 1e-5;
+                double slope = (above - frozen_loss(false, ranges)) / 2e-5;
+                *w = before;
+                if (rate > 0) {
+                    widest = fmax(widest, fabs(slope));
+                    wrong = fmax(wrong, fabs((before - now) / rate - slope));
+                } else {
+                    assert_true(fabs(slope) > 1e-3);
+                    rate = (before - now) / slope;
+                }
+            }
+        }
+        if (!(widest > 0.01 && wrong <= 0.01 * widest))
+            fail_msg("%d bits: gradients of up to %g are off by up to %g", bits, widest, wrong);
+        mlp_free(&mlp);
+    }
+}
+
 /* ---- training ---- */
 
 static void codes_and_ranges_after_training(void **state) {
@@ -346,6 +435,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fake_forward_pass_is_the_integer_one),
         cmocka_unit_test(many_bits_are_near_fp32),
+        cmocka_unit_test(the_gradient_is_straight_through),
         cmocka_unit_test(codes_and_ranges_after_training),
         cmocka_unit_test(a_negative_is_trained_like_its_positive),
         cmocka_unit_test(the_same_seed_gives_the_same_network),

@@ -35,12 +35,15 @@ static void test_marks_that_turn_or_hide_text_are_masked(void **state) {
                   "e\xf3\xa0\x81\xa1"
                   "f\xe2\x80\x8d"
                   "g\xef\xbf\xbd"
-                  "h\xf3\xa0\x84\x80";
+                  "h\xf3\xa0\x84\x80"
+                  "i\xe2\x80\x8b"
+                  "j\xe2\x81\xa0";
     mask_control_characters(text);
     assert_string_equal(text,
                         "a?b?c?d?e?f\xe2\x80\x8d" /* the joiner of emoji */
                         "g\xef\xbf\xbd"
-                        "h\xf3\xa0\x84\x80");
+                        "h\xf3\xa0\x84\x80"
+                        "i?j?");
 }
 
 /* What a writer makes of text. */

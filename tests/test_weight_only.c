@@ -113,6 +113,7 @@ static double logits_differ(const struct mlp *a, const struct mlp *b) {
 static bool may_be(const struct mlp_shape *shape, const struct format *f, int block, enum method method) {
     bool symmetric, integer = format_integer_bits(f, &symmetric) != 0, divides = f->block || block <= 0;
     for (int l = 0; l < shape->layers; l++) divides = divides || shape->widths[l] % block == 0;
+    if (method == METHOD_IMATRIX) return f->grid == SEARCHED_GRID;
     return divides && (method == METHOD_RTN || (integer && block != CODEC_TENSOR));
 }
 
@@ -181,6 +182,8 @@ static void what_is_refused(void **state) {
     refused(&mlp, &config, "a group of 5000 weights");
     config = configured("q4_K", CODEC_ROW, METHOD_GPTQ);
     refused(&mlp, &config, "gptq does not apply to the format q4_K");
+    config = configured("q4_0", CODEC_ROW, METHOD_IMATRIX);
+    refused(&mlp, &config, "imatrix does not apply to the format q4_0");
     config = configured("nf4", CODEC_ROW, METHOD_AWQ);
     refused(&mlp, &config, "awq does not apply to the format nf4");
     config = configured("f16", CODEC_ROW, METHOD_RTN_MSE);
@@ -190,7 +193,7 @@ static void what_is_refused(void **state) {
         refused(&mlp, &config, "not one for the tensor");
     }
     config = configured("int4", CODEC_ROW, METHOD_GPTQ);
-    config.last_format = format_find("q6_K");
+    config.more_format = format_find("q6_K");
     refused(&mlp, &config, "gptq does not apply to the format q6_K");
     mlp_free(&mlp);
 }
@@ -258,6 +261,10 @@ static void bits_per_weight_counted_by_hand(void **state) {
         {"nf4-dq", NULL, 0, METHOD_RTN, (8 + 9 + 264) + (8 + 5 + 155), 0},
         {"q4_0", NULL, 0, METHOD_RTN, 41 * 18, 0},
         {"q8_0", NULL, 0, METHOD_RTN, 41 * 34, 0},
+        {"q2_K", NULL, 0, METHOD_IMATRIX, 41 * 84, 0},
+        {"q3_K", NULL, 0, METHOD_RTN, 41 * 110, 0},
+        {"q5_K", NULL, 0, METHOD_RTN, 41 * 176, 0},
+        {"iq4_nl", NULL, 0, METHOD_IMATRIX, 41 * 18, 0},
         {"q4_K", "q6_K", 0, METHOD_RTN, 31 * 144 + 10 * 210, 0},
     };
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
@@ -266,7 +273,7 @@ static void bits_per_weight_counted_by_hand(void **state) {
         struct weight_only c;
         make_network(shape, 4, &mlp);
         struct coding_config config = configured(cases[t].format, cases[t].block, cases[t].method);
-        if (cases[t].last) config.last_format = format_find(cases[t].last);
+        if (cases[t].last) config.more_format = format_find(cases[t].last);
         CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
         double expected = (8 * cases[t].bytes + cases[t].divisors) / (cases[t].block == 7 ? 14 * 31 + 310 : 837);
         double bits = contents_bits_per_weight(&(struct contents){.shape = shape, .coded = &c});
@@ -278,6 +285,27 @@ static void bits_per_weight_counted_by_hand(void **state) {
 }
 
 /* ---- what the methods look at ---- */
+
+/* By hand, from llama.cpp's use_more_bits(i, n) = i < n/8 || i >= 7n/8 || (i - n/8) % 3 == 2, n inner layers. */
+static void a_mix_gives_the_layers_of_llama_cpp_more_bits(void **state) {
+    (void)state;
+    static const char *const expected[] = {"-+", "-++", "-+--+--+++"}; /* n = 0, 1, 8; + is q6_K */
+    for (size_t t = 0; t < sizeof expected / sizeof *expected; t++) {
+        struct mlp_shape shape;
+        int hidden[9] = {20, 20, 20, 20, 20, 20, 20, 20, 20}, layers = (int)strlen(expected[t]);
+        struct mlp mlp;
+        struct weight_only c;
+        CHECK(mlp_shape_make(17, hidden, layers - 1, 10, &shape, &err));
+        make_network(&shape, 4, &mlp);
+        struct coding_config config = configured("q4_K", 0, METHOD_RTN);
+        config.more_format = format_find("q6_K");
+        CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &c, NULL, &err));
+        for (int l = 0; l < layers; l++)
+            assert_string_equal(c.layer[l].codec.format->name, expected[t][l] == '+' ? "q6_K" : "q4_K");
+        weight_only_free(&c);
+        mlp_free(&mlp);
+    }
+}
 
 static void the_second_moment_of_the_inputs(void **state) {
     (void)state;
@@ -420,6 +448,7 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
         mlp_forward(&mlp, IMAGES, &ws);
         for (int method = 0; method < METHODS; method++) {
             struct mlp decoded, effective;
+            if (method == METHOD_IMATRIX) continue; /* not of integers */
             struct coding_config config = configured(t / 2 ? "int3" : "int4", blocks[t % 2], (enum method)method);
             CHECK(mlp_create(&mlp.shape, &effective, &err));
             coded(&mlp, &config, &decoded, &effective);
@@ -441,6 +470,35 @@ static void methods_lower_the_output_error_of_each_layer(void **state) {
                     fail_msg("fc%d, block %d, %s: %g, round to nearest %g", l + 1, blocks[t % 2], method_names[method],
                              errors[method][l], errors[METHOD_RTN][l]);
         }
+        mlp_workspace_free(&ws);
+        mlp_free(&mlp);
+    }
+}
+
+/* An importance matrix lowers the output error of the network's layers where ggml's searches take it. */
+static void importance_lowers_the_output_error(void **state) {
+    (void)state;
+    static const char *const names[] = {"q2_K", "q3_K", "iq4_nl"};
+    static const struct mlp_shape shape = {2, {MAX_INPUTS, 48, 10}};
+    for (int t = 0; t < 3; t++) {
+        struct mlp mlp;
+        struct mlp_workspace ws;
+        double errors[2] = {0}, gram[MAX_INPUTS * MAX_INPUTS];
+        make_network(&shape, 13, &mlp);
+        CHECK(mlp_workspace_create(&shape, IMAGES, false, &ws, &err));
+        mlp_load_images(&mlp, images, IMAGES, &ws);
+        mlp_forward(&mlp, IMAGES, &ws);
+        for (int weighed = 0; weighed < 2; weighed++) {
+            struct mlp decoded;
+            struct coding_config config = configured(names[t], CODEC_ROW, weighed ? METHOD_IMATRIX : METHOD_RTN);
+            coded(&mlp, &config, &decoded, NULL);
+            const struct dense *d = &mlp.layer[0];
+            CHECK(gram_matrix(ws.activation[0], IMAGES, d->in, gram, &err));
+            errors[weighed] = output_error(d->weight, decoded.layer[0].weight, d->out, d->in, gram);
+            mlp_free(&decoded);
+        }
+        if (!(errors[1] < 0.95 * errors[0]))
+            fail_msg("%s: output error %g with an importance matrix, %g without", names[t], errors[1], errors[0]);
         mlp_workspace_free(&ws);
         mlp_free(&mlp);
     }
@@ -489,11 +547,13 @@ int main(void) {
         cmocka_unit_test(a_weight_that_is_no_number),
         cmocka_unit_test(a_weight_too_large_for_f16),
         cmocka_unit_test(bits_per_weight_counted_by_hand),
+        cmocka_unit_test(a_mix_gives_the_layers_of_llama_cpp_more_bits),
         cmocka_unit_test(the_second_moment_of_the_inputs),
         cmocka_unit_test(gptq_sees_the_layers_before_quantized),
         cmocka_unit_test(codes_for_the_integer_engine_are_the_same),
         cmocka_unit_test(awq_folds_without_a_trace),
         cmocka_unit_test(methods_lower_the_output_error_of_each_layer),
+        cmocka_unit_test(importance_lowers_the_output_error),
         cmocka_unit_test(black_images),
         cmocka_unit_test(a_network_of_zeros),
     };

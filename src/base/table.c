@@ -42,7 +42,7 @@ static void add_columns(struct table *t, const char *columns) {
 }
 
 void table_init(struct table *t, const char *title, const char *columns) {
-    *t = (struct table){.title = strdup(title)};
+    *t = (struct table){.title = title ? strdup(title) : NULL}; /* NULL: of another table, which had no memory for it */
     if (t->title) mask_control_characters(t->title);
     else t->out_of_memory = true;
     add_columns(t, columns);

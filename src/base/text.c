@@ -36,8 +36,9 @@ static bool is_control(const unsigned char *c, size_t length) {
     if (length == 2) return (*c == 0xc2 && c[1] < 0xa0) || (*c == 0xd8 && c[1] == 0x9c); /* C1; U+061C */
     if (length == 4) return *c == 0xf3 && c[1] == 0xa0 && c[2] < 0x82;                   /* tags */
     int low = (c[1] & 0x3f) << 6 | (c[2] & 0x3f);                                        /* of U+2000 and U+F000 */
-    return *c == 0xe2 ? low == 0x0e || low == 0x0f || (low >= 0x28 && low <= 0x2e) || (low >= 0x66 && low <= 0x69)
-                      : *c == 0xef && (low == 0xeff || (low >= 0xff9 && low <= 0xffb));
+    bool no_width = low == 0x0b || (low >= 0x60 && low <= 0x64); /* with them two names look alike */
+    bool turns = low == 0x0e || low == 0x0f || (low >= 0x28 && low <= 0x2e) || (low >= 0x66 && low <= 0x69);
+    return *c == 0xe2 ? no_width || turns : *c == 0xef && (low == 0xeff || (low >= 0xff9 && low <= 0xffb));
 }
 
 /* The first character of text as it may be shown, [*length]; text moves behind it. */

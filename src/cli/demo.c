@@ -72,14 +72,16 @@ static void describe_value(const struct format *f, const uint8_t *block, const u
     static const struct {
         const char *dtype;
         int exponent, mantissa;
-    } floats[] = {{"F32", 8, 23}, {"BF16", 8, 7}, {"F16", 5, 10}};
+    } floats[] = {{"F32", 8, 23}, {"BF16", 8, 7}, {"F16", 5, 10}, {"F8_E4M3", 4, 3}, {"F8_E5M2", 5, 2}};
     *text = 0;
     for (size_t k = 0; k < sizeof floats / sizeof *floats; k++)
         if (strcmp(f->dtype, floats[k].dtype) == 0)
-            print_bits(f->bits == 32 ? *(const uint32_t *)(const void *)value : *(const uint16_t *)(const void *)value,
+            print_bits(f->bits == 32      ? *(const uint32_t *)(const void *)value
+                           : f->bits == 8 ? *value
+                                          : *(const uint16_t *)(const void *)value,
                        floats[k].exponent, floats[k].mantissa, text);
     uint8_t codes[MOST + 256];
-    if (!f->grid) return;
+    if (!format_is_integer(f)) return;
     unpack_bits(block + f->header, (size_t)i + 1, f->bits, codes);
     snprintf(text, 48, "%d", codes[i] - (f->grid == ASYMMETRIC_GRID ? 0 : 1 << (f->bits - 1)));
 }
@@ -97,13 +99,15 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
     snprintf(title, sizeof title, "As weights in %s", d->format);
     bool is_float = strcmp(f->dtype, "U8") != 0;
     table_init(t, title,
-               is_float      ? "x bits:sign_exponent_mantissa read_back error"
-                   : f->grid ? "x code read_back error"
-                             : "x code- read_back error");
+               is_float                   ? "x bits:sign_exponent_mantissa read_back error"
+                   : format_is_integer(f) ? "x code read_back error"
+                                          : "x code- read_back error");
+    size_t scales = codec_scales(codec, 1, d->count) * sizeof(float);
+    const uint8_t *blocks = row + scales;
     for (int i = 0; i < d->count; i++) {
         int block = codec.block > 0 ? codec.block : d->count;
         size_t at = (size_t)(i / block) * format_bytes(f, block);
-        describe_value(f, row + at, row + (size_t)i * bytes / (size_t)d->count, i % block, text);
+        describe_value(f, blocks + at, blocks + (size_t)i * (bytes - scales) / (size_t)d->count, i % block, text);
         table_row(t, "%.7g | %s | %.7g | %+.3g", (double)d->x[i], text, (double)back[i],
                   (double)back[i] - (double)d->x[i]);
     }

@@ -98,7 +98,7 @@ static bool find_runs(const struct codec *codec, int integer_bits, int out, int 
     bool nf4 = codec && strcmp(codec->format->name, "nf4") == 0;
     *r = (struct packed_runs){integer_bits, 1, 0, (size_t)out, (size_t)in, (size_t)in};
     if (!codec) return integer_bits > 0;
-    if (!codec->format->grid && !nf4) return false;
+    if (!format_is_integer(codec->format) && !nf4) return false;
     if (nf4 || codec->format->block || codec->block == CODEC_TENSOR) r->lines = 1, r->length *= (size_t)out;
     r->bits = codec->format->bits;
     r->lowest = format_lowest_code(codec->format);

@@ -110,7 +110,7 @@ static bool digit_of_plane(const struct plane *gray, int depth, uint8_t digit[FI
         if (ok && a.sheet.shade) ok = depth < MOST_SHEETS && digit_of_plane(&a.sheet, depth + 1, drawn, &seen, &why);
         else if (ok) ok = draw_digit(&a.ink, &a.parts.box, 20, true, drawn, &why), seen = a.parts.doubts;
         bool several = !ok && a.parts.several,
-             unsure = (a.ground.uneven || a.parts.at_rim) && !a.parts.fills && !(ok && narrow);
+             unsure = a.ground.noise > 0 && (a.ground.uneven || a.parts.at_rim) && !a.parts.fills && !(ok && narrow);
         attempt_free(&a);
         if (!ok && (best == NO_DIGIT || several)) *err = why;
         if (!ok && !unsure && kind == GROUND_SURFACE) return false;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "lowbit/bf16.h"
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 
 enum { TILE = 32, LANES = 16, ROWS = 12, MAX_PAIRS = MLP_MAX_WIDTH / 2 };
 

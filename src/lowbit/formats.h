@@ -85,6 +85,11 @@ static inline int format_integer_bits(const struct format *format, bool *symmetr
     return *symmetric || format->grid == ASYMMETRIC_GRID ? format->bits : 0;
 }
 
+/* Whether its blocks are a header and packed integers in their order. */
+static inline bool format_is_integer(const struct format *format) {
+    return format->grid == SYMMETRIC_GRID || format->grid == ASYMMETRIC_GRID || format->grid == NARROW_GRID;
+}
+
 /* The lowest packed code that occurs: 1 where -2^(b-1) is not used. */
 static inline int format_lowest_code(const struct format *format) {
     return format->grid == NARROW_GRID || (format->grid == SYMMETRIC_GRID && format->bits == 8);

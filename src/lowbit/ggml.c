@@ -89,7 +89,7 @@ void iq4_nl_encode(const struct format *self, const float *w, const float *impor
     double farthest = (double)extreme(w, 32), least = INFINITY;
     float best = 0;
     uint8_t codes[32];
-    for (int to = 95; farthest != 0 && to <= 145; to += 2)
+    for (int to = 95; farthest != 0 && to <= 145; to += 5)
         for (int sign = -1; sign <= 1; sign += 2) {
             double d = iq4_regress(w, importance, farthest / (sign * to));
             float stored = float_from_half(half_from_float(in_half_range((float)d)));

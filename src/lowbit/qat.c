@@ -19,6 +19,7 @@ struct qat {
     struct mlp fake, gradient;
     struct coded_matrix codes[MLP_MAX_LAYERS]; /* one block a row: the grids of the weights */
     struct mlp_workspace ws;
+    struct block rectified; /* ws's, of the hidden layers */
     struct optimizer optimizer;
     struct range *ranges; /* [layers + 1] */
     int bits;
@@ -31,8 +32,19 @@ static void qat_free(struct qat *q) {
     mlp_free(&q->fake);
     mlp_free(&q->gradient);
     mlp_workspace_free(&q->ws);
+    block_free(&q->rectified);
     optimizer_free(&q->optimizer);
     for (int i = 0; i < MLP_MAX_LAYERS; i++) coded_matrix_free(&q->codes[i]);
+}
+
+/* Quantizing rounds small activations to 0, where ReLU let them through: the gradient has to pass them all the same. */
+static bool keep_rectified(struct qat *q, int capacity, struct error *err) {
+    const struct mlp_shape *shape = &q->latent->shape;
+    do
+        for (int i = 1; i < shape->layers; i++)
+            q->ws.rectified[i] = block_take(&q->rectified, (size_t)capacity * (size_t)shape->widths[i], sizeof(float));
+    while (block_again(&q->rectified, err));
+    return q->rectified.memory != NULL;
 }
 
 /* capacity 0: no workspace of its own */
@@ -46,7 +58,7 @@ static bool qat_create(struct mlp *latent, int bits, int capacity, struct qat *q
     return ok &&
         (capacity == 0 ||
          (mlp_create(&latent->shape, &q->gradient, err) &&
-          mlp_workspace_create(&latent->shape, capacity, true, &q->ws, err)));
+          mlp_workspace_create(&latent->shape, capacity, true, &q->ws, err) && keep_rectified(q, capacity, err)));
 }
 
 static void refresh_grids(struct qat *q) {
@@ -100,13 +112,15 @@ static void forward(const struct qat *q, int count, bool follow, struct mlp_work
         size_t n = (size_t)count * (size_t)shape->widths[i];
         if (i > 0) mlp_forward_layer(&q->fake, i - 1, count, ws);
         if (follow && i > 0) follow_range(ws->activation[i], n, &q->ranges[i]);
+        if (ws->rectified[i]) memcpy(ws->rectified[i], ws->activation[i], n * sizeof(float));
         fake_quantize_activation(ws->activation[i], n, q->ranges[i]);
         for (size_t j = 0; i == 0 && q->origin != 0 && j < n; j++) ws->activation[0][j] -= q->origin;
     }
 }
 
 /* The gradient at the fake-quantized weights moves the latent ones: straight through the rounding, and through the
- * clamping too. A mask there would freeze the weights that GRID_MSE clips, those that matter most at 2 bits. */
+ * clamping too, but not through ReLU where its input was below 0. A mask there would freeze the weights that GRID_MSE
+ * clips, those that matter most at 2 bits. */
 static double qat_step(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate) {
     struct qat *q = context;
     if (q->step++ % REFRESH == 0) refresh_grids(q);

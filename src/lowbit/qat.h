@@ -1,6 +1,7 @@
 /* Quantization-aware training (Jacob et al. 2018; Krishnamoorthi 2018): training goes on with weights and
  * activations fake-quantized in the forward pass; the backward pass looks through the rounding and the clamping
- * (straight-through estimator, Bengio et al. 2013). Weights: symmetric, per channel, 2 to 8 bits. Activations: 8 bits,
+ * (straight-through estimator, Bengio et al. 2013): it is the derivative of the same network with what quantization
+ * added to each weight and activation held fixed. Weights: symmetric, per channel, 2 to 8 bits. Activations: 8 bits,
  * asymmetric, their ranges followed by a moving average. */
 #ifndef LOWBIT_QAT_H
 #define LOWBIT_QAT_H

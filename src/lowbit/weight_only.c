@@ -11,7 +11,7 @@
 #include "lowbit/bias_correction.h"
 #include "lowbit/half.h"
 
-const char *const method_names[METHODS] = {"rtn", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround"};
+const char *const method_names[METHODS] = {"rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround"};
 
 bool weight_only_create(const struct mlp_shape *shape, const struct codec *codecs, bool with_divisor,
                         struct weight_only *out, struct error *err) {
@@ -74,7 +74,7 @@ struct encoder {
 static bool looks_at_images(const struct coding_config *c) {
     enum method method = c->method;
     return c->correct_bias || method == METHOD_GPTQ || method == METHOD_GPTQ_ACT_ORDER || method == METHOD_AWQ ||
-        method == METHOD_ADAROUND;
+        method == METHOD_ADAROUND || method == METHOD_IMATRIX;
 }
 
 static void run_images(const struct encoder *e, struct mlp_workspace *ws) {
@@ -195,6 +195,19 @@ static bool code_layer(struct encoder *e, int l, struct codec codec, struct code
     return true;
 }
 
+/* An importance matrix (llama.cpp, llama-imatrix): the mean square of each input, in magnitude. Like GPTQ's Hessian it
+ * is damped: an input that was never active in calibration keeps its weights, at a hundredth of the mean. */
+static bool weigh_inputs(struct encoder *e, int l, struct error *err) {
+    size_t in = (size_t)e->now.shape.widths[l];
+    double mean = 0;
+    run_images(e, &e->ws);
+    if (!look_at_inputs(e, l, err)) return false;
+    for (size_t k = 0; k < in; k++) mean += e->gram[k * in + k] / (double)in;
+    for (size_t k = 0; k < in; k++)
+        e->magnitude[k] = mean > 0 ? (float)(e->gram[k * in + k] / mean + e->config->damping) : 1;
+    return true;
+}
+
 /* The decoded weights of layer l as they would be without AWQ's folding: row c was divided by the scale of the next
  * layer's input c, column k multiplied by that of its own (the first layer's divisor has undone that already). */
 static void unfold(const struct encoder *e, int l, const struct dense *to) {
@@ -214,8 +227,10 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     if (!all_finite(d->weight, (size_t)d->in * (size_t)d->out))
         return fail(err, "fc%d: a weight is not a finite number", l + 1);
     if (!all_finite(d->bias, (size_t)d->out)) return fail(err, "fc%d: a bias is not a finite number", l + 1);
-    bool by_format = e->config->method == METHOD_RTN, ok = by_format || code_layer(e, l, layer->codec, &m, err);
-    if (by_format) codec_encode(layer->codec, d->weight, NULL, d->out, d->in, layer->bytes);
+    bool weighed = e->config->method == METHOD_IMATRIX, by_format = weighed || e->config->method == METHOD_RTN;
+    bool ok = by_format ? !weighed || weigh_inputs(e, l, err) : code_layer(e, l, layer->codec, &m, err);
+    if (ok && by_format)
+        codec_encode(layer->codec, d->weight, weighed ? e->magnitude : NULL, d->out, d->in, layer->bytes);
     else if (ok) coded_matrix_pack(&m, layer->bytes);
     coded_matrix_free(&m);
     if (!ok) return false;
@@ -224,20 +239,32 @@ static bool encode_layer(struct encoder *e, int l, struct coded_layer *layer, st
     return true;
 }
 
+/* Whether a mix gives a layer more bits: the output, as in nearly every mix of llama.cpp, and those layers between the
+ * first and it for which its use_more_bits(i, n) is true (llama-quant.cpp; in Q4_K_M it asks for attn_v and ffn_down):
+ * an eighth at either end and every third between them. A single one is among them. */
+static bool has_more_bits(int layer, int layers) {
+    int i = layer - 1, n = layers - 2;
+    return layer + 1 == layers || (i >= 0 && (i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2));
+}
+
 /* The codec of each layer, and whether the method can be had for them. */
 static bool plan_codecs(const struct mlp_shape *shape, const struct coding_config *config, struct codec *codecs,
                         struct error *err) {
     bool divides = config->block <= 0 || config->format->block, symmetric;
     for (int i = 0; i < shape->layers; i++) {
-        bool last = i + 1 == shape->layers;
-        const struct format *format = last && config->last_format ? config->last_format : config->format;
+        bool more = config->more_format && has_more_bits(i, shape->layers);
+        const struct format *format = more ? config->more_format : config->format;
         codecs[i] = (struct codec){config->mixed ? config->mixed[i] : format, config->block};
         if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
-        if (config->method != METHOD_RTN && !format_integer_bits(codecs[i].format, &symmetric))
+        if (config->method == METHOD_IMATRIX && codecs[i].format->grid != SEARCHED_GRID)
+            return fail(err, "imatrix does not apply to the format %s: it needs one of ggml's that search for scales",
+                        codecs[i].format->name);
+        if (config->method != METHOD_RTN && config->method != METHOD_IMATRIX &&
+            !format_integer_bits(codecs[i].format, &symmetric))
             return fail(err, "%s does not apply to the format %s: it needs an integer format",
                         method_names[config->method], codecs[i].format->name);
     }
-    if (config->method != METHOD_RTN && config->block == CODEC_TENSOR)
+    if (config->method != METHOD_RTN && config->block == CODEC_TENSOR && !config->format->block)
         return fail(err, "%s needs a grid for each row or group, not one for the tensor", method_names[config->method]);
     if (!divides) return fail(err, "a group of %d weights divides the inputs of no layer", config->block);
     return true;

@@ -7,9 +7,19 @@
 #include "lowbit/formats.h"
 #include "lowbit/gptq.h"
 
-/* How codes are chosen. Only the integer formats know more than round to nearest. */
-enum method { METHOD_RTN, METHOD_RTN_MSE, METHOD_GPTQ, METHOD_GPTQ_ACT_ORDER, METHOD_AWQ, METHOD_ADAROUND, METHODS };
-extern const char *const method_names[METHODS]; /* "rtn", "rtn-mse", "gptq", "gptq-act-order", "awq", "adaround" */
+/* How codes are chosen. The integer formats know more than round to nearest; those that search for their scales
+ * (ggml's) may weigh errors by an importance matrix. */
+enum method {
+    METHOD_RTN,
+    METHOD_IMATRIX,
+    METHOD_RTN_MSE,
+    METHOD_GPTQ,
+    METHOD_GPTQ_ACT_ORDER,
+    METHOD_AWQ,
+    METHOD_ADAROUND,
+    METHODS
+};
+extern const char *const method_names[METHODS]; /* "rtn", "imatrix", "rtn-mse", "gptq", "gptq-act-order", ... */
 
 struct coded_layer {
     struct codec codec;
@@ -28,7 +38,7 @@ struct weight_only {
 /* What the encoder knows beside the weights. */
 struct coding_config {
     const struct format *format;      /* of every layer, unless mixed */
-    const struct format *last_format; /* of the last layer; NULL: as the others (the q4_K_M mix takes q6_K) */
+    const struct format *more_format; /* of the layers to which llama.cpp's Q4_K_M gives more bits; NULL: of none */
     int block;                        /* of formats that leave it open: CODEC_TENSOR, CODEC_ROW or a group */
     enum method method;
     enum grid_rule rule;               /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */
@@ -43,12 +53,12 @@ bool weight_only_create(const struct mlp_shape *shape, const struct codec *codec
                         struct weight_only *out, struct error *err);
 void weight_only_free(struct weight_only *c);
 
-/* Encodes a trained network. images [count][inputs] are looked at by GPTQ and AWQ only: GPTQ takes each layer's
- * inputs from the layers before as already quantized, AWQ from the fp32 network; its scales are folded through
- * ReLU into the layer before, and the first layer keeps a divisor. Errors: a group that divides no layer's inputs;
- * a method that the format does not know; a weight that is not finite; out of memory.
- * effective, unless NULL, is a network of the same shape: its weights become the decoded ones with AWQ's folding
- * undone, to be compared with those of mlp one by one. */
+/* Encodes a trained network. images [count][inputs] are looked at by GPTQ, AWQ and the importance matrix only: GPTQ
+ * takes each layer's inputs from the layers before as already quantized, AWQ from the fp32 network; its scales are
+ * folded through ReLU into the layer before, and the first layer keeps a divisor. Errors: a group that divides no
+ * layer's inputs; a method that the format does not know; a weight that is not finite; out of memory. effective, unless
+ * NULL, is a network of the same shape: its weights become the decoded ones with AWQ's folding undone, to be compared
+ * with those of mlp one by one. */
 bool weight_only_encode(const struct mlp *mlp, const uint8_t *images, size_t count, const struct coding_config *config,
                         struct weight_only *out, struct mlp *effective, struct error *err);
 

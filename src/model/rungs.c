@@ -27,7 +27,7 @@ static enum grid_rule grid_rule_of(const struct rung *rung) {
 static struct coding_config coding_of(const struct rung_source *s, const struct rung *rung) {
     struct codec codec = rung_codec(rung, s->group);
     return (struct coding_config){.format = codec.format,
-                                  .last_format = rung->last ? format_find(rung->last) : NULL,
+                                  .more_format = rung->more ? format_find(rung->more) : NULL,
                                   .block = codec.block,
                                   .method = rung->how,
                                   .rule = grid_rule_of(rung),
@@ -163,6 +163,8 @@ const struct rung rungs[] = {
     {8,  "mxint8", NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e2m3", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e3m2", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
+    {6,  "q6_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {5,  "q5_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_TENSOR, "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
@@ -185,7 +187,10 @@ const struct rung rungs[] = {
     {4,  "mxfp4",  NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {4,  "nvfp4",  NULL,   0,            "NVFP4",                  "rtn",            coded,      METHOD_RTN},
     {4,  "q4_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "iq4_nl", NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M mix",        "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
@@ -198,6 +203,8 @@ const struct rung rungs[] = {
     {3,  "uint3",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {3,  "q3_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
     {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
@@ -209,6 +216,8 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
+    {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {2,  "hqq2",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
@@ -220,7 +229,7 @@ const int rung_count = sizeof rungs / sizeof rungs[0];
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);
     size_t used = strlen(text);
-    if (rung->last) snprintf(text + used, size - used, " + %s", rung->last);
+    if (rung->more) snprintf(text + used, size - used, " + %s", rung->more);
 }
 
 static bool same_but_spaces(const char *a, const char *b) {

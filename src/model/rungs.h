@@ -32,7 +32,7 @@ enum { BLOCK_GROUP = -2 }; /* the block of a rung that takes the source's group 
 struct rung {
     int bits;           /* the section of the table it stands in */
     const char *format; /* of the weights: formats[] */
-    const char *last;   /* of the last layer, where it is another; NULL */
+    const char *more;   /* of the layers that a mix gives more bits; NULL */
     int block;          /* CODEC_TENSOR, CODEC_ROW, BLOCK_GROUP; 0 where the format fixes it */
     const char *method; /* for the table, and the file's metadata */
     const char *option; /* for a command line; a format and an option name one rung */

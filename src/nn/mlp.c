@@ -2,17 +2,13 @@
 
 #include <float.h>
 #include <math.h>
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
 #include <stdio.h>
 #include <string.h>
 
 #include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
+#include "nn/sparse_input.h"
 
 bool mlp_shape_make(int inputs, const int *hidden, int count, int classes, struct mlp_shape *out, struct error *err) {
     if (count < 0 || count >= MLP_MAX_LAYERS)
@@ -139,8 +135,9 @@ static void add_bias(float *restrict y, const float *restrict bias, int count, i
 
 void mlp_forward_layer(const struct mlp *mlp, int i, int count, struct mlp_workspace *ws) {
     const struct dense *d = &mlp->layer[i];
-    gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
-    add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers); /* y = relu(y + b) */
+    if (i == 0 && ws->sparse) sparse_input_forward(ws->sparse, d->weight, ws->activation[0], count, ws->activation[1]);
+    else gemm_nt(count, d->out, d->in, ws->activation[i], d->weight, ws->activation[i + 1]); /* y = x * W^T */
+    add_bias(ws->activation[i + 1], d->bias, count, d->out, i + 1 < mlp->shape.layers);      /* y = relu(y + b) */
 }
 
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws) {
@@ -201,12 +198,12 @@ double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, flo
     for (int i = last - 1; i >= 0; i--) {
         const struct dense *d = &mlp->layer[i];
         const float *x = ws->activation[i], *dy = ws->gradient[i + 1];
-        gemm_tn(d->out, d->in, count, dy, x, gradient->layer[i].weight); /* dW = dy^T * x */
-        sum_rows(dy, count, d->out, gradient->layer[i].bias);            /* db = sum of dy */
+        if (i > 0 || !ws->sparse) gemm_tn(d->out, d->in, count, dy, x, gradient->layer[i].weight); /* dW = dy^T * x */
+        sum_rows(dy, count, d->out, gradient->layer[i].bias);                                      /* db = sum of dy */
         if (i == 0) break;
         float *dx = ws->gradient[i];
         gemm_nn(count, d->in, d->out, dy, d->weight, dx); /* dx = dy * W */
-        through_relu(x, (size_t)count * (size_t)d->in, dx);
+        through_relu(ws->rectified[i] ? ws->rectified[i] : x, (size_t)count * (size_t)d->in, dx);
     }
     return loss;
 }
@@ -242,42 +239,4 @@ bool mlp_is_bounded(const struct mlp *mlp, double pixel) {
         input = highest;
     }
     return true;
-}
-
-enum { INFER_ROWS = 250 };
-
-/* Images first to first + n through all layers on the calling thread: hidden layers in the rows of the workspace from
- * row on, the logits in their place. */
-static void infer_block(const struct mlp *mlp, const uint8_t *images, size_t first, size_t n,
-                        const struct mlp_workspace *ws, size_t row) {
-    size_t inputs = (size_t)mlp->shape.widths[0];
-    float *x = ws->activation[0] + row * inputs;
-    bytes_to_floats(images + first * inputs, n * inputs, ws->origin, x);
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        const struct dense *d = &mlp->layer[i];
-        bool last = i + 1 == mlp->shape.layers;
-        float *y = ws->activation[i + 1] + (last ? first : row) * (size_t)d->out;
-        gemm_nt_whole((int)n, d->out, d->in, x, d->weight, y);
-        add_bias(y, d->bias, (int)n, d->out, !last);
-        x = y;
-    }
-}
-
-/* Many images: a block of about 250 at a time through all layers, so that its activations stay in the second-level
- * cache (8 to 30% faster than 1000 at a time); below that, BLAS packing its weights anew for each block costs more than
- * is won. Blocks are cut by the count alone, an even number of them, and shared out to threads. */
-void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
-    if (count < 2 * INFER_ROWS) {
-        mlp_load_images(mlp, images, count, ws);
-        mlp_forward(mlp, count, ws);
-        return;
-    }
-    size_t all = (size_t)count, blocks = 2 * ((all + 2 * INFER_ROWS - 1) / (2 * INFER_ROWS));
-    size_t each = (all + blocks - 1) / blocks, threads = (size_t)gemm_threads(0), room = (size_t)ws->capacity / each;
-    if (threads > room) threads = room;
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-    for (size_t block = 0; block < blocks; block++) {
-        size_t first = block * each < all ? block * each : all, n = all - first < each ? all - first : each;
-        if (n) infer_block(mlp, images, first, n, ws, (size_t)omp_get_thread_num() * each);
-    }
 }

@@ -34,8 +34,11 @@ struct mlp {
 struct mlp_workspace {
     int capacity;
     float origin;                          /* what mlp_load_images takes off each pixel: 0, but in training */
+    struct sparse_input *sparse;           /* in training: layer 1's weights lie transposed; NULL: they do not */
     float *activation[MLP_MAX_LAYERS + 1]; /* [capacity][widths[i]]: 0 the input, layers the logits */
     float *gradient[MLP_MAX_LAYERS + 1];   /* the same shapes; NULL when made for inference */
+    float *rectified[MLP_MAX_LAYERS + 1]; /* where ReLU's outputs are changed afterwards (quantized), what they were, by
+                                             whose sign the gradient passes; NULL: activation. The caller's own. */
     struct block block;
 };
 
@@ -83,12 +86,9 @@ void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x);
 /* Pixels [count][inputs] as bytes -> x = byte / 255 - ws->origin in ws->activation[0]. */
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
-/* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
+/* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. The forward pass of
+ * training, and of what is made from its activations; models are run by nn/fp32.h. */
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
-
-/* The logits of images [count][inputs], count <= ws->capacity, in ws->activation[layers]; nothing is promised of the
- * layers before. The fast way for many images. */
-void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
 /* One layer of mlp_forward: ws->activation[layer] -> ws->activation[layer + 1]. */
 void mlp_forward_layer(const struct mlp *mlp, int layer, int count, struct mlp_workspace *ws);
@@ -102,7 +102,8 @@ double softmax_cross_entropy(const float *logits, const uint8_t *labels, int cou
 /* In place: p_i = exp(x_i - max) / sum. */
 void softmax(float *x, int classes);
 
-/* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten). */
+/* After mlp_forward: the mean loss, and its derivative by every parameter in gradient (overwritten), but for layer 1's
+ * weights where ws->sparse is there: sparse_input_backward gives those. */
 double mlp_backward(const struct mlp *mlp, const uint8_t *labels, int count, float smoothing, struct mlp_workspace *ws,
                     struct mlp *gradient);
 

@@ -6,6 +6,7 @@
 #include "base/finite.h"
 #include "base/vectorise.h"
 #include "nn/gemm.h"
+#include "nn/sparse_input.h"
 
 /* ---- the optimizers ---------------------------------------------------------------------------------------------- */
 
@@ -39,20 +40,26 @@ void optimizer_follow(struct optimizer *o, const struct mlp *mlp) {
         }
 }
 
-void optimizer_free(struct optimizer *optimizer) { block_free(&optimizer->block); }
+void optimizer_leave(struct optimizer *o, size_t count) {
+    int kept = 0;
+    for (int i = 0; i < o->slice_count; i++) {
+        size_t end = o->slices[i].first + o->slices[i].count, first = o->slices[i].first;
+        first = first > count ? first : count;
+        if (end > first) o->slices[kept++] = (struct slice){first, end - first};
+    }
+    o->slice_count = kept;
+}
 
-/* Constants of one step of Adam. */
-struct adam {
-    float beta1, beta2, step_size, v_scale, epsilon;
-};
+void optimizer_free(struct optimizer *optimizer) { block_free(&optimizer->block); }
 
 /* Pixels that are rarely lit leave gradients and means to shrink into denormal numbers, at which a CPU stumbles (0.2 s
  * of an epoch of 1.05 s). Nothing this small can move a weight: epsilon is 1e-8. */
 static inline float without_dust(float x) { return x < 1e-16f && x > -1e-16f ? 0 : x; }
 
 VECTORISED
-static void adam_update(struct adam a, size_t count, const float *restrict g, float *restrict m, float *restrict v,
-                        float *restrict w) {
+static void adam_update(const struct optimizer *o, size_t count, const float *restrict g, float *restrict m,
+                        float *restrict v, float *restrict w) {
+    const struct optimizer a = *o; /* no store to m, v, w may change it */
     for (size_t i = 0; i < count; i++) {
         float gradient = without_dust(g[i]);
         m[i] = without_dust(a.beta1 * m[i] + (1 - a.beta1) * gradient);
@@ -61,14 +68,18 @@ static void adam_update(struct adam a, size_t count, const float *restrict g, fl
     }
 }
 
+void optimizer_update(struct optimizer *o, size_t first, size_t count, float *w, const float *g) {
+    adam_update(o, count, g, o->first + first, o->second + first, w + first);
+}
+
 static void adam_step(struct optimizer *o, float rate, float *restrict w, const float *restrict g) {
     double t = (double)o->step;
-    struct adam a = {o->beta1, o->beta2, (float)(rate / (1 - pow((double)o->beta1, t))),
-                     (float)(1 / sqrt(1 - pow((double)o->beta2, t))), o->epsilon};
+    o->step_size = (float)(rate / (1 - pow((double)o->beta1, t)));
+    o->v_scale = (float)(1 / sqrt(1 - pow((double)o->beta2, t)));
 #pragma omp parallel for schedule(static) num_threads(gemm_threads(0)) if (o->slice_count > 1)
     for (int i = 0; i < o->slice_count; i++) {
         size_t at = o->slices[i].first;
-        adam_update(a, o->slices[i].count, g + at, o->first + at, o->second + at, w + at);
+        optimizer_update(o, at, o->slices[i].count, w, g + at);
     }
 }
 
@@ -151,7 +162,8 @@ bool train_epochs(const struct train_data *data, const struct train_config *conf
     return ok;
 }
 
-float train_origin(const struct train_data *data) {
+/* The median byte, and how many of all there are it. */
+static int common_byte(const struct train_data *data, double *share) {
     size_t seen[256] = {0}, n = data->count < 4096 ? data->count : 4096, inputs = data->inputs, below = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *x = data->images + i * data->count / n * inputs; /* a set may be sorted by class */
@@ -159,10 +171,18 @@ float train_origin(const struct train_data *data) {
     }
     int median = 0;
     while (median < 255 && 2 * (below += seen[median]) < n * inputs) median++;
-    return (float)median / 255.0f;
+    *share = (double)seen[median] / (double)(n * inputs);
+    return median;
+}
+
+float train_origin(const struct train_data *data) {
+    double share;
+    return (float)common_byte(data, &share) / 255.0f;
 }
 
 /* ---- fp32 ---------------------------------------------------------------------------------------------------- */
+
+#define SPARSE_LEAST 0.5 /* of the inputs: where few are 0, BLAS is faster */
 
 /* The network and everything that a step on it needs. */
 struct trainer {
@@ -171,7 +191,21 @@ struct trainer {
     struct mlp gradient;
     struct mlp_workspace ws;
     struct optimizer optimizer;
+    struct sparse_input sparse;
 };
+
+/* Layer 1 has its weights at the front of all parameters. Those of the next inputs lie too far apart for the CPU to
+ * fetch them by itself, and waiting for them took as long as the arithmetic. */
+static void update_first_weights(void *context, size_t first, size_t count, const float *gradient) {
+    struct trainer *t = context;
+    size_t ahead = first + 2 * (size_t)t->mlp->layer[0].out;
+    for (size_t i = ahead; i < ahead + count && i < t->optimizer.count; i += 16) { /* a cache line */
+        __builtin_prefetch(mlp_parameters(t->mlp) + i, 1);
+        __builtin_prefetch(t->optimizer.first + i, 1);
+        __builtin_prefetch(t->optimizer.second + i, 1);
+    }
+    optimizer_update(&t->optimizer, first, count, mlp_parameters(t->mlp), gradient);
+}
 
 static double train_step(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate) {
     struct trainer *t = context;
@@ -179,7 +213,35 @@ static double train_step(void *context, const uint8_t *images, const uint8_t *la
     mlp_forward(t->mlp, n, &t->ws);
     double loss = mlp_backward(t->mlp, labels, n, t->smoothing, &t->ws, &t->gradient);
     optimizer_step(&t->optimizer, rate, mlp_parameters(t->mlp), mlp_parameters(&t->gradient));
+    if (t->ws.sparse)
+        sparse_input_backward(t->ws.sparse, t->ws.activation[0], t->ws.gradient[1], n, update_first_weights, t);
     return loss;
+}
+
+/* Turns the weights of layer 1 from [rows][columns] into [columns][rows], by way of those of the gradient. */
+static void turn_first_weights(struct trainer *t, int rows, int columns) {
+    float *w = t->mlp->layer[0].weight, *turned = t->gradient.layer[0].weight;
+    for (int c = 0; c < columns; c++)
+        for (int r = 0; r < rows; r++)
+            turned[(size_t)c * (size_t)rows + (size_t)r] = w[(size_t)r * (size_t)columns + (size_t)c];
+    memcpy(w, turned, (size_t)rows * (size_t)columns * sizeof *w);
+}
+
+/* Whether the first layer is to be sparse: the last one of a network is not, for want of outputs. */
+static bool sparse_pays(const struct trainer *t, const struct train_data *data) {
+    double share;
+    common_byte(data, &share);
+    return t->optimizer.kind == OPTIMIZER_ADAM && t->mlp->shape.layers > 1 && share >= SPARSE_LEAST &&
+        sparse_kernel_best();
+}
+
+static bool begin_sparse(struct trainer *t, int batch, struct error *err) {
+    const struct dense *d = &t->mlp->layer[0];
+    if (!sparse_input_create(d->in, d->out, batch, sparse_kernel_best(), &t->sparse, err)) return false;
+    t->ws.sparse = &t->sparse;
+    optimizer_leave(&t->optimizer, (size_t)d->in * (size_t)d->out);
+    turn_first_weights(t, d->out, d->in);
+    return true;
 }
 
 bool train_check_finite(const struct mlp *mlp, float rate, struct error *err) {
@@ -200,8 +262,11 @@ bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct trai
         t.ws.origin = train_origin(data);
         mlp_shift_inputs(mlp, -t.ws.origin);
     }
-    ok = ok && train_epochs(data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
+    ok = ok && (!sparse_pays(&t, data) || begin_sparse(&t, config->batch, err)) &&
+        train_epochs(data, config, train_step, &t, report, err) && train_check_finite(mlp, config->rate, err);
+    if (t.ws.sparse) turn_first_weights(&t, mlp->layer[0].in, mlp->layer[0].out);
     mlp_shift_inputs(mlp, t.ws.origin);
+    sparse_input_free(&t.sparse);
     mlp_free(&t.gradient);
     mlp_workspace_free(&t.ws);
     optimizer_free(&t.optimizer);

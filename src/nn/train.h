@@ -23,6 +23,7 @@ struct optimizer {
     float *first;                /* [count] Adam: mean of gradients; SGD: velocity */
     float *second;               /* [count] Adam: mean of squared gradients */
     long step;
+    float step_size, v_scale; /* Adam, of this step: rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
     int slice_count;
     struct slice slices[OPTIMIZER_MAX_SLICES]; /* together all parameters; neighbours go to one thread */
     struct block block;
@@ -34,12 +35,20 @@ bool optimizer_create(enum optimizer_kind kind, size_t count, struct optimizer *
 void optimizer_follow(struct optimizer *optimizer, const struct mlp *mlp);
 void optimizer_free(struct optimizer *optimizer);
 
+/* Leaves the first count parameters out of optimizer_step: the caller gives them to optimizer_update. Adam alone. */
+void optimizer_leave(struct optimizer *optimizer, size_t count);
+
 /* One step down the gradient [count], in place.
  * Adam (Kingma and Ba 2015, algorithm 1, in the efficient order at the end of section 2):
  *   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *   w -= rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
  * SGD with momentum (Polyak 1964, as PyTorch writes it): u = momentum u + g;  w -= rate * u. */
 void optimizer_step(struct optimizer *optimizer, float rate, float *parameters, const float *gradient);
+
+/* The rest of that step, for parameters first to first + count, which optimizer_step left out; gradient [count] is
+ * theirs. Threads may call it for parameters of their own. */
+void optimizer_update(struct optimizer *optimizer, size_t first, size_t count, float *parameters,
+                      const float *gradient);
 
 /* The learning rate of step 0..steps-1: linear warm-up over the first warmup share of the steps towards peak, then
  * linear decay that would reach zero one step after the last. Without warm-up the first step is a step down already:
@@ -77,10 +86,11 @@ struct train_data {
  * 1998, "Efficient BackProp", section 4.3); with x - origin, ink alone moves them. */
 float train_origin(const struct train_data *data);
 
-/* Trains in place on inputs x - train_origin. The network takes and leaves plain x: the first layer's bias is shifted
- * before and after (mlp_shift_inputs). A new network whose biases are to be 0 for the inputs that it learns from
- * is shifted by train_origin by its maker. Errors: out of memory; the loss is no longer a number (the learning rate is
- * too high). */
+/* Trains in place on inputs x - train_origin, with a sparse first layer (nn/sparse_input.h) where Adam trains and at
+ * least SPARSE_LEAST of the inputs are 0; else through BLAS alone. The network takes and leaves plain x: the first
+ * layer's bias is shifted before and after (mlp_shift_inputs). A new network whose biases are to be 0 for the inputs
+ * that it learns from is shifted by train_origin by its maker. Errors: out of memory; the loss is no longer a number
+ * (the learning rate is too high). */
 bool mlp_train(struct mlp *mlp, const struct train_data *data, const struct train_config *config,
                struct train_report *report, struct error *err);
 

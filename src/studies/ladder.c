@@ -144,6 +144,13 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
                source->count, l->calibration.calibration, source->group,
                l->group_given || source->group == 56 ? "" : ", the most up to 64 that divide the inputs of a layer",
                source->training.epochs, source->training.epochs == 1 ? "" : "s");
+    if (source->fp32->shape.widths[0] % 256 != 0)
+        table_note(t,
+                   "K-quants are ggml's layouts, bit for bit, with our own search for scales. Their rows are padded to "
+                   "a multiple of 256 and the padding is counted, which fc1's %d inputs are not: llama.cpp would leave "
+                   "such a tensor in F16. Q4_K_M: q6_K for the output and the inner layers that llama.cpp's "
+                   "use_more_bits picks, q4_K for the rest.",
+                   source->fp32->shape.widths[0]);
     note_gptq_rank(t, source);
 }
 

@@ -179,7 +179,7 @@ every_kind() { # HOW ARGUMENT...
     killed "$@" || passed=no
     [ "$passed" = yes ]
 }
-commands=21 # of those below, to share the kills
+commands=23 # of those below, to share the kills
 faults() { check "$*" every_kind "$@"; }
 
 faults plain train --data idx --hidden 6 --validation 10 --out out
@@ -194,6 +194,8 @@ faults plain inspect int8 --json
 faults plain inspect int8 --histogram --data idx --fp32 fp32 --weights-png out.png --results results
 faults plain compare fp32 int8 --data idx --json --sensitivity
 faults plain compare fp32 int8 --data idx --results results
+faults plain export int8 --format c --out out
+faults plain export int8 --format npy --data idx --calibration 4 --out out
 faults plain trace int8 --data idx --fp32 fp32 --results results
 faults plain trace int8 --data idx --worksheet --key out
 faults shape exercise --json --data idx --hidden 6 --calibration 20 --results results

@@ -1,6 +1,6 @@
-/* What kernels need for arrays of accumulators to live in registers. */
-#ifndef QUANT_KERNELS_UNROLL_H
-#define QUANT_KERNELS_UNROLL_H
+/* What vector kernels need for arrays of accumulators to live in registers. */
+#ifndef BASE_UNROLL_H
+#define BASE_UNROLL_H
 
 #define INLINE static inline __attribute__((always_inline))
 
