@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 
 enum { TILE_ROWS = 16, TILE_ROW_BYTES = 64 };
 
