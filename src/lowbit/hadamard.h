@@ -11,7 +11,7 @@ static inline int hadamard_block(int n) { return n & -n; }
 /* In place: each block of x [n] becomes H x, H the Walsh-Hadamard matrix / sqrt(block), its own inverse. */
 void hadamard_rotate(float *x, int n);
 
-/* A network that computes what from does, its layer (not the first) reading H x. H x may be below 0 and layers end in
+/* A network that computes what from does, its layer reading H x. H x may be below 0 and layers end in
  * ReLU: so one more layer, [H; -H], gives relu(H x) and relu(-H x), and the layer's weights become [W H^T, -W H^T]. Its
  * entries are +-1 / sqrt(block), which int8 holds exactly: any integer engine runs it. Errors: too many layers, or
  * too wide ones; out of memory. Release with mlp_free. */
