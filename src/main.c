@@ -31,6 +31,7 @@ static const struct command {
     {"trace", "one image through the integer engine, every number", command_trace},
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
+    {"recipe", "which training recipe is best on training images kept aside", command_recipe},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
@@ -48,7 +49,7 @@ static void print_help(FILE *stream) {
             "\nWith every command:\n"
             "  --quiet           print only errors (and what --json asks for), no progress\n"
             "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
-            "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
+            "                    with one below avx512vnni, bf16 models are decoded to fp32\n"
             "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
             "                    OpenMP\n\n"
             "A file called - is standard input where one is read, standard output where\n"

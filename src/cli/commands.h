@@ -11,6 +11,7 @@ int command_compare(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_exercise(int argc, char **argv);
 int command_sweep(int argc, char **argv);
+int command_recipe(int argc, char **argv);
 int command_ladder(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_audit(int argc, char **argv);

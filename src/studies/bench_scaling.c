@@ -55,7 +55,8 @@ static void add_rows(struct table *t, int hidden, const struct speed *speeds) {
     for (const struct speed *s = speeds; s < speeds + BATCHES * KINDS; s += KINDS) {
         table_row(t, "%d | %d", hidden, s->batch);
         for (int kind = 0; kind < KINDS; kind++)
-            table_row(t, "%.0f | %.1f | %.1f", s[kind].images_per_second, s[kind].gops, s[kind].of_peak_percent);
+            table_row(t, "%.0f | %.1f | %.1f", s[kind].images_per_second, s[kind].gops,
+                      s[kind].of_peak_percent[FROM_REGISTERS]);
         table_row(t, "%.2f", s[INT8].images_per_second / s[FP32].images_per_second);
     }
 }

@@ -134,7 +134,7 @@ bf16=r/models/ladder/02-bf16-round-to-nearest.safetensors
 "$mnistq" inspect --cpu >cpu.txt
 arithmetic=$(sed -n 's/^ *bf16 models: \(.*\)\.$/\1/p' cpu.txt)
 case $arithmetic in
-'bf16 products, fp32 sums') check_grep '^ *avx512bf16 .* runs it  *taken' cpu.txt 'inspect --cpu: AVX512-BF16 is there and taken' ;;
+'bf16 products, fp32 sums') check_grep '^ *a[mvx512]*-?bf16 .* runs it  *taken' cpu.txt 'inspect --cpu: a kernel of bf16 is there and taken' ;;
 *) check 'inspect --cpu: bf16 is decoded where it is not taken' [ "$arithmetic" = 'fp32 after decode' ] ;;
 esac
 check "the bf16 rung says what ran: $arithmetic" \
