@@ -306,8 +306,8 @@ static bool draw(const struct ladder *l, struct error *err) {
     char name[160];
     if (!points) return false;
     for (int i = 0; i < rung_count; i++)
-        points[i] = (struct plot_point){series_of(&rungs[i]), sums_mean(&l->sums[i].bits),
-                                        sums_mean(&l->sums[i].accuracy)};
+        points[i] = (struct plot_point){
+            .series = series_of(&rungs[i]), .x = sums_mean(&l->sums[i].bits), .y = sums_mean(&l->sums[i].accuracy)};
     snprintf(name, sizeof name, "%s.svg", l->name);
     const char *path = study_path(l->s, name);
     bool ok = path && chart_write(path, &ladder_chart, points, rung_count, err);
