@@ -102,6 +102,8 @@ ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
 	$(RUN) $(LADDER) --hidden 1024,1024 --name ladder-wide
 ladder-narrow: all ## the same for 32 hidden neurons | 15 s a seed
 	$(RUN) $(LADDER) --hidden 32 --name ladder-narrow
+mixed: all ## each layer in a format of its own, within a budget | 5 s a seed
+	$(RUN) mixed --seeds $(or $(LADDER_SEEDS),5) $(TRAINING)
 bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null

@@ -35,6 +35,7 @@ static const struct command {
     {"bench", "how fast, and how close to what the machine can do", command_bench},
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
+    {"mixed", "each layer in a format of its own, within a budget of bits", command_mixed},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
     {"demo", "the two equations on numbers that one types", command_demo},
     {"export", "a model as C for microcontrollers, as NumPy arrays, ...", command_export},
