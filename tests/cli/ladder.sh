@@ -182,7 +182,7 @@ first_method() { # FORMAT FILE: without --method
 check 'quantize: the first method of a format is its default' first_method int4/row \
     r/models/ladder/*-int4-row-round-to-nearest.safetensors
 check 'quantize: spaces in a format may stand or not' first_method 'q4_K + q6_K' \
-    r/models/ladder/*-q4_K---q6_K-*Q4_K_M-mix.safetensors
+    r/models/ladder/*-q4_K---q6_K-*Q4_K_M*.safetensors
 piped() { # nothing but the model on standard output
     "$mnistq" quantize - --data idx --format nf4 --out made <$model >shown && cmp made r/models/ladder/*-nf4-NF4.safetensors &&
         "$mnistq" quantize $model --data idx --format nf4 --out - 2>shown | cmp - made
