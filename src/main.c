@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/provenance.h"
 #include "cli/restart.h"
+#include "nn/fp32.h"
 #include "quant/qlinear.h"
 
 static const struct command {
@@ -30,9 +31,11 @@ static const struct command {
     {"trace", "one image through the integer engine, every number", command_trace},
     {"exercise", "the whole lesson: train, quantize, compare, write the tables", command_exercise},
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
+    {"recipe", "which training recipe is best on training images kept aside", command_recipe},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
+    {"mixed", "each layer in a format of its own, within a budget of bits", command_mixed},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
     {"demo", "the two equations on numbers that one types", command_demo},
     {"export", "a model as C for microcontrollers, as NumPy arrays, ...", command_export},
@@ -47,7 +50,7 @@ static void print_help(FILE *stream) {
             "\nWith every command:\n"
             "  --quiet           print only errors (and what --json asks for), no progress\n"
             "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
-            "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
+            "                    with one below avx512vnni, bf16 models are decoded to fp32\n"
             "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
             "                    OpenMP\n\n"
             "A file called - is standard input where one is read, standard output where\n"
@@ -77,10 +80,19 @@ struct everywhere {
     bool keep_blas_core, quiet;
 };
 
+/* The fp32 kernel of an integer kernel's instruction set; NULL, the fastest: of AVX-512. */
+static const struct fp32_kernel *fp32_kernel_beside(const char *integer) {
+    const char *name = strcmp(integer, "avxvnni") == 0 ? "avx2" : integer;
+    for (int i = 0; fp32_kernels[i]; i++)
+        if (strcmp(fp32_kernels[i]->name, name) == 0 && fp32_kernels[i]->supported()) return fp32_kernels[i];
+    return NULL;
+}
+
 static bool force_kernel(const char *name) {
     const struct qkernel *kernel = name ? qkernel_find(name) : NULL;
     if (kernel && kernel->supported()) {
         qkernel_force(kernel);
+        fp32_kernel_force(fp32_kernel_beside(name));
         return true;
     }
     fprintf(stderr, "mnistq: --kernel: %s; this CPU runs",

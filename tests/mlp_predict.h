@@ -11,7 +11,8 @@ static inline size_t mlp_predict(const struct mlp *mlp, const uint8_t *images, s
     size_t ties = 0, most = (size_t)ws->capacity;
     for (size_t first = 0, n; first < count; first += n) {
         n = count - first < most ? count - first : most;
-        mlp_infer(mlp, images + first * (size_t)mlp->shape.widths[0], (int)n, ws);
+        mlp_load_images(mlp, images + first * (size_t)mlp->shape.widths[0], (int)n, ws);
+        mlp_forward(mlp, (int)n, ws);
         ties += highest_classes(ws->activation[last], n, mlp->shape.widths[last], predicted + first);
     }
     return ties;

@@ -418,6 +418,38 @@ static void assert_text(char *found, const char *expected) {
     free(found);
 }
 
+static void test_table_in_groups(void **state) {
+    (void)state;
+    struct table t;
+    struct provenance p = {0};
+    table_init(&t, "Bits", "format bits");
+    table_group(&t, "%d bits", 8);
+    table_row(&t, "int8 | %d", 8);
+    table_row(&t, "q8_0 | %d", 9);
+    table_group(&t, "1 bit");
+    table_row(&t, "xnor | %d", 1);
+    assert_text(printed(&t, NULL, false),
+                "Bits\n\n"
+                "  format  bits\n"
+                "  ------  ----\n"
+                "  8 bits\n"
+                "  int8       8\n"
+                "  q8_0       9\n"
+                "\n  1 bit\n"
+                "  xnor       1\n\n");
+    assert_text(saved(&t, &p, ".md"),
+                "# Bits\n\n"
+                "| format | bits |\n"
+                "| ------ | ---: |\n"
+                "| **8 bits** | |\n"
+                "| int8   |    8 |\n"
+                "| q8_0   |    9 |\n"
+                "| **1 bit** | |\n"
+                "| xnor   |    1 |\n\nProvenance:\n");
+    assert_text(saved(&t, &p, ".csv"), "format,bits\nint8,8\nq8_0,9\nxnor,1\n");
+    table_free(&t);
+}
+
 static void test_table_has_the_same_digits_in_every_form(void **state) {
     (void)state;
     struct table t = example_table();
@@ -923,6 +955,19 @@ static void test_folder_create(void **state) {
     assert_contains(err.text, "too long");
 }
 
+/* Of a table that had no memory for its title a view takes NULL: bench crashed where one allocation failed. */
+static void test_a_table_without_a_title_is_out_of_memory(void **state) {
+    (void)state;
+    struct table t;
+    struct error err = {""};
+    table_init(&t, NULL, "a b");
+    table_row(&t, "%d | %d", 1, 2);
+    assert_true(t.out_of_memory);
+    assert_false(table_save(&t, NULL, test_folder, "none", &err));
+    assert_non_null(strstr(err.text, "out of memory"));
+    table_free(&t);
+}
+
 static void test_file_read_all(void **state) {
     (void)state;
     struct error err;
@@ -1168,6 +1213,7 @@ int main(void) {
         cmocka_unit_test(test_rng_shuffle_is_a_seeded_permutation),
         cmocka_unit_test(test_rng_shuffle_gives_every_order_alike),
         cmocka_unit_test(test_table_has_the_same_digits_in_every_form),
+        cmocka_unit_test(test_table_in_groups),
         cmocka_unit_test(test_table_json_is_json_with_the_same_digits),
         cmocka_unit_test(test_table_without_rows),
         cmocka_unit_test(test_table_has_no_minus_zero),
@@ -1190,6 +1236,7 @@ int main(void) {
         cmocka_unit_test(test_out_file_follows_symbolic_links),
         cmocka_unit_test(test_out_file_permissions),
         cmocka_unit_test(test_folder_create),
+        cmocka_unit_test(test_a_table_without_a_title_is_out_of_memory),
         cmocka_unit_test(test_file_read_all),
         cmocka_unit_test(test_a_reader_beside_a_writer_gets_whole_files),
         cmocka_unit_test(test_file_read_all_refuses),

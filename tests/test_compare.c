@@ -140,22 +140,30 @@ static void test_last_step(void **state) {
     for (int i = 0; i < 4; i++) last_step_is_the_engine(i & 1, i & 2);
 }
 
+/* The logits of a network. */
+static void fp32_logits(const struct mlp *mlp, const uint8_t *images, float *logits) {
+    struct error err;
+    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
+    struct model_run run;
+    assert_true(model_run_create(&model, IMAGES, 1, RUN_FAST, &run, &err));
+    model_run(&run, images, IMAGES, NULL);
+    for (int i = 0; i < IMAGES; i++) model_run_logits(&run, i, logits + i * CLASSES);
+    model_run_free(&run);
+}
+
 /* fp32 and weights are those networks; each step of rounding is at most half a code away from the one before. */
 static void test_steps(void **state) {
     (void)state;
     struct setting s;
-    struct error err;
     float *logits[WATERFALL_STEPS];
-    struct mlp_workspace ws;
+    float expected[IMAGES * CLASSES];
     setting_create(&s, true, false);
     for (int step = 0; step < WATERFALL_STEPS; step++) logits[step] = step_logits(&s, (enum waterfall_step)step);
-    assert_true(mlp_workspace_create(&s.mlp.shape, IMAGES, false, &ws, &err));
-    mlp_load_images(&s.mlp, s.images, IMAGES, &ws);
-    mlp_forward(&s.mlp, IMAGES, &ws);
-    assert_memory_equal(ws.activation[3], logits[WATERFALL_FP32], IMAGES * CLASSES * sizeof(float));
+    fp32_logits(&s.mlp, s.images, expected);
+    assert_memory_equal(expected, logits[WATERFALL_FP32], sizeof expected);
     for (int l = 0; l < 3; l++) qmlp_read_weights(&s.q, l, s.mlp.layer[l].weight);
-    mlp_forward(&s.mlp, IMAGES, &ws);
-    assert_memory_equal(ws.activation[3], logits[WATERFALL_WEIGHTS], IMAGES * CLASSES * sizeof(float));
+    fp32_logits(&s.mlp, s.images, expected);
+    assert_memory_equal(expected, logits[WATERFALL_WEIGHTS], sizeof expected);
     struct qparams y = s.q.activation[3];
     int moved = 0;
     for (int i = 0; i < IMAGES * CLASSES; i++) {
@@ -168,7 +176,6 @@ static void test_steps(void **state) {
              4.001 * (double)y.scale); /* biases move by less than a step of acc */
     }
     assert_true(moved > IMAGES);
-    mlp_workspace_free(&ws);
     for (int step = 0; step < WATERFALL_STEPS; step++) free(logits[step]);
     setting_free(&s);
 }

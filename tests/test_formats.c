@@ -226,7 +226,7 @@ static bool is_stable(const struct format *f, const float *w, int n) {
     int steps;
     if (is_integer(f)) return is_narrow(f) && integer_scale(f, w, n, &steps) >= 0x1p-14;
     if (is(f, "nvfp4")) return absolute_maximum(w, (size_t)n) >= 6 * 0x1p-6; /* a normal number as scale */
-    return !is(f, "nf4-dq") && !is(f, "bitnet") && !starts(f, "hqq") && f->grid != SEARCHED_GRID;
+    return !is(f, "nf4-dq") && !starts(f, "hqq") && !is(f, "bitnet") && f->grid != SEARCHED_GRID;
 }
 
 static void check_stable(const struct format *f, const float *w_hat, int n) {

@@ -3,6 +3,7 @@
  * The arrays are as long as promised and not a byte longer, with garbage in all padding, for AddressSanitizer
  * to judge.
  *
+ * test_amx.c includes it, for kernels that no table has, with KERNELS their list.
  * With -DPLAIN_MAIN it is a program of its own, without cmocka: tests/cli/cross.sh compiles it for other machines. */
 #include "base/rng.h"
 #include "quant/qmlp.h"
@@ -18,6 +19,10 @@ enum { THREAD_STEP = 1 };
 #endif
 enum { MAX_KERNELS = 16 };
 
+#ifdef KERNELS
+#define qkernels KERNELS
+#endif
+
 /* What has been compared, for the tests that guard the tests. */
 static size_t compared[MAX_KERNELS];
 static size_t code_count[256];
@@ -28,7 +33,7 @@ static char difference[512];
 /* ---- one layer ---- */
 
 enum weights { ANY_WEIGHT, HIGHEST, LOWEST, WEIGHTS };
-enum inputs { ANY_INPUT, SPARSE, ALL_ZERO, ALL_255, INPUTS };
+enum inputs { ANY_INPUT, SPARSE, BORDERED, ALL_ZERO, ALL_255, INPUTS };
 
 struct layer_case {
     int in, out, rows;
@@ -114,6 +119,9 @@ static void make_inputs(struct rng *rng, const struct layer_case *t, uint8_t *x)
     size_t count = (size_t)t->in * (size_t)t->rows;
     fill_garbage(rng, x, count);
     if (t->inputs == ALL_ZERO || t->inputs == ALL_255) memset(x, t->inputs == ALL_255 ? 255 : 0, count);
+    if (t->inputs == BORDERED) /* a quarter of each row, at both ends */
+        for (size_t i = 0, in = (size_t)t->in; i < count; i++)
+            if (i % in < in / 4 || i % in >= in - in / 4) x[i] = 0;
     if (t->inputs == SPARSE)
         for (size_t i = 0; i < count; i++)
             if (rng_below(rng, 16)) x[i] = 0;
@@ -210,6 +218,20 @@ static void check_every_number_of_rows(void) {
             check_layer(&(struct layer_case){.in = 45, .out = 74, .rows = rows, .four_bit = four_bit}, (uint64_t)rows);
 }
 
+/* Batches, of rows that are whole cache lines and of others: 2 or 4 rows of 96 and of 784 bytes are. Borders of zeros.
+ */
+static void check_batches(void) {
+    static const int widths[] = {16, 48, 64, 80, 96, 128, 240, 784, 1040, 1056},
+                     heights[] = {31, 33, 64, 67, 130, 257, 390};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths * (sizeof heights / sizeof *heights); i++)
+        check_layer(&(struct layer_case){.in = widths[i % 10],
+                                         .out = i % 3 ? 33 : 74,
+                                         .rows = heights[i / 10],
+                                         .inputs = i % 4 ? BORDERED : ANY_INPUT},
+                    (uint64_t)i);
+    check_layer(&(struct layer_case){.in = 528, .out = 2050, .rows = 150}, 1); /* of over 1 MB */
+}
+
 /* Every shift of eq. 6, in all channels and in one of many; sums from 0 to the ends of int32. */
 static void check_every_shift(void) {
     struct rng rng = rng_seeded(2);
@@ -263,8 +285,8 @@ static void check_sums_of(const struct layer_case *t, const struct qkernel *kern
                      "%s: sum %zu of row %zu is %d, not %d (in %d, out %d, rows %d, four %d)", kernel->name, i % out,
                      i / out, acc[i], expected, t->in, t->out, t->rows, t->four_bit);
     }
-    size_t left_out = kernel->left_out(&layer, x, stride, rows, scratch);
-    if (t->in % 8 == 0 &&
+    size_t left_out = kernel->left_out ? kernel->left_out(&layer, x, stride, rows, scratch) : 0;
+    if (kernel->left_out && t->in % 8 == 0 &&
         ((t->inputs == ALL_255 && left_out != 0) || (t->inputs == ALL_ZERO && left_out != rows * in * out) ||
          left_out > rows * in * out))
         snprintf(difference, sizeof difference, "%s left out %zu of %zu products", kernel->name, left_out,
@@ -369,6 +391,8 @@ static void check_all_kernels_ran(void) {
                  different, clamped, sum);
 }
 
+#ifndef KERNELS
+
 static void check_dispatch(void) {
     const char *wrong = NULL;
     int count = 0;
@@ -385,16 +409,21 @@ static void check_dispatch(void) {
     if (wrong) snprintf(difference, sizeof difference, "%s", wrong);
 }
 
+#endif
+
 static const struct {
     const char *name;
     void (*run)(void);
 } checks[] = {{"random shapes", check_random_shapes},
               {"every number of rows", check_every_number_of_rows},
+              {"batches", check_batches},
               {"every shift", check_every_shift},
               {"extreme sums", check_extremes},
               {"sums", check_sums},
               {"networks", check_networks},
+#ifndef KERNELS
               {"the dispatch table", check_dispatch},
+#endif
               {"all kernels ran, on data that tell", check_all_kernels_ran}};
 enum { CHECKS = sizeof checks / sizeof *checks };
 
@@ -412,7 +441,7 @@ int main(void) {
     return failed != 0;
 }
 
-#else
+#elif !defined(KERNELS)
 
 #include <stdarg.h>
 #include <setjmp.h>

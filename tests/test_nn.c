@@ -600,7 +600,8 @@ static void a_negative_is_learned_like_its_positive(void **state) {
         mlp_shift_inputs(&mlp[negative], train_origin(&data));
         CHECK(mlp_train(&mlp[negative], &data, &plain, &report, &err));
         CHECK(mlp_workspace_create(&small, IMAGES, false, &ws, &err));
-        mlp_infer(&mlp[negative], train_images, IMAGES, &ws);
+        mlp_load_images(&mlp[negative], train_images, IMAGES, &ws);
+        mlp_forward(&mlp[negative], IMAGES, &ws);
         memcpy(logits[negative], ws.activation[2], sizeof logits[0]);
         mlp_workspace_free(&ws);
     }
@@ -732,34 +733,6 @@ static void predict_ties(void **state) {
     mlp_free(&mlp);
 }
 
-/* Many images go in blocks shared out to threads: each gets the answer that it gets alone, on any number of threads. */
-static void predict_blocks_equal_single_images(void **state) {
-    (void)state;
-    enum { COUNT = 1037, PIXELS = 20 };
-    static uint8_t images[COUNT * PIXELS], alone[COUNT], one[COUNT], two[COUNT];
-    struct rng rng = rng_seeded(5);
-    struct mlp mlp;
-    struct mlp_workspace ws, single;
-    CHECK(mlp_create(&(struct mlp_shape){3, {PIXELS, 17, 33, 7}}, &mlp, &err));
-    mlp_initialise(&mlp, &rng);
-    for (int i = 0; i < COUNT * PIXELS; i++) images[i] = (uint8_t)rng_below(&rng, 256);
-    CHECK(mlp_workspace_create(&mlp.shape, COUNT, false, &ws, &err));
-    CHECK(mlp_workspace_create(&mlp.shape, 1, false, &single, &err));
-    int before = gemm_threads(1), seen[7] = {0};
-    mlp_predict(&mlp, images, COUNT, &ws, one);
-    gemm_threads(2);
-    mlp_predict(&mlp, images, COUNT, &ws, two);
-    gemm_threads(before);
-    mlp_predict(&mlp, images, COUNT, &single, alone);
-    assert_memory_equal(one, two, COUNT);
-    assert_memory_equal(one, alone, COUNT); /* no logits of random networks are within a rounding of each other */
-    for (int i = 0; i < COUNT; i++) seen[one[i]]++;
-    for (int j = 0, kinds = 0; j < 7; j++) assert_true((kinds += seen[j] > 0) >= (j == 6 ? 3 : 0));
-    mlp_workspace_free(&ws);
-    mlp_workspace_free(&single);
-    mlp_free(&mlp);
-}
-
 static void shapes_are_checked(void **state) {
     (void)state;
     int hidden[MLP_MAX_LAYERS];
@@ -848,7 +821,6 @@ int main(void) {
         cmocka_unit_test(a_separable_problem_is_learned),
         cmocka_unit_test(progress_counts_images),
         cmocka_unit_test(predict_ties),
-        cmocka_unit_test(predict_blocks_equal_single_images),
         cmocka_unit_test(shapes_are_checked),
         cmocka_unit_test(shapes_are_counted_and_printed),
         cmocka_unit_test(initial_weights),

@@ -42,7 +42,7 @@ static void add_columns(struct table *t, const char *columns) {
 }
 
 void table_init(struct table *t, const char *title, const char *columns) {
-    *t = (struct table){.title = strdup(title)};
+    *t = (struct table){.title = title ? strdup(title) : NULL}; /* NULL: of another table, which had no memory for it */
     if (t->title) mask_control_characters(t->title);
     else t->out_of_memory = true;
     add_columns(t, columns);
@@ -62,6 +62,16 @@ void table_free(struct table *t) {
     for (size_t i = 0; i < t->cell_count; i++) free(t->cells[i].text);
     free(t->notes), free(t->cells), free(t->columns), free(t->title);
     *t = (struct table){0};
+}
+
+void table_group(struct table *t, const char *format, ...) {
+    if (t->group_count == sizeof t->groups / sizeof t->groups[0]) return;
+    struct group *g = &t->groups[t->group_count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(g->heading, sizeof g->heading, format, args);
+    va_end(args);
+    g->row = table_row_count(t);
 }
 
 void table_note(struct table *t, const char *format, ...) {

@@ -10,6 +10,7 @@
 #include "cli/inspect_histogram.h"
 #include "cli/report.h"
 #include "cli/study.h"
+#include "model/gguf.h"
 #include "data/picture.h"
 
 /* ---- the tensors of a file -------------------------------------------------------------------------------------- */
@@ -39,13 +40,18 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
 
 static void fill_list(struct table *t, const struct st_file *file) {
     size_t total = 8 + file->header_bytes;
-    add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
-    add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    if (gguf_is(file->bytes, file->file_bytes)) add_part(t, file, "header", "GGUF", "", total, 0, NAN, NAN);
+    else {
+        add_part(t, file, "length of the header", "U64", "", 8, 0, NAN, NAN);
+        add_part(t, file, "header", "JSON", "", file->header_bytes, 0, NAN, NAN);
+    }
     for (size_t i = 0; i < file->tensor_count; i++) {
         add_tensor(t, file, &file->tensors[i]);
         total += file->tensors[i].bytes;
     }
-    add_part(t, file, "whole file", "", "", total, 0, NAN, NAN);
+    if (total < file->file_bytes)
+        add_part(t, file, "alignment", "", "", file->file_bytes - total, 0, NAN, NAN); /* of GGUF */
+    add_part(t, file, "whole file", "", "", file->file_bytes, 0, NAN, NAN);
     for (size_t i = 0; i < file->metadata_count; i++)
         table_note(t, "%s: %s", file->metadata[i].key, file->metadata[i].text);
 }
@@ -57,7 +63,7 @@ static void add_kernel(struct table *t, const char *name, const char *what, bool
 }
 
 static bool show_kernels(struct study *s) {
-    struct table *t = study_table(s, "cpu", "Kernels of integer models, the fastest first, and of bf16 models",
+    struct table *t = study_table(s, "cpu", "Kernels of integer, bf16 and fp32 models, the fastest first of each",
                                   "kernel what this_cpu taken");
     const struct bf16_kernel *bf16 = bf16_kernel_best();
     for (int i = 0; qkernels[i]; i++)
@@ -65,6 +71,12 @@ static bool show_kernels(struct study *s) {
     for (int i = 0; bf16_kernels[i]; i++)
         add_kernel(t, bf16_kernels[i]->name, bf16_kernels[i]->what, bf16_kernels[i]->supported(),
                    bf16_kernels[i] == bf16);
+    for (int i = 0; fp32_kernels[i]; i++) {
+        const struct fp32_kernel *k = fp32_kernels[i];
+        char name[32];
+        snprintf(name, sizeof name, "fp32 %s", k->name);
+        add_kernel(t, name, k->what, k->supported(), k == fp32_kernel_best());
+    }
     table_note(t, "bf16 models: %s.", bf16 ? "bf16 products, fp32 sums" : "fp32 after decode");
     for (size_t i = 1; i < s->provenance.count; i++) /* all but the command */
         table_note(t, "%s: %s", s->provenance.facts[i].name, s->provenance.facts[i].value);

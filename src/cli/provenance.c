@@ -6,6 +6,7 @@
 
 #include "mnistq.h"
 #include "cli/restart.h"
+#include "nn/fp32.h"
 #include "nn/gemm.h"
 #include "quant/qlinear.h"
 
@@ -75,6 +76,7 @@ void provenance_machine(struct provenance *p) {
     gemm_describe(blas, sizeof blas);
     provenance_add(p, "CPU", "%s, %d threads", cpu, machine_threads());
     provenance_add(p, "integer kernel", "%s (%s)", qkernel_best()->name, qkernel_best()->what);
+    provenance_add(p, "fp32 kernel", "%s", fp32_kernel_best()->what);
     if (blas_core_replaced()) provenance_add(p, "BLAS", "%s (OpenBLAS itself picked %s)", blas, blas_core_replaced());
     else provenance_add(p, "BLAS", "%s", blas);
 }

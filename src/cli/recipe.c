@@ -66,14 +66,13 @@ bool recipes_fit(const struct dataset *data, const struct training_recipe *train
         fits("calibration", quantization->calibration, train->count, train, err);
 }
 
-bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct model *model,
                          struct evaluation *out, struct error *err) {
     const struct split *train = &data->train;
     size_t count = (size_t)r->validation, first = train->count - count;
     struct split held_out = {count, train->rows, train->cols,
                              train->images + first * (size_t)train->rows * (size_t)train->cols, train->labels + first};
-    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
-    return evaluate(&model, &held_out, false, out, err);
+    return evaluate(model, &held_out, false, out, err);
 }
 
 static struct sums validated; /* percent, of every network trained so far */
@@ -81,8 +80,9 @@ static int validation_images;
 
 static bool keep_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
                             struct error *err) {
+    struct model model = {.kind = MODEL_FP32, .shape = mlp->shape, .mlp = *mlp};
     struct evaluation e;
-    if (!evaluate_validation(data, r, mlp, &e, err)) return false;
+    if (!evaluate_validation(data, r, &model, &e, err)) return false;
     sums_add(&validated, accuracy_percent(&e));
     validation_images = r->validation;
     evaluation_free(&e);

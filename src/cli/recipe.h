@@ -41,7 +41,7 @@ bool train_model(const struct dataset *data, const struct training_recipe *r, st
                  struct train_report *report, struct error *err);
 
 /* Accuracy on the last r->validation training images, which training did not see. */
-bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct mlp *mlp,
+bool evaluate_validation(const struct dataset *data, const struct training_recipe *r, const struct model *model,
                          struct evaluation *out, struct error *err);
 
 /* Adds to a table what all networks that were trained with --validation reached on those images; nothing without. */

@@ -18,7 +18,7 @@ static bool fill(const struct dataset *data, const struct training_recipe *r, co
     char shape[128];
     mlp_shape_print(&mlp->shape, shape, sizeof shape);
     if (r->validation) {
-        if (!evaluate_validation(data, r, mlp, &e, err)) return false;
+        if (!evaluate_validation(data, r, &model, &e, err)) return false;
         add_row(t, "validation", &e);
         evaluation_free(&e);
     }

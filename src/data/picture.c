@@ -91,7 +91,7 @@ enum { MOST_SHEETS = 2 /* on each other */, NO_DIGIT = 100 };
 
 static int count_doubts(unsigned doubts) {
     int count = 0;
-    for (; doubts; doubts >>= 1) count += doubts & 1;
+    for (doubts &= (1u << DOUBTS) - 1; doubts; doubts >>= 1) count += doubts & 1;
     return count;
 }
 
@@ -110,7 +110,7 @@ static bool digit_of_plane(const struct plane *gray, int depth, uint8_t digit[FI
         if (ok && a.sheet.shade) ok = depth < MOST_SHEETS && digit_of_plane(&a.sheet, depth + 1, drawn, &seen, &why);
         else if (ok) ok = draw_digit(&a.ink, &a.parts.box, 20, true, drawn, &why), seen = a.parts.doubts;
         bool several = !ok && a.parts.several,
-             unsure = (a.ground.uneven || a.parts.at_rim) && !a.parts.fills && !(ok && narrow);
+             unsure = a.ground.noise > 0 && (a.ground.uneven || a.parts.at_rim) && !a.parts.fills && !(ok && narrow);
         attempt_free(&a);
         if (!ok && (best == NO_DIGIT || several)) *err = why;
         if (!ok && !unsure && kind == GROUND_SURFACE) return false;

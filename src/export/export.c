@@ -2,11 +2,13 @@
 
 #include "base/file.h"
 
-const struct exporter exporters[] = {{"c", "one C99 header: tables and an integer-only predict(), for microcontrollers",
-                                      "layer weight_bits flash_bytes ram_bytes macs", export_c_header},
-                                     {"npy", "an .npz archive of NumPy arrays: what the file holds, and layer inputs",
-                                      "array dtype shape bytes", export_npz},
-                                     {0}};
+const struct exporter exporters[] = {
+    {"c", "one C99 header: tables and an integer-only predict(), for microcontrollers",
+     "layer weight_bits flash_bytes ram_bytes macs", export_c_header},
+    {"gguf", "a GGUF file, which ggml and llama.cpp's tools read", "tensor type rows columns bytes", export_gguf},
+    {"npy", "an .npz archive of NumPy arrays: what the file holds, and layer inputs", "array dtype shape bytes",
+     export_npz},
+    {0}};
 
 bool export_model(const struct exporter *exporter, const struct export_source *source, const char *path,
                   struct table *t, struct error *err) {

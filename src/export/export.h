@@ -33,6 +33,7 @@ bool export_model(const struct exporter *exporter, const struct export_source *s
                   struct table *t, struct error *err);
 
 bool export_c_header(const struct export_source *source, FILE *to, struct table *t, struct error *err);
+bool export_gguf(const struct export_source *source, FILE *to, struct table *t, struct error *err);
 bool export_npz(const struct export_source *source, FILE *to, struct table *t, struct error *err);
 
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "lowbit/half.h"
-#include "nn/gemm.h"
 
 static int classes_of(const struct model *m) { return m->shape.widths[m->shape.layers]; }
 
@@ -22,7 +21,7 @@ bool model_run_create(const struct model *model, int capacity, int threads, int 
     do
         for (int i = 0; i <= shape->layers; i++) {
             size_t n = values_of(out, i, capacity);
-            bool last = i == shape->layers, values = how & RUN_LAYERS || (last && runs_bf16(model));
+            bool last = i == shape->layers, values = how & RUN_LAYERS || (last && !integer);
             out->values[i] = values ? block_take(&out->block, n, sizeof(float)) : NULL;
             out->codes[i] = every_code || (integer && last) ? block_take(&out->block, n, 1) : NULL;
         }
@@ -31,7 +30,9 @@ bool model_run_create(const struct model *model, int capacity, int threads, int 
     if (runs_bf16(model)) return bf16_workspace_create(shape, threads, &out->bf16_ws, err);
     switch (model->kind) {
     case MODEL_FP32:
-    case MODEL_WEIGHT_ONLY: return mlp_workspace_create(shape, capacity, false, &out->mlp_ws, err);
+    case MODEL_WEIGHT_ONLY:
+        return fp32_mlp_create(&model->mlp, fp32_kernel_best(), &out->fp32, err) &&
+            fp32_workspace_create(shape, threads, &out->fp32_ws, err);
     case MODEL_DYNAMIC: return dynamic_workspace_create(shape, capacity, &out->dynamic_ws, err);
     case MODEL_INT8: return qmlp_workspace_create(shape, threads, &out->qmlp_ws, err);
     }
@@ -39,7 +40,8 @@ bool model_run_create(const struct model *model, int capacity, int threads, int 
 }
 
 void model_run_free(struct model_run *r) {
-    mlp_workspace_free(&r->mlp_ws);
+    fp32_mlp_free(&r->fp32);
+    fp32_workspace_free(&r->fp32_ws);
     qmlp_workspace_free(&r->qmlp_ws);
     dynamic_workspace_free(&r->dynamic_ws);
     bf16_workspace_free(&r->bf16_ws);
@@ -49,24 +51,12 @@ void model_run_free(struct model_run *r) {
 
 int model_batch(const struct model *model, int wanted) { return model->kind == MODEL_DYNAMIC ? 64 : wanted; }
 
-/* What a float engine left of every layer. */
-static void keep_layers(struct model_run *r, float *const *activation, int count) {
-    int layers = r->model->shape.layers;
-    r->logits = activation[layers];
-    for (int i = 0; r->how & RUN_LAYERS && i <= layers; i++)
-        memcpy(r->values[i], activation[i], values_of(r, i, count) * sizeof(float));
-}
-
-static void run_mlp(struct model_run *r, const uint8_t *images, int count) {
-    const struct mlp *mlp = &r->model->mlp;
-    int before = gemm_threads(0);
-    gemm_threads(r->threads);
-    if (r->how & RUN_LAYERS) {
-        mlp_load_images(mlp, images, count, &r->mlp_ws);
-        mlp_forward(mlp, count, &r->mlp_ws);
-    } else mlp_infer(mlp, images, count, &r->mlp_ws);
-    gemm_threads(before);
-    keep_layers(r, r->mlp_ws.activation, count);
+static void run_fp32(struct model_run *r, const uint8_t *images, int count) {
+    float *logits = r->values[r->model->shape.layers];
+    if (!r->packed) fp32_mlp_pack(&r->fp32);
+    r->packed = true;
+    fp32_mlp_forward(&r->fp32, images, (size_t)count, &r->fp32_ws, r->how & RUN_LAYERS ? r->values : NULL, logits);
+    r->logits = logits;
 }
 
 /* Eq. 5 and 6 as they stand, layer by layer, or with the fault. */
@@ -100,7 +90,11 @@ static void run_bf16(struct model_run *r, const uint8_t *images, int count) {
 
 static void run_dynamic(struct model_run *r, const uint8_t *images, int count) {
     dynamic_forward(&r->model->dynamic, images, count, &r->dynamic_ws);
-    keep_layers(r, r->dynamic_ws.activation, count);
+    float *const *activation = r->dynamic_ws.activation;
+    int layers = r->model->shape.layers;
+    r->logits = activation[layers];
+    for (int i = 0; r->how & RUN_LAYERS && i <= layers; i++)
+        memcpy(r->values[i], activation[i], values_of(r, i, count) * sizeof(float));
 }
 
 size_t model_run(struct model_run *r, const uint8_t *images, int count, uint8_t *predicted) {
@@ -110,7 +104,7 @@ size_t model_run(struct model_run *r, const uint8_t *images, int count, uint8_t 
     else if (m->kind == MODEL_INT8 && r->how) run_reference(r, images, count);
     else if (m->kind == MODEL_INT8)
         qmlp_forward(&m->qmlp, images, (size_t)count, &r->qmlp_ws, r->codes[m->shape.layers]);
-    else run_mlp(r, images, count);
+    else run_fp32(r, images, count);
     if (!predicted) return 0;
     return m->kind == MODEL_INT8 ? qmlp_classify(r->codes[m->shape.layers], (size_t)count, classes_of(m), predicted)
                                  : highest_classes(r->logits, (size_t)count, classes_of(m), predicted);

@@ -5,6 +5,7 @@
 
 #include "model/faults.h"
 #include "model/model_file.h"
+#include "nn/fp32.h"
 
 enum model_run_how {
     RUN_FAST = 0,
@@ -14,7 +15,7 @@ enum model_run_how {
 
 struct model_run {
     const struct model *model;
-    int capacity, threads; /* images of a batch; threads (of fp32: for the products alone) */
+    int capacity, threads; /* images of a batch */
     int how;               /* enum model_run_how, or-ed */
 
     /* Integer models only, to be set between runs: the engine with this fault in fault_layer, or in all layers
@@ -30,7 +31,9 @@ struct model_run {
     size_t cut[MLP_MAX_LAYERS + 1];     /* with a fault set: codes that the clamp cut, as faults_forward counts them */
 
     const float *logits; /* [count][classes] of a float model */
-    struct mlp_workspace mlp_ws;
+    struct fp32_mlp fp32;
+    bool packed; /* the weights of fp32, at the first run */
+    struct fp32_workspace fp32_ws;
     struct qmlp_workspace qmlp_ws;
     struct dynamic_mlp_workspace dynamic_ws;
     struct bf16_workspace bf16_ws;
@@ -38,7 +41,7 @@ struct model_run {
 };
 
 /* Scratch for batches of up to capacity images. Error: out of memory. Release with model_run_free, also after an
- * error. The model is kept by reference. */
+ * error. The model is kept by reference, and its weights stay as they are from the first run on. */
 bool model_run_create(const struct model *model, int capacity, int threads, int how, struct model_run *out,
                       struct error *err);
 void model_run_free(struct model_run *r);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "model/gguf.h"
 
 static const uint64_t max_file = (uint64_t)1 << 32, max_header = (uint64_t)1 << 20;
 
@@ -196,6 +197,7 @@ bool st_header_bytes(const unsigned char *bytes, size_t size, size_t *header, st
 }
 
 bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {
+    if (gguf_is(bytes, size)) return gguf_parse(bytes, size, out, err);
     *out = (struct st_file){.bytes = bytes, .file_bytes = size};
     return st_header_bytes(bytes, size, &out->header_bytes, err) && parse_header(out, err);
 }

@@ -43,9 +43,10 @@ struct st_file {
     unsigned char *owned;       /* bytes, where st_read took the memory for them */
 };
 
-/* Checks everything before any of it is used; bytes [size] stay the caller's and must live as long as out. Errors: not
- * a safetensors file, a header longer than the file, broken JSON, an unknown dtype, a shape that does not give the
- * bytes between the offsets, offsets out of range, gaps, overlaps, two tensors of one name, bytes behind the last. */
+/* Checks everything before any of it is used; a GGUF file is taken as well (model/gguf.h); bytes [size] stay the
+ * caller's and must live as long as out. Errors: not a safetensors file, a header longer than the file, broken JSON, an
+ * unknown dtype, a shape that does not give the bytes between the offsets, offsets out of range, gaps, overlaps, two
+ * tensors of one name, bytes behind the last. */
 bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error *err);
 
 /* The length of the header by the first 8 bytes of size, SIZE_MAX where it is not known yet. Error: it cannot be one.

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "model/gguf.h"
 #include "model/safetensors.h"
 
 static const size_t max_file = (size_t)1 << 32;
@@ -24,7 +25,7 @@ static bool judge_head(void *context, const unsigned char *data, size_t have, si
     const struct head *h = context;
     size_t header;
     if (have < FILE_HEAD) whole = have; /* all of it */
-    if (whole == SIZE_MAX) return st_header_bytes(data, whole, &header, err);
+    if (whole == SIZE_MAX) return gguf_is(data, have) || st_header_bytes(data, whole, &header, err);
     return st_parse(data, whole, h->file, err) && (!h->check || h->check(h->file, err));
 }
 

@@ -90,10 +90,6 @@ void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c) {
     run(&(struct product){CblasNoTrans, CblasTrans, m, n, k, k, k, a, b, c});
 }
 
-void gemm_nt_whole(int m, int n, int k, const float *a, const float *b, float *c) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, b, k, 0, c, n);
-}
-
 void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c) {
     run(&(struct product){CblasNoTrans, CblasNoTrans, m, n, k, k, n, a, b, c});
 }

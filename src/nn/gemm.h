@@ -1,4 +1,4 @@
-/* Every matrix product of the network, through BLAS. Matrices are row-major and dense.
+/* The matrix products of training, through BLAS. Matrices are row-major and dense.
  * The letters tell which side is transposed: n as it is, t transposed.
  *
  * A product is cut into tiles of C by its size alone, each tile one call of single-threaded BLAS, and the tiles are
@@ -14,9 +14,6 @@
 
 /* C [m][n] = A [m][k] * B^T, with B [n][k] */
 void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c);
-
-/* The same in one call on the calling thread, for callers that split the rows among threads themselves. */
-void gemm_nt_whole(int m, int n, int k, const float *a, const float *b, float *c);
 
 /* C [m][n] = A [m][k] * B [k][n] */
 void gemm_nn(int m, int n, int k, const float *a, const float *b, float *c);

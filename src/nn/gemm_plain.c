@@ -32,8 +32,6 @@ void gemm_nt(int m, int n, int k, const float *a, const float *b, float *c) {
     for (int i = 0; i < m; i++) row_times_transposed(a + (size_t)i * (size_t)k, b, n, k, c + (size_t)i * (size_t)n);
 }
 
-void gemm_nt_whole(int m, int n, int k, const float *a, const float *b, float *c) { gemm_nt(m, n, k, a, b, c); }
-
 /* C [m][n] = A * B [k][n], where A's element (i, j) is a[i * row + j * column] */
 static void sum_scaled_rows(int m, int n, int k, const float *a, size_t row, size_t column, const float *b, float *c) {
     memset(c, 0, (size_t)m * (size_t)n * sizeof *c);

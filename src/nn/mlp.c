@@ -2,11 +2,6 @@
 
 #include <float.h>
 #include <math.h>
-#ifdef _OPENMP
-#include <omp.h>
-#else
-#define omp_get_thread_num() 0
-#endif
 #include <stdio.h>
 #include <string.h>
 
@@ -244,42 +239,4 @@ bool mlp_is_bounded(const struct mlp *mlp, double pixel) {
         input = highest;
     }
     return true;
-}
-
-enum { INFER_ROWS = 250 };
-
-/* Images first to first + n through all layers on the calling thread: hidden layers in the rows of the workspace from
- * row on, the logits in their place. */
-static void infer_block(const struct mlp *mlp, const uint8_t *images, size_t first, size_t n,
-                        const struct mlp_workspace *ws, size_t row) {
-    size_t inputs = (size_t)mlp->shape.widths[0];
-    float *x = ws->activation[0] + row * inputs;
-    bytes_to_floats(images + first * inputs, n * inputs, ws->origin, x);
-    for (int i = 0; i < mlp->shape.layers; i++) {
-        const struct dense *d = &mlp->layer[i];
-        bool last = i + 1 == mlp->shape.layers;
-        float *y = ws->activation[i + 1] + (last ? first : row) * (size_t)d->out;
-        gemm_nt_whole((int)n, d->out, d->in, x, d->weight, y);
-        add_bias(y, d->bias, (int)n, d->out, !last);
-        x = y;
-    }
-}
-
-/* Many images: a block of about 250 at a time through all layers, so that its activations stay in the second-level
- * cache (8 to 30% faster than 1000 at a time); below that, BLAS packing its weights anew for each block costs more than
- * is won. Blocks are cut by the count alone, an even number of them, and shared out to threads. */
-void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws) {
-    if (count < 2 * INFER_ROWS) {
-        mlp_load_images(mlp, images, count, ws);
-        mlp_forward(mlp, count, ws);
-        return;
-    }
-    size_t all = (size_t)count, blocks = 2 * ((all + 2 * INFER_ROWS - 1) / (2 * INFER_ROWS));
-    size_t each = (all + blocks - 1) / blocks, threads = (size_t)gemm_threads(0), room = (size_t)ws->capacity / each;
-    if (threads > room) threads = room;
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-    for (size_t block = 0; block < blocks; block++) {
-        size_t first = block * each < all ? block * each : all, n = all - first < each ? all - first : each;
-        if (n) infer_block(mlp, images, first, n, ws, (size_t)omp_get_thread_num() * each);
-    }
 }

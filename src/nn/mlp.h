@@ -86,12 +86,9 @@ void bytes_to_floats(const uint8_t *bytes, size_t n, float origin, float *x);
 /* Pixels [count][inputs] as bytes -> x = byte / 255 - ws->origin in ws->activation[0]. */
 void mlp_load_images(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
-/* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. */
+/* Runs the first count rows of ws->activation[0] through all layers; count <= ws->capacity. The forward pass of
+ * training, and of what is made from its activations; models are run by nn/fp32.h. */
 void mlp_forward(const struct mlp *mlp, int count, struct mlp_workspace *ws);
-
-/* The logits of images [count][inputs], count <= ws->capacity, in ws->activation[layers]; nothing is promised of the
- * layers before. The fast way for many images. */
-void mlp_infer(const struct mlp *mlp, const uint8_t *images, int count, struct mlp_workspace *ws);
 
 /* One layer of mlp_forward: ws->activation[layer] -> ws->activation[layer + 1]. */
 void mlp_forward_layer(const struct mlp *mlp, int layer, int count, struct mlp_workspace *ws);

@@ -69,7 +69,7 @@ void sparse_input_free(struct sparse_input *s) { block_free(&s->block); }
 
 /* lit [n] = which of the rows of x [rows][stride] have an input that is not 0; rows <= 64 */
 VECTORISED
-static void mark(const float *restrict x, size_t stride, int rows, int n, uint64_t *restrict lit) {
+static void lit_rows(const float *restrict x, size_t stride, int rows, int n, uint64_t *restrict lit) {
     memset(lit, 0, (size_t)n * sizeof *lit);
     for (int r = 0; r < rows; r++, x += stride)
         for (int k = 0; k < n; k++) lit[k] |= (uint64_t)(x[k] != 0) << r;
@@ -80,7 +80,7 @@ static void mark_stripe(struct sparse_input *s, const float *x, int count, int f
     for (int chunk = 0; chunk < chunks_of(count); chunk++) {
         int row = chunk * SPARSE_CHUNK, rows = count - row < SPARSE_CHUNK ? count - row : SPARSE_CHUNK;
         uint64_t *lit = s->lit + (size_t)chunk * (size_t)s->in + first;
-        mark(x + (size_t)row * (size_t)s->in + first, (size_t)s->in, rows, n, lit);
+        lit_rows(x + (size_t)row * (size_t)s->in + first, (size_t)s->in, rows, n, lit);
         for (int k = 0; k < n; k++) s->seen[first + k] |= lit[k] != 0;
     }
 }

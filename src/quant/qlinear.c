@@ -35,12 +35,13 @@ void qlinear_fold_bias(struct qlinear *layer) {
     }
 }
 
-extern const struct qkernel qkernel_avx512vnni, qkernel_avxvnni, qkernel_avx2, qkernel_neon_dot, qkernel_wasm_simd128,
-    qkernel_portable;
+extern const struct qkernel qkernel_amx_int8, qkernel_avx512vnni, qkernel_avxvnni, qkernel_avx2, qkernel_neon_dot,
+    qkernel_wasm_simd128, qkernel_portable;
 
 const struct qkernel *const qkernels[] = {
 #if defined(__x86_64__) && defined(__GNUC__)
-    &qkernel_avx512vnni, &qkernel_avxvnni, &qkernel_avx2,
+    &qkernel_amx_int8, &qkernel_avx512vnni,
+    &qkernel_avxvnni,  &qkernel_avx2,
 #elif defined(__aarch64__) && defined(__GNUC__) && (defined(__linux__) || defined(__APPLE__))
     &qkernel_neon_dot,
 #elif defined(__wasm_simd128__)

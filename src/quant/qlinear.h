@@ -41,7 +41,7 @@ void qlinear_fold_bias(struct qlinear *layer);
  * QLINEAR_STRIDE and at least in (out): a kernel may read and write the padding, whose content is of no
  * account. Where in is a multiple of its reads, rows of x may also lie back to back, with nothing behind the
  * last. scratch is the caller's: QLINEAR_SCRATCH * qlinear_stride(in) bytes of any content, aligned to 64. */
-enum { QLINEAR_STRIDE = 64, QLINEAR_SCRATCH = 16 };
+enum { QLINEAR_STRIDE = 64, QLINEAR_SCRATCH = 128 };
 
 struct qkernel {
     const char *name, *what; /* for --kernel and for the tables */
@@ -58,6 +58,7 @@ struct qkernel {
      * behind the last are read and, in acc, written. */
     void (*sums)(const struct qlinear *layer, const uint8_t *x, size_t x_stride, size_t rows, int32_t *acc,
                  void *scratch);
+    int rows; /* that suit a run, a multiple of 12 of at most QMLP_MOST_ROWS; 0: QMLP_BLOCK */
 };
 
 /* All kernels that were compiled in, the fastest first; ends with NULL. */

@@ -79,11 +79,11 @@ static void gather_rows(const uint8_t *from, size_t stride, size_t rows, size_t 
     for (; r < rows; r++) memcpy(to + r * width, from + r * stride, width);
 }
 
-/* rows images, at most QMLP_BLOCK, through all layers in one thread's scratch [QMLP_ROWS][stride] */
+/* rows images, at most QMLP_MOST_ROWS, through all layers in one thread's scratch [QMLP_ROWS][stride] */
 static void forward_block(const struct qmlp *q, const uint8_t *images, size_t rows, uint8_t *scratch,
                           const struct qmlp_workspace *ws, uint8_t *codes) {
     size_t stride = ws->stride;
-    uint8_t *side[2] = {scratch, scratch + QMLP_BLOCK * stride};
+    uint8_t *side[2] = {scratch, scratch + QMLP_MOST_ROWS * stride};
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers], x_stride = stride;
     const uint8_t *x = side[0];
     if (q->pixels_are_codes && inputs % (size_t)q->kernel->reads == 0)
@@ -91,7 +91,7 @@ static void forward_block(const struct qmlp *q, const uint8_t *images, size_t ro
     else
         for (size_t r = 0; r < rows; r++) encode_pixels(q, images + r * inputs, side[0] + r * stride);
     for (int l = 0; l < q->shape.layers; l++, x_stride = stride) {
-        uint8_t *of_kernel = scratch + 2 * QMLP_BLOCK * stride;
+        uint8_t *of_kernel = scratch + 2 * QMLP_MOST_ROWS * stride;
         if (ws->left_out && q->kernel->left_out) {
             size_t products = q->kernel->left_out(&q->layer[l], x, x_stride, rows, of_kernel);
 #pragma omp atomic
@@ -106,8 +106,9 @@ static void forward_block(const struct qmlp *q, const uint8_t *images, size_t ro
 static void forward_range(const struct qmlp *q, const uint8_t *images, size_t count, uint8_t *scratch,
                           const struct qmlp_workspace *ws, uint8_t *codes) {
     size_t inputs = (size_t)q->shape.widths[0], classes = (size_t)q->shape.widths[q->shape.layers];
-    for (size_t done = 0; done < count; done += QMLP_BLOCK) {
-        size_t rows = count - done < QMLP_BLOCK ? count - done : QMLP_BLOCK;
+    size_t block = (size_t)(q->kernel->rows ? q->kernel->rows : QMLP_BLOCK);
+    for (size_t done = 0; done < count; done += block) {
+        size_t rows = count - done < block ? count - done : block;
         forward_block(q, images + done * inputs, rows, scratch, ws, codes + done * classes);
     }
 }

@@ -24,14 +24,14 @@ struct qmlp {
 struct qmlp_workspace {
     int threads;
     size_t stride; /* of a row: the widest layer, padded */
-    uint8_t *rows; /* [threads][QMLP_ROWS][stride]: two sides of QMLP_BLOCK rows, and the kernel's scratch */
+    uint8_t *rows; /* [threads][QMLP_ROWS][stride]: two sides of QMLP_MOST_ROWS rows, and the kernel's scratch */
     size_t
         *left_out; /* where qmlp_forward adds the products that the kernel left out, which takes time; NULL: nowhere */
 };
 
 /* Images that walk through all layers together, so that their activations stay in L1 and L2. A multiple of
- * the 12 rows of the widest tile, and of 6 and 4. */
-enum { QMLP_BLOCK = 96, QMLP_ROWS = 2 * QMLP_BLOCK + QLINEAR_SCRATCH };
+ * the 12 rows of the widest tile, and of 6 and 4. A kernel may ask for more. */
+enum { QMLP_BLOCK = 96, QMLP_MOST_ROWS = 384, QMLP_ROWS = 2 * QMLP_MOST_ROWS + QLINEAR_SCRATCH };
 
 /* Memory for weights, scales and biases of a shape; all zero. Release with qmlp_free. */
 bool qmlp_create(const struct mlp_shape *shape, bool per_channel, bool symmetric_activations, struct qmlp *out,

@@ -409,6 +409,42 @@ check 'sweep: mean and sd are those of the rows' [ "$(cat sweep.check)" = both ]
 exercise_2=$("$mnistq" exercise --data "$idx" --hidden 16 --seed 2 --results r/two >/dev/null && csv_number r/two/exercise.csv 3 accuracy_percent)
 check 'sweep: a row is what exercise gives for that seed' [ "$(csv_number r/sweep/sweep.csv 2 tensor_percent)" = "$exercise_2" ]
 
+# ---- recipe ---------------------------------------------------------------------------------------------------
+
+check 'recipe' "$mnistq" recipe --data small --hidden 4 --validation 500 --seeds 2 --seed 3 --results r/recipe
+check 'recipe: recipe.md is recipe.csv' md_is_csv r/recipe/recipe
+check 'recipe: one best, the highest mean, which a note names' [ "$(csv_lines r/recipe/recipe.csv | awk -F, '
+    NR > 1 { rows++; if ($5 > highest) highest = $5; if ($8 == "best") { best = $5; n++; told = $1 ", rate " $2 ", smoothing " $3 ", warm-up " $4 } }
+    END { print rows, n, best == highest, told }')" = \
+    "52 1 1 $(sed -n 's/^.*Best of 52 recipes: batch \(.*\)\.$/\1/p' r/recipe/recipe.md)" ]
+"$mnistq" train --data small --hidden 4 --validation 500 --batch 64 --rate 0.008 --smoothing 0.1 --warmup 0.1 --seed 3 --out /dev/null --json >3.json
+"$mnistq" train --data small --hidden 4 --validation 500 --batch 64 --rate 0.008 --smoothing 0.1 --warmup 0.1 --seed 4 --out /dev/null --json >4.json
+check 'recipe: a mean is that of what train gives for these seeds' [ \
+    "$(csv_lines r/recipe/recipe.csv | awk -F, '$1 == 64 && $2 == "0.008" && $3 == "0.1" && $4 == "0.1" { print $5 * 10 }')" = \
+    "$(awk -v a="$(json_value 3.json 'rows[0].correct')" -v b="$(json_value 4.json 'rows[0].correct')" 'BEGIN { print a + b }')" ]
+
+check 'recipe --of rungs' "$mnistq" recipe --of rungs --data small --hidden 56 --validation 500 --seeds 2 --results r/recipe
+check 'recipe-rungs: QAT at 2 to 8 bits with five rates, groups that divide a layer, the best of each' [ "$(csv_lines r/recipe/recipe-rungs.csv | awk -F, '
+    $3 == "rate" { rates++; bits[$1] = 1; sum[$4] += $5 } $3 == "group" { groups[$4] = 1 }
+    END { for (b in bits) n++; for (r in sum) if (sum[r] > highest) { highest = sum[r]; best = r }; print rates / n, 28 in groups, 56 in groups, 49 in groups, best }')" = \
+    "5 1 1 0 $(sed -n "s/^.*QAT's rate.*; best: \(.*\)\.$/\1/p" r/recipe/recipe-rungs.md)" ]
+
+# ---- mixed ----------------------------------------------------------------------------------------------------
+
+check 'mixed' "$mnistq" mixed --data "$idx" --hidden 16,12 --seeds 2 --images 300 --results r/mixed --json
+cp "$TMP/out" mixed.json
+check 'mixed: mixed.md is mixed.csv' md_is_csv r/mixed/mixed
+check 'mixed --json is mixed.csv' json_is_csv mixed.json r/mixed/mixed.csv
+check 'mixed: three layers in six formats' [ "$(csv_lines r/mixed/mixed-sensitivity.csv | wc -l)" -eq 19 ]
+check_grep '^<svg ' r/mixed/mixed.svg 'mixed: the picture'
+csv_lines r/mixed/mixed.csv | awk -F, '
+    $1 ~ /^[0-9]/ && $3 { rows++; if ($3 > $1 || $3 < bits || $7 > noise && noise) bad = bad " " $1; bits = $3; noise = $7 }
+    END { print (rows > 5) ? "within" bad : "none" }' >mixed.check
+check 'mixed: budgets hold, and more bits mean less noise' [ "$(cat mixed.check)" = within ]
+layers=$(csv_lines r/mixed/mixed.csv | awk -F, '$1 == 3 { gsub(" ", "-", $2); print $2 }')
+check 'mixed: the file of a row has its formats' sh -c "'$mnistq' inspect 'r/mixed/models/mixed/$layers.safetensors' >mixed.inspect"
+for n in 1 2 3; do check_grep "fc$n.format: $(echo "$layers" | cut -d- -f$n)/row" mixed.inspect "mixed: ... fc$n"; done
+
 # ---- files: links, modes, interruptions -------------------------------------------------------------------------
 
 echo old >target

@@ -126,6 +126,22 @@ if [ -n "$python" ]; then
     check 'check_numpy.py has less than 60 lines' [ "$(wc -l <"$root/scripts/check_numpy.py")" -lt 60 ]
 else skip 'npy and check_numpy.py' 'no python3 with numpy'; fi
 
+# ---- GGUF --------------------------------------------------------------------------------------------------------------
+
+make --out mix --format q4_K+q6_K
+same_classes() { # MODEL: as a GGUF file it gives the same answers
+    "$mnistq" export "$1" --format gguf --out "$1.gguf" --quiet && "$mnistq" eval "$1" --data "$data" --predictions a.csv --quiet &&
+        "$mnistq" eval "$1.gguf" --data "$data" --predictions b.csv --quiet && cmp a.csv b.csv
+}
+for model in fp32 q4_0 mix bf16; do check "gguf: $model comes back with the same answers" same_classes $model; done
+quantized_alike() { "$mnistq" quantize fp32.gguf --data "$data" --out from-gguf --quiet && cmp from-gguf int8; }
+check 'gguf: int8 made of fp32 in GGUF is int8 made of fp32' quantized_alike
+check 'gguf: inspect counts every byte' "$mnistq" inspect mix.gguf
+check_grep 'alignment' "$TMP/out" '... those between tensors too'
+head -c 5000 fp32.gguf >cut.gguf
+check_status 1 'gguf: a file that is cut short' "$mnistq" eval cut.gguf --data "$data"
+check_grep '^mnistq: cut.gguf: cut short' "$TMP/err" '... is told'
+
 # ---- what cannot be exported -------------------------------------------------------------------------------------------
 
 refused() { # TEXT COMMAND...: exit 1, one line that holds TEXT, no file
@@ -135,6 +151,7 @@ refused() { # TEXT COMMAND...: exit 1, one line that holds TEXT, no file
     [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "^mnistq: .*$text" err && [ ! -e new ] && [ -z "$(find . -name 'new*')" ]
 }
 for model in fp32 q4_0 bf16; do check "c: $model is refused" refused "$model.*integer" $model --format c --out new; done
+check 'gguf: int8 is refused' refused 'GGUF has no type' int8 --format gguf --out new
 check 'a folder that is not there' refused 'cannot be written' int8 --format c --out none/new
 check 'a model that is none' refused 'err' err --format npy --out new
 check_status 2 'no --format' "$mnistq" export int8 --out new

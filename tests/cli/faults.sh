@@ -40,7 +40,7 @@ done
 # The audit tells in a table's cell why it could not read another table.
 # Speeds differ from run to run, and the processor's name is left out where there is no memory to ask for it.
 plain() { sed -e '/CPU/d' -e 's/[0-9.]* s\>/T s/g' "$1"; }
-shape() { sed -e '/CPU/d' -e 's/\([.]csv\): [^,|]*/\1: WHY/' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \t\n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
+shape() { sed -e '/CPU/d' -e 's/"*\([a-z/-]*[.]csv\) has no column "*[a-z_]*"*/\1: WHY/' -e 's/\([.]csv\): [^,|]*/\1: WHY/' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \t\n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
 same() { # HOW FILE FILE
     cmp -s "$2" "$3" || { [ "$1" != bytes ] && "$1" "$2" >"$TMP/a" && "$1" "$3" >"$TMP/b" && cmp -s "$TMP/a" "$TMP/b"; }
 }
@@ -179,7 +179,7 @@ every_kind() { # HOW ARGUMENT...
     killed "$@" || passed=no
     [ "$passed" = yes ]
 }
-commands=21 # of those below, to share the kills
+commands=23 # of those below, to share the kills
 faults() { check "$*" every_kind "$@"; }
 
 faults plain train --data idx --hidden 6 --validation 10 --out out
@@ -194,6 +194,8 @@ faults plain inspect int8 --json
 faults plain inspect int8 --histogram --data idx --fp32 fp32 --weights-png out.png --results results
 faults plain compare fp32 int8 --data idx --json --sensitivity
 faults plain compare fp32 int8 --data idx --results results
+faults plain export int8 --format c --out out
+faults plain export int8 --format npy --data idx --calibration 4 --out out
 faults plain trace int8 --data idx --fp32 fp32 --results results
 faults plain trace int8 --data idx --worksheet --key out
 faults shape exercise --json --data idx --hidden 6 --calibration 20 --results results

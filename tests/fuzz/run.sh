@@ -26,6 +26,7 @@ write_models() { # DATA HIDDEN TO
         "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --format "$format" --method "$method" --quiet \
             --out "$3-$(echo "$format-$method" | tr / _)" 2>/dev/null
     done
+    for model in fp32 q4_0-rtn q4_K-rtn; do "$mnistq" export "$3-$model" --format gguf --out "$3-$model-gguf" --quiet 2>/dev/null; done
     quiet "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --out "$3-int8"
     quiet "$mnistq" quantize "$3-fp32" --data "$1" --calibration 20 --scheme per-tensor --activations symmetric --out "$3-int8-tensor"
 }

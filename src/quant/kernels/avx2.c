@@ -64,7 +64,7 @@ static void put_int16(uint8_t *packed, int lanes, int lane, int k, int8_t weight
 static void pack_layer(const struct qlinear *layer) { pack_tiles(layer, (struct form){0}, put_int16); }
 
 const struct qkernel qkernel_avx2 = {
-    "avx2", "AVX2, 16-bit multiply and add", supported, run, layer_bytes, pack_layer, 4, NULL, NULL};
+    "avx2", "AVX2, 16-bit multiply and add", supported, run, layer_bytes, pack_layer, 4, NULL, NULL, 0};
 #else
 typedef int avx2_is_for_x86_64;
 #endif

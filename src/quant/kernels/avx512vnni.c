@@ -390,7 +390,7 @@ static void pack_layer(const struct qlinear *layer) {
 }
 
 const struct qkernel qkernel_avx512vnni = {
-    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out, sums};
+    "avx512vnni", "AVX-512 VNNI, 64 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, left_out, sums, 0};
 #else
 typedef int avx512vnni_is_for_x86_64;
 #endif

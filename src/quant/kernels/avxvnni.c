@@ -46,7 +46,7 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
 static void pack_layer(const struct qlinear *layer) { pack_tiles(layer, (struct form){0}, put_int8); }
 
 const struct qkernel qkernel_avxvnni = {
-    "avxvnni", "AVX-VNNI, 32 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, NULL, NULL};
+    "avxvnni", "AVX-VNNI, 32 bytes a vpdpbusd", supported, run, layer_bytes, pack_layer, 4, NULL, NULL, 0};
 #else
 typedef int avxvnni_is_for_x86_64;
 #endif

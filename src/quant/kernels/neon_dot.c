@@ -125,7 +125,7 @@ TARGET static void run(const struct qlinear *layer, const uint8_t *x, size_t x_s
 static void pack_layer(const struct qlinear *layer) { pack_tiles(layer, (struct form){.x_minus = 128}, put_int8); }
 
 const struct qkernel qkernel_neon_dot = {
-    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, run, layer_bytes, pack_layer, 4, NULL, NULL};
+    "neon-dot", "AArch64 sdot, 16 bytes at once", supported, run, layer_bytes, pack_layer, 4, NULL, NULL, 0};
 #else
 typedef int neon_dot_is_for_aarch64;
 #endif

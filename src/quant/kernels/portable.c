@@ -69,4 +69,4 @@ static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, 
 }
 
 const struct qkernel qkernel_portable = {
-    "portable", "plain C, 16-bit multiply and add", always, run, layer_bytes, pack_layer, 1, NULL, NULL};
+    "portable", "plain C, 16-bit multiply and add", always, run, layer_bytes, pack_layer, 1, NULL, NULL, 0};

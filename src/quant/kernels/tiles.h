@@ -135,7 +135,7 @@ static inline void put_int8(uint8_t *packed, int lanes, int lane, int k, int8_t 
     packed[((size_t)(k / 4) * (size_t)lanes + (size_t)lane) * 4 + (size_t)(k % 4)] = (uint8_t)weight;
 }
 
-static size_t layer_bytes(const struct qlinear *layer) {
+static inline size_t layer_bytes(const struct qlinear *layer) {
     return (size_t)tiles_of(layer->out) * (sizeof(struct tile) + tile_bytes(layer->in, nibbles(layer)));
 }
 

@@ -66,7 +66,7 @@ static void run(const struct qlinear *layer, const uint8_t *x, size_t x_stride, 
 }
 
 const struct qkernel qkernel_wasm_simd128 = {
-    "wasm-simd128", "WebAssembly, 16-bit multiply and add", always, run, layer_bytes, pack_layer, LANES, NULL, NULL};
+    "wasm-simd128", "WebAssembly, 16-bit multiply and add", always, run, layer_bytes, pack_layer, LANES, NULL, NULL, 0};
 #else
 typedef int wasm_simd128_is_for_webassembly;
 #endif
