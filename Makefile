@@ -96,7 +96,7 @@ sweep: all ## the exercise over SEEDS seeds: mean, sd, pairs | 3 s a seed
 recipe: all ## training recipes tried on 5,000 images kept aside | 4 min
 	$(RUN) recipe $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,epochs,EPOCHS) $(call option,seeds,SEEDS)
 	$(RUN) recipe --of rungs $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,seeds,SEEDS)
-ladder: all ## every precision from fp32 to 2 bits | 50 s a seed
+ladder: all ## every precision from fp32 to 1 bit | 50 s a seed
 	$(RUN) $(LADDER) $(call option,hidden,HIDDEN)
 ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
 	$(RUN) $(LADDER) --hidden 1024,1024 --name ladder-wide

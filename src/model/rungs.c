@@ -232,6 +232,10 @@ const struct rung rungs[] = {
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
 
+void rung_section(const struct rung *rung, char *text, size_t size) {
+    snprintf(text, size, rung->bits == 1 ? "1 to 1.6 bits" : "%d bits", rung->bits);
+}
+
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);
     size_t used = strlen(text);

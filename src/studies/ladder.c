@@ -1,4 +1,4 @@
-/* mnistq ladder: one network in every precision from fp32 to 2 bits, each rung written to a file, read back and run. */
+/* mnistq ladder: one network in every precision from fp32 to 1 bit, each rung written to a file, read back and run. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,14 +171,19 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
     note_gptq_rank(t, source);
 }
 
+static void add_section(struct table *t, const struct rung *first) {
+    char section[32];
+    rung_section(first, section, sizeof section);
+    table_group(t, "%s", section);
+}
+
 static bool fill_table(const struct ladder *l, const struct rung_source *source, const struct rung_result *results,
                        struct error *err) {
     struct speed *speeds = aligned_array((size_t)rung_count, sizeof *speeds, err);
     for (int i = 0; speeds && i < rung_count; i++) speeds[i] = speed_of(&results[i].model);
     bool ok = speeds && measure_speeds(speeds, rung_count, &l->s->data.test, err);
     for (int i = 0; ok && i < rung_count; i++) {
-        if (i == 0 || rungs[i].bits != rungs[i - 1].bits)
-            table_group(l->table, "%d bit%s", rungs[i].bits, rungs[i].bits == 1 ? "" : "s");
+        if (i == 0 || rungs[i].bits != rungs[i - 1].bits) add_section(l->table, &rungs[i]);
         add_row(l->table, &rungs[i], is_best(results, i), &results[i], &results[0], l->s->data.test.labels,
                 speeds[i].images_per_second / speeds[0].images_per_second);
     }
@@ -303,7 +308,7 @@ int command_ladder(int argc, char **argv) {
                        .training = training_defaults()};
     char means[128], methods[128], title[64];
     study_init(&s, argv[0], "[MODEL]",
-               "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
+               "Puts a network into every precision from fp32 to 1 bit, each written to a file, read back and run.\n"
                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all.");
     s.options.examples = "mnistq ladder --seeds 1\nmnistq ladder fp32.safetensors --group 28";
     option_text(&s.options, "name", "NAME", &l.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
