@@ -219,7 +219,6 @@ const struct rung rungs[] = {
     {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
-    {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, LSQ",              "lsq",            lsq,        METHOD_RTN},
     {2,  "int2-narrow", NULL, CODEC_ROW, "round to nearest, 3 of 4 codes", "rtn",    coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
