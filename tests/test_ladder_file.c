@@ -70,7 +70,6 @@ static void encode(const struct mlp *mlp, const struct file_kind *kind, struct w
                                    .more_format = kind->last ? format_find(kind->last) : NULL,
                                    .block = kind->block,
                                    .method = kind->method,
-                                   .rule = GRID_MINMAX,
                                    .damping = 0.01};
     CHECK(weight_only_encode(mlp, images, IMAGES, &config, c, NULL, &err));
 }
@@ -81,7 +80,7 @@ static void pack(const struct mlp *mlp, int bits, enum method method, struct qml
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct convert_config minmax = {.per_channel = true};
     struct coding_config config = {
-        .format = format_find(names[bits]), .block = CODEC_ROW, .method = method, .rule = GRID_MINMAX, .damping = 0.01};
+        .format = format_find(names[bits]), .block = CODEC_ROW, .method = method, .damping = 0.01};
     struct mlp_workspace ws;
     size_t saturated;
     CHECK(mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, &err));
