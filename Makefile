@@ -102,6 +102,8 @@ ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
 	$(RUN) $(LADDER) --hidden 1024,1024 --name ladder-wide
 ladder-narrow: all ## the same for 32 hidden neurons | 15 s a seed
 	$(RUN) $(LADDER) --hidden 32 --name ladder-narrow
+mixed: all ## each layer in a format of its own, within a budget | 5 s a seed
+	$(RUN) mixed --seeds $(or $(LADDER_SEEDS),5) $(TRAINING)
 bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
@@ -109,6 +111,8 @@ bench: models ## how fast the models and training are | 2 min
 bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
 	@sh scripts/peers/install.sh --check && $(MAKE) -s models
 	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) INT8
+bench-cpus: models ## each kernel on this CPU, into results/cpus.md | 2 min
+	@sh scripts/run_with_data.sh "$$DATA" sh scripts/bench_cpus.sh $(BUILD)/mnistq DATA $(FP32) INT8 results/cpus.md
 peers-install: ## gets those two, through apt and npm | 1 GB
 	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims; runs the studies it reads | 6 min

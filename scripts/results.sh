@@ -12,7 +12,8 @@ write() {
     run() { ${MAKE:-make} --no-print-directory "$@" RESULTS="$ours" || exit 1; }
     # The audit reads what the others wrote.
     run mnist && run sweep SEEDS=10 && run recipe && run ladder LADDER_SEEDS=5 && run ladder-narrow LADDER_SEEDS=5 &&
-        run ladder-wide LADDER_SEEDS=3 && run pitfalls && run compare && run trace IMAGE=18 && run histogram &&
+        run ladder-wide LADDER_SEEDS=3 && run mixed LADDER_SEEDS=5 && run pitfalls && run compare && run trace IMAGE=18 &&
+        run histogram &&
         run bench && { (run bench-peers) || echo "the peers are left as they were"; } && run audit
 }
 

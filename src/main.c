@@ -35,6 +35,7 @@ static const struct command {
     {"bench", "how fast, and how close to what the machine can do", command_bench},
     {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
+    {"mixed", "each layer in a format of its own, within a budget of bits", command_mixed},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},
     {"demo", "the two equations on numbers that one types", command_demo},
     {"export", "a model as C for microcontrollers, as NumPy arrays, ...", command_export},
@@ -49,7 +50,7 @@ static void print_help(FILE *stream) {
             "\nWith every command:\n"
             "  --quiet           print only errors (and what --json asks for), no progress\n"
             "  --kernel NAME     force an integer kernel (`mnistq inspect --cpu` lists them);\n"
-            "                    with any but avx512vnni, bf16 models are decoded to fp32\n"
+            "                    with one below avx512vnni, bf16 models are decoded to fp32\n"
             "  --keep-blas-core  do not start again with better settings for OpenBLAS and\n"
             "                    OpenMP\n\n"
             "A file called - is standard input where one is read, standard output where\n"

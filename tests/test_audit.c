@@ -285,6 +285,8 @@ static void test_claims_are_judged(void **state) {
         {"1, -2, 3", "-my-table.k", "each %.0f", "0:0", "0:6", "-1, -2, -3", DIFFERENTLY, 6},
         {"", "0.1 + 0.2 - 0.3", "%+.2f", "-1:1", "-1:1", "+0.00", REPRODUCED, 0}, /* not -0.00 or 5e-17 */
         {"", "1; sd(loss[method=GPTQ].x)", "%.0f ± %.1f", "1:", "1:", "1 ± -", REPRODUCED, 1},
+        {"2", "loss[method=GPTQ].x", "%.1f x", "-", "-", "2.0 x", NOT_TESTED, 2},
+        {"", "nowhere.x", "%.0f", "-", "-", "there is no table nowhere", NOT_MEASURED, NAN},
         {"", "nowhere.x", "%.0f", ":", ":", "there is no table nowhere", NOT_MEASURED, NAN},
         {"", "1 / 0", "%.0f", ":", ":", "a division by 0", NOT_MEASURED, NAN},
         {"", "sd(1)", "%.0f", ":", ":", "is no number", NOT_MEASURED, NAN},

@@ -418,6 +418,38 @@ static void assert_text(char *found, const char *expected) {
     free(found);
 }
 
+static void test_table_in_groups(void **state) {
+    (void)state;
+    struct table t;
+    struct provenance p = {0};
+    table_init(&t, "Bits", "format bits");
+    table_group(&t, "%d bits", 8);
+    table_row(&t, "int8 | %d", 8);
+    table_row(&t, "q8_0 | %d", 9);
+    table_group(&t, "1 bit");
+    table_row(&t, "xnor | %d", 1);
+    assert_text(printed(&t, NULL, false),
+                "Bits\n\n"
+                "  format  bits\n"
+                "  ------  ----\n"
+                "  8 bits\n"
+                "  int8       8\n"
+                "  q8_0       9\n"
+                "\n  1 bit\n"
+                "  xnor       1\n\n");
+    assert_text(saved(&t, &p, ".md"),
+                "# Bits\n\n"
+                "| format | bits |\n"
+                "| ------ | ---: |\n"
+                "| **8 bits** | |\n"
+                "| int8   |    8 |\n"
+                "| q8_0   |    9 |\n"
+                "| **1 bit** | |\n"
+                "| xnor   |    1 |\n\nProvenance:\n");
+    assert_text(saved(&t, &p, ".csv"), "format,bits\nint8,8\nq8_0,9\nxnor,1\n");
+    table_free(&t);
+}
+
 static void test_table_has_the_same_digits_in_every_form(void **state) {
     (void)state;
     struct table t = example_table();
@@ -1181,6 +1213,7 @@ int main(void) {
         cmocka_unit_test(test_rng_shuffle_is_a_seeded_permutation),
         cmocka_unit_test(test_rng_shuffle_gives_every_order_alike),
         cmocka_unit_test(test_table_has_the_same_digits_in_every_form),
+        cmocka_unit_test(test_table_in_groups),
         cmocka_unit_test(test_table_json_is_json_with_the_same_digits),
         cmocka_unit_test(test_table_without_rows),
         cmocka_unit_test(test_table_has_no_minus_zero),

@@ -2,8 +2,9 @@
  * over at their ends; what NaN, infinities and subnormals do; whole networks on several threads; when it is taken.
  * The arrays are as long as promised and not a byte longer, with garbage in the padding, for AddressSanitizer to judge.
  *
- * Two claims are checked apart: that the difference keeps to the bound of bf16_mlp.h, which holds for any order of the
- * additions, and that where no subnormals turn up there is none, since the instruction's order is the reference's. */
+ * Two claims are checked apart: that the difference keeps to the bound of bf16.h, which holds for any order of the
+ * additions, and that where no subnormals turn up there is none to a sum in the order of the kernel's instruction: the
+ * reference's, or that of tiles. */
 #include "base/rng.h"
 #include "model/model_file.h"
 #include "lowbit/half.h"
@@ -15,6 +16,12 @@
 
 static const int sizes[] = {1, 2, 3, 5, 31, 33, 64, 100};
 enum { SIZES = sizeof sizes / sizeof sizes[0], MAX_KERNELS = 4 };
+
+#ifdef KERNELS /* of test_bf16_amx.c, which includes this for kernels that no table has */
+#define bf16_kernels KERNELS
+#else
+static void before_each(void) {}
+#endif
 
 static size_t compared[MAX_KERNELS], nonzero; /* for the tests that guard the tests */
 static struct error err;
@@ -87,12 +94,30 @@ static double bound(const struct bf16_layer *layer, const uint16_t *x, int c, do
     return layer->last ? fp32 : 2 * fp32 + 0x1p-8 * fabs(y) + 0x1p-126;
 }
 
+/* A layer in the order of tiles: of 32 inputs the even and the odd products apart, by FMAs. */
+static void layer_by_tiles(const struct bf16_layer *layer, const uint16_t *x, int rows, float *y) {
+    for (int r = 0; r < rows; r++, x += layer->in)
+        for (int c = 0; c < layer->out; c++) {
+            const uint16_t *w = layer->weight + (size_t)c * (size_t)layer->in;
+            float sum = 0, half[2] = {0, 0};
+            for (int k = 0; k < layer->in; k++) {
+                half[k % 2] = fmaf(float_from_bfloat(x[k]), float_from_bfloat(w[k]), half[k % 2]);
+                if (k % 32 == 31 || k + 1 == layer->in) sum += half[0] + half[1], half[0] = half[1] = 0;
+            }
+            float value = fmaf(sum, layer->scale, layer->bias[c]);
+            *y++ = !layer->last && value < 0 ? 0 : value;
+        }
+}
+
 /* Kernel k against the reference on x [rows][in]; exact: to the bit, which data without subnormals must give. */
 static void compare_layer(int k, struct bf16_layer *layer, const uint16_t *x, int rows, bool exact,
                           struct rng *garbage) {
     size_t in = (size_t)layer->in, out = (size_t)layer->out, count = (size_t)rows * out;
     float *y = exact_array(count * sizeof *y), *expected = exact_array(count * sizeof *y);
+    float *to_the_bit = exact_array(count * sizeof *y);
     bf16_layer_ref(layer, x, (size_t)rows, expected);
+    if (bf16_kernels[k]->in_order) memcpy(to_the_bit, expected, count * sizeof *y);
+    else layer_by_tiles(layer, x, rows, to_the_bit);
     run_kernel(bf16_kernels[k], layer, x, rows, garbage, y);
     for (size_t i = 0; i < count; i++) {
         double difference = fabs((double)y[i] - (double)expected[i]);
@@ -100,7 +125,7 @@ static void compare_layer(int k, struct bf16_layer *layer, const uint16_t *x, in
         if (!(difference <= most))
             fail_msg("%s: in %d, out %d, rows %d, last %d: y[%zu] is %.9g, not %.9g within %.3g", bf16_kernels[k]->name,
                      layer->in, layer->out, rows, layer->last, i, (double)y[i], (double)expected[i], most);
-        float rounded = layer->last ? expected[i] : float_from_bfloat(bfloat_from_float(expected[i]));
+        float rounded = layer->last ? to_the_bit[i] : float_from_bfloat(bfloat_from_float(to_the_bit[i]));
         if (exact && !(y[i] == rounded))
             fail_msg("%s: in %d, out %d, rows %d, last %d: y[%zu] is %.9g, not %.9g to the bit", bf16_kernels[k]->name,
                      layer->in, layer->out, rows, layer->last, i, (double)y[i], (double)rounded);
@@ -109,10 +134,12 @@ static void compare_layer(int k, struct bf16_layer *layer, const uint16_t *x, in
     compared[k] += count;
     free(y);
     free(expected);
+    free(to_the_bit);
 }
 
 /* The kernels that this CPU runs; skips the test where there is none. */
 static int first_kernel(void) {
+    before_each();
     for (int k = 0; bf16_kernels[k]; k++)
         if (bf16_kernels[k]->supported()) return k;
     print_message("# this CPU has no bf16 products\n");
@@ -235,6 +262,8 @@ static void make_network(const struct mlp_shape *shape, struct rng *rng, struct 
         for (int c = 0; c < shape->widths[l + 1]; c++) mlp->layer[l].bias[c] = (float)(0.1 * rng_normal(rng));
 }
 
+#ifndef KERNELS
+
 /* Needs no CPU: a byte is exact, and the reference's answers are those of fp32 on nearly all images. */
 static void test_reference(void **state) {
     (void)state;
@@ -285,8 +314,25 @@ static void test_every_byte(void **state) {
     mlp_free(&mlp);
 }
 
+#endif
+
+/* Every layer by the reference; of a kernel with another order of additions, image by image: all batches agree. */
+static void expect_layers(const struct bf16_mlp *b, const uint8_t *images, size_t n, struct bf16_workspace *ws,
+                          float *const *layers) {
+    if (b->kernel->in_order) bf16_mlp_forward(b, true, images, n, ws, layers, layers[b->shape.layers]);
+    for (size_t i = 0; !b->kernel->in_order && i < n; i++) {
+        float *of_one[MLP_MAX_LAYERS + 1] = {0};
+        for (int l = 1; l <= b->shape.layers; l++) of_one[l] = layers[l] + i * (size_t)b->shape.widths[l];
+        bf16_mlp_forward(b, false, images + i * (size_t)b->shape.widths[0], 1, ws, of_one, of_one[b->shape.layers]);
+    }
+}
+
 static void check_counts(const struct bf16_mlp *b, int threads, struct rng *rng) {
+#ifdef KERNELS
+    static const size_t counts[] = {3, 49}; /* a signal or a model takes its time */
+#else
     static const size_t counts[] = {1, 2, 3, 4, 5, 12, 23, 24, 47, 48, 49, 95, 96, 97, 193, 240};
+#endif
     struct bf16_workspace ws;
     size_t classes = (size_t)b->shape.widths[b->shape.layers];
     CHECK(bf16_workspace_create(&b->shape, threads, &ws, &err));
@@ -298,7 +344,7 @@ static void check_counts(const struct bf16_mlp *b, int threads, struct rng *rng)
             found[l] = exact_array(n * (size_t)b->shape.widths[l] * sizeof(float));
             expected[l] = exact_array(n * (size_t)b->shape.widths[l] * sizeof(float));
         }
-        bf16_mlp_forward(b, true, images, n, &ws, expected, expected[b->shape.layers]);
+        expect_layers(b, images, n, &ws, expected);
         memset(ws.rows, 0x7f, (size_t)threads * 2 * BF16_BLOCK * ws.stride * sizeof *ws.rows); /* huge, finite */
         bf16_mlp_forward(b, false, images, n, &ws, found, found[b->shape.layers]);
         for (int l = 1; l <= b->shape.layers; l++)
@@ -325,11 +371,13 @@ static void test_networks(void **state) {
         struct bf16_mlp b;
         make_network(&shapes[s], &rng, &mlp);
         CHECK(bf16_mlp_create(&mlp, bf16_kernels[k], &b, &err));
-        for (int threads = 1; threads <= 3; threads++) check_counts(&b, threads, &rng);
+        for (int threads = 1; threads <= 3; threads += 2) check_counts(&b, threads, &rng);
         bf16_mlp_free(&b);
         mlp_free(&mlp);
     }
 }
+
+#ifndef KERNELS
 
 static void test_weights_that_do_not_fit(void **state) {
     (void)state;
@@ -375,13 +423,12 @@ static void test_when_it_is_taken(void **state) {
     static const struct mlp_shape shape = {2, {31, 33, 10}};
     struct rng rng = rng_seeded(8);
     struct mlp mlp;
-    bool there = false;
-    for (int k = 0; bf16_kernels[k]; k++) there = there || bf16_kernels[k]->supported();
     make_network(&shape, &rng, &mlp);
     write_coded(&mlp, "bf16", NULL, in_folder("bf16"));
     write_coded(&mlp, "f16", NULL, in_folder("f16"));
     write_coded(&mlp, "bf16", "f16", in_folder("mixed"));
-    assert_int_equal(reads_as_bf16(in_folder("bf16")), there);
+    assert_int_equal(reads_as_bf16(in_folder("bf16")), bf16_kernel_best() != NULL);
+    assert_ptr_equal(bf16_kernel_best(), bf16_kernel_best()); /* measured once */
     assert_false(reads_as_bf16(in_folder("f16")));
     assert_false(reads_as_bf16(in_folder("mixed")));
     qkernel_force(qkernel_find("portable"));
@@ -389,6 +436,24 @@ static void test_when_it_is_taken(void **state) {
     assert_false(reads_as_bf16(in_folder("bf16")));
     qkernel_force(NULL);
     mlp_free(&mlp);
+}
+
+/* By made-up speeds, in percent of fp32's. */
+static void test_worth(void **state) {
+    (void)state;
+    int percent[MAX_KERNELS] = {0}, first = 0, second = bf16_kernels[0] && bf16_kernels[1];
+    assert_null(bf16_kernel_worth(percent));
+    if (!bf16_kernels[0]) skip();
+    percent[first] = 48; /* as on a Sapphire Rapids */
+    assert_null(bf16_kernel_worth(percent));
+    percent[first] = 119;
+    assert_null(bf16_kernel_worth(percent));
+    percent[first] = 120;
+    assert_ptr_equal(bf16_kernel_worth(percent), bf16_kernels[first]);
+    percent[second] = 230;
+    assert_ptr_equal(bf16_kernel_worth(percent), bf16_kernels[second]);
+    percent[second] = 48, percent[first] = 1200;
+    assert_ptr_equal(bf16_kernel_worth(percent), bf16_kernels[second ? first : 0]);
 }
 
 /* What the system says of this CPU, apart from what the kernel finds out. */
@@ -401,11 +466,15 @@ static bool system_names(const char *feature) {
     return found;
 }
 
+#endif
+
 /* A kernel that this CPU runs and that nothing was compared of has not been tested, whatever else passed. */
 static void test_that_kernels_ran(void **state) {
     (void)state;
     size_t all = 0;
-    if (system_names(" avx512_bf16")) assert_true(bf16_kernels[0] && bf16_kernels[0]->supported());
+#ifndef KERNELS
+    if (system_names(" avx512_bf16")) assert_true(bf16_kernels[1] && bf16_kernels[1]->supported());
+#endif
     for (int k = 0; bf16_kernels[k]; k++) {
         print_message("# %s: %zu outputs compared%s\n", bf16_kernels[k]->name, compared[k],
                       bf16_kernels[k]->supported() ? "" : ", this CPU does not support it");
@@ -415,6 +484,8 @@ static void test_that_kernels_ran(void **state) {
     first_kernel();
     assert_true(nonzero > all / 2); /* ReLU takes its share */
 }
+
+#ifndef KERNELS
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -427,8 +498,11 @@ int main(void) {
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_networks),
         cmocka_unit_test(test_weights_that_do_not_fit),
+        cmocka_unit_test(test_worth),
         cmocka_unit_test(test_when_it_is_taken),
         cmocka_unit_test(test_that_kernels_ran),
     };
     return cmocka_run_group_tests_name("bf16", tests, folder_setup, folder_teardown);
 }
+
+#endif

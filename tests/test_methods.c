@@ -1,11 +1,12 @@
-/* Methods beside GPTQ and AWQ: bias correction against its definition, AdaRound against every choice there is, HQQ
- * against NumPy (tests/golden/make_hqq.py). */
+/* Methods beside GPTQ and AWQ: bias correction, equalization and rotation against their definitions, AdaRound and
+ * budgets of bits against every choice there is, HQQ against NumPy (tests/golden/make_hqq.py). */
 #include "base/rng.h"
 #include "golden/golden.h"
 #include "nn/gemm.h"
 #include "lowbit/adaround.h"
 #include "lowbit/bias_correction.h"
 #include "lowbit/half.h"
+#include "lowbit/mixed.h"
 #include "lowbit/weight_only.h"
 
 #include <stdarg.h>
@@ -252,6 +253,85 @@ static void hqq_is_that_of_numpy(void **state) {
     golden_close(file);
 }
 
+/* ---- mixed precision -------------------------------------------------------------------------------------------- */
+
+enum { LAYERS = 4, FORMATS = 5 };
+
+static void a_budget_buys_the_best_of_all_choices(void **state) {
+    (void)state;
+    double bits[LAYERS * FORMATS], noise[LAYERS * FORMATS];
+    struct rng rng = rng_seeded(3);
+    int within = 0;
+    for (int l = 0; l < LAYERS; l++)
+        for (int f = 0; f < FORMATS; f++) { /* more bits mostly mean less noise; layers of one size give ties */
+            bits[l * FORMATS + f] = (f + 2) * (l < 2 ? 100 : 37 * l);
+            noise[l * FORMATS + f] = rng_uniform(&rng) * exp2(-f) * (l + 1);
+        }
+    size_t count;
+    struct mixed_point *front = mixed_front(LAYERS, FORMATS, bits, noise, &count, &err);
+    assert_non_null(front);
+    for (size_t i = 1; i < count; i++)
+        assert_true(front[i].bits > front[i - 1].bits && front[i].noise < front[i - 1].noise);
+    for (double budget = 500; budget < 3000; budget += 7) {
+        double least = INFINITY;
+        for (int all = 0; all < 625; all++) {
+            double b = 0, n = 0;
+            for (int l = 0, rest = all; l < LAYERS; l++, rest /= FORMATS) {
+                b += bits[l * FORMATS + rest % FORMATS];
+                n += noise[l * FORMATS + rest % FORMATS];
+            }
+            if (b <= budget) least = fmin(least, n);
+        }
+        const struct mixed_point *p = mixed_within(front, count, budget);
+        assert_true((p != NULL) == (least < INFINITY));
+        if (!p) continue;
+        double b = 0, n = 0;
+        for (int l = 0; l < LAYERS; l++) b += bits[l * FORMATS + p->choice[l]], n += noise[l * FORMATS + p->choice[l]];
+        assert_true(fabs(b - p->bits) <= 1e-9 && fabs(n - p->noise) <= 1e-9 && b <= budget);
+        if (!(fabs(n - least) <= 1e-9)) fail_msg("%g bits: noise %g, the least is %g", budget, n, least);
+        within++;
+    }
+    assert_true(within > 100);
+    free(front);
+}
+
+/* Against the encoder: a network with one layer in a format and the others in f32, read back and run. */
+static void noise_is_what_the_logits_change_by(void **state) {
+    (void)state;
+    static const char *const names[] = {"int2", "int5", "q4_0"};
+    struct codec codecs[3];
+    double noise[3 * 3];
+    struct mlp mlp;
+    struct mlp_workspace ws[2];
+    make_network(2, &mlp);
+    for (int f = 0; f < 3; f++) codecs[f] = (struct codec){format_find(names[f]), CODEC_ROW};
+    CHECK(mixed_noise(&mlp, images, IMAGES, codecs, 3, noise, &err));
+    for (int i = 0; i < 2; i++) CHECK(mlp_workspace_create(&shape, IMAGES, false, &ws[i], &err));
+    mlp_load_images(&mlp, images, IMAGES, &ws[0]);
+    mlp_forward(&mlp, IMAGES, &ws[0]);
+    for (int t = 0; t < 3 * 3; t++) {
+        const struct format *formats[3];
+        struct weight_only coded;
+        struct mlp decoded;
+        double sum = 0;
+        for (int l = 0; l < 3; l++) formats[l] = l == t / 3 ? codecs[t % 3].format : format_find("f32");
+        struct coding_config config = {.format = formats[0], .block = CODEC_ROW, .mixed = formats};
+        CHECK(weight_only_encode(&mlp, images, IMAGES, &config, &coded, NULL, &err));
+        CHECK(weight_only_decode(&coded, &decoded, &err));
+        for (int l = 0; l < 3; l++) assert_ptr_equal(coded.layer[l].codec.format, formats[l]);
+        mlp_load_images(&decoded, images, IMAGES, &ws[1]);
+        mlp_forward(&decoded, IMAGES, &ws[1]);
+        for (int i = 0; i < IMAGES * shape.widths[3]; i++)
+            sum += pow((double)ws[0].activation[3][i] - (double)ws[1].activation[3][i], 2);
+        if (!(sum > 0 && fabs(sum / IMAGES - noise[t]) <= 1e-5 * noise[t]))
+            fail_msg("fc%d, %s: %g, expected %g", t / 3 + 1, names[t % 3], noise[t], sum / IMAGES);
+        weight_only_free(&coded);
+        mlp_free(&decoded);
+    }
+    for (int i = 0; i < 2; i++) mlp_workspace_free(&ws[i]);
+    mlp_free(&mlp);
+}
+
 int main(void) {
     omp_set_num_threads(1); /* small matrices: on a busy machine threads would only wait for each other */
     gemm_threads(1);
@@ -261,6 +341,8 @@ int main(void) {
         cmocka_unit_test(it_finds_nearly_the_best_of_all_choices),
         cmocka_unit_test(without_inputs_it_rounds_to_nearest),
         cmocka_unit_test(hqq_is_that_of_numpy),
+        cmocka_unit_test(a_budget_buys_the_best_of_all_choices),
+        cmocka_unit_test(noise_is_what_the_logits_change_by),
         cmocka_unit_test(threads_do_not_change_it),
     };
     return cmocka_run_group_tests_name("methods", tests, NULL, NULL);

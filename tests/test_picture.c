@@ -268,14 +268,14 @@ static void closed_digit_along_the_rim(void **state) {
             struct error err = {""};
             uint8_t digit[N], *canvas = new_canvas(side, side, dark ? 255 : 0);
             for (int i = 0; i < side * side; i++) {
-                double x = (i % side + 0.5) * 28 / side, y = (i / side + 0.5) * 28 / side; /* 10 x 20 */
+                double x = (i % side + 0.5) * 28 / side, y = (i / side + 0.5) * 28 / side;
                 if (hypot((x - 4.6) / 5.2, (y - 12) / 10) < 1 && hypot((x - 4.6) / 3.2, (y - 12) / 8) > 1)
                     canvas[i] = dark ? 0 : 255;
             }
             if (!picture_to_digit(canvas, side, side, MNIST, digit, &doubts, &err)) fail_msg("%s", err.text);
             free(canvas);
             assert_int_equal(digit[14 * 28 + 14], 0);
-            assert_int_equal(digit[14 * 28 + 17], 255);
+            assert_int_equal(digit[14 * 28 + 18], 255);
             assert_true(doubts & 1 << DOUBT_RIM);
         }
 }
@@ -503,6 +503,11 @@ static void touching_digits_are_doubted(void **state) {
     draw_seven(canvas, SIDE, SIDE, 180, 110, 150, DARK);
     assert_true(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
     assert_int_equal(doubts, 1 << DOUBT_WIDE);
+    memset(canvas, PAPER, SIDE * SIDE);
+    draw_seven(canvas, SIDE, SIDE, 60, 60, 200, DARK);
+    draw_seven(canvas, SIDE, SIDE, 110, 70, 200, DARK); /* 230 x 210 */
+    assert_true(picture_to_digit(canvas, SIDE, SIDE, MNIST, digit, &doubts, &err));
+    assert_int_equal(doubts, 1 << DOUBT_BROAD);
     free(canvas);
 }
 
@@ -530,10 +535,15 @@ static void cropped_at_its_ink(void **state) {
 static void doubts_of_logits(void **state) {
     (void)state;
     static const float sure[] = {0, 1, 9, 2}, close[] = {9, 0, 8.9f, 1}, unsure[] = {1, 1.2f, 1.4f, 1.3f};
-    assert_int_equal(answer_doubts(sure, 4, 0.1f), 0);
-    assert_int_equal(answer_doubts(close, 4, 0.1f), 1 << DOUBT_CLOSE); /* one step of the logits */
-    assert_int_equal(answer_doubts(close, 4, 0.05f), 0);               /* two steps */
-    assert_int_equal(answer_doubts(unsure, 4, 0), 1 << DOUBT_UNCERTAIN);
+    assert_int_equal(answer_doubts(0, sure, 4, 0.1f), 0);
+    assert_int_equal(answer_doubts(0, close, 4, 0.1f), 1 << DOUBT_CLOSE); /* one step of the logits */
+    assert_int_equal(answer_doubts(0, close, 4, 0.05f), 0);               /* two steps */
+    assert_int_equal(answer_doubts(0, unsure, 4, 0), 1 << DOUBT_UNCERTAIN);
+    /* wider than high: more than one digit, where the best answer has less than four fifths: 0.79 and 0.81 */
+    static const float less[] = {1.32f, 0}, more[] = {1.45f, 0};
+    assert_int_equal(answer_doubts(1 << DOUBT_BROAD, less, 2, 0), 1 << DOUBT_WIDE);
+    assert_int_equal(answer_doubts(1 << DOUBT_BROAD, more, 2, 0), 0);
+    assert_int_equal(answer_doubts(1 << DOUBT_RIM, less, 2, 0), 1 << DOUBT_RIM);
     for (int i = 0; i < DOUBTS; i++) assert_true(strlen(doubt_texts[i]) > 20);
 }
 

@@ -82,11 +82,46 @@ static void mcnemar_by_hand(void **state) {
     assert_close(p, erfc((200 - 1) / sqrt(4000) / sqrt(2)), 1e-5);
 }
 
+/* Against the printed table of t at p = 0.05 (Student's; 2.776445 at 4 degrees of freedom), and 1 and 2 degrees, where
+ * p is 1 - 2 atan(t) / pi and 1 - t / sqrt(2 + t^2). */
+static void pairs_by_the_printed_table(void **state) {
+    (void)state;
+    static const double critical[] = {12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004};
+    for (int n = 2; n <= 9; n++) {
+        double differences[9], sd = 0;
+        for (int i = 0; i < n; i++) sd += pow(i - (n - 1) / 2.0, 2) / (n - 1);
+        for (int i = 0; i < n; i++) differences[i] = (i - (n - 1) / 2.0) / sqrt(sd) + critical[n - 2] / sqrt(n);
+        assert_close(paired_t_p(differences, n), 0.05, 1e-7);
+        for (int i = 0; i < n; i++) differences[i] *= -3;
+        assert_close(paired_t_p(differences, n), 0.05, 1e-7);
+    }
+    assert_close(paired_t_p((double[]){1, 3}, 2), 1 - 2 / acos(-1) * atan(2), 1e-12);
+    assert_close(paired_t_p((double[]){1, 2, 6}, 3), 1 - sqrt(27 / 7.0) / sqrt(2 + 27 / 7.0), 1e-12);
+    assert_close(paired_t_p((double[]){0, 0, 0}, 3), 1, 0);
+    assert_close(paired_t_p((double[]){2, 2, 2}, 3), 0, 0);
+    assert_true(isnan(paired_t_p((double[]){2}, 1)));
+}
+
+static void divergence_by_hand(void **state) {
+    (void)state;
+    const float even[] = {5, 5}, odd[] = {0, 1.0986123f}, far[] = {0, 2000}, three[] = {-1, 0, 3};
+    assert_close(kl_divergence(even, odd, 2), 0.5 * log(0.5 / 0.25) + 0.5 * log(0.5 / 0.75), 1e-7);
+    assert_close(kl_divergence(odd, even, 2), 0.25 * log(0.25 / 0.5) + 0.75 * log(0.75 / 0.5), 1e-7);
+    assert_close(kl_divergence(three, three, 3), 0, 0);
+    assert_close(kl_divergence(even, far, 2), 1000 - log(2), 1e-9); /* no overflow */
+    assert_close(kl_divergence(far, even, 2), log(2), 1e-12);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mean_and_deviation),     cmocka_unit_test(percentiles_are_values),
-        cmocka_unit_test(decibels_are_of_powers), cmocka_unit_test(similarities_add_up),
-        cmocka_unit_test(entropy_in_bits),        cmocka_unit_test(mcnemar_by_hand),
+        cmocka_unit_test(mean_and_deviation),
+        cmocka_unit_test(percentiles_are_values),
+        cmocka_unit_test(decibels_are_of_powers),
+        cmocka_unit_test(similarities_add_up),
+        cmocka_unit_test(entropy_in_bits),
+        cmocka_unit_test(mcnemar_by_hand),
+        cmocka_unit_test(pairs_by_the_printed_table),
+        cmocka_unit_test(divergence_by_hand),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
 }

@@ -127,7 +127,7 @@ static double least_sqnr(const struct format *f, enum method method) {
     return bits >= 32 ? INFINITY
         : bits >= 16  ? 45
         : bits == 8   ? 28
-        : bits == 6   ? 24
+        : bits == 6   ? 20
         : bits == 4   ? 8
         : bits == 3   ? 1
                       : -4;

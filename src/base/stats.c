@@ -51,6 +51,24 @@ double similarity_mean_error(const struct similarity *s) { return s->absolute / 
 
 double decibels(double signal, double noise) { return 10 * log10(signal / noise); }
 
+static double log_of_sum(const float *logits, int classes, double *highest) {
+    double sum = 0;
+    *highest = -INFINITY;
+    for (int i = 0; i < classes; i++) *highest = fmax(*highest, (double)logits[i]);
+    for (int i = 0; i < classes; i++) sum += exp((double)logits[i] - *highest);
+    return log(sum);
+}
+
+double kl_divergence(const float *logits, const float *other, int classes) {
+    double top, other_top, sum = 0;
+    double all = log_of_sum(logits, classes, &top), other_all = log_of_sum(other, classes, &other_top);
+    for (int i = 0; i < classes; i++) {
+        double log_p = (double)logits[i] - top - all, log_q = (double)other[i] - other_top - other_all;
+        sum += exp(log_p) * (log_p - log_q);
+    }
+    return sum;
+}
+
 double sqnr_db(const float *x, const float *x_hat, size_t count) {
     struct similarity s = {0};
     similarity_add(&s, x, x_hat, count);
@@ -75,6 +93,25 @@ double histogram_entropy_bits(const struct histogram *h) {
 }
 
 /* ---- whether two models differ ------------------------------------------------------------------------------- */
+
+/* P(|T| >= t) for n degrees of freedom is a finite sum (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4). */
+static double two_tails(double t, int n) {
+    double angle = atan(t / sqrt(n)), c2 = cos(angle) * cos(angle), term = n % 2 ? cos(angle) : 1, sum = 0;
+    for (int k = n % 2 ? 1 : 0; k <= n - 2; k += 2) { /* powers of the cosine, each by (k + 1) / (k + 2) */
+        sum += term;
+        term *= c2 * (k + 1) / (k + 2);
+    }
+    double inside = n % 2 ? 2 / acos(-1) * (angle + sin(angle) * sum) : sin(angle) * sum;
+    return fmin(1, fmax(0, 1 - inside));
+}
+
+double paired_t_p(const double *differences, int n) {
+    struct sums s = {0};
+    for (int i = 0; i < n; i++) sums_add(&s, differences[i]);
+    double error = sums_deviation(&s) / sqrt(n), mean = fabs(sums_mean(&s));
+    if (n < 2) return NAN;
+    return error > 0 ? two_tails(mean / error, n - 1) : mean > 0 ? 0 : 1;
+}
 
 double mcnemar_exact_p(size_t fixed, size_t broken) {
     size_t few = fixed < broken ? fixed : broken;

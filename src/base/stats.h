@@ -3,6 +3,7 @@
 #ifndef BASE_STATS_H
 #define BASE_STATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* ---- one number over several runs ---------------------------------------------------------------------------- */
@@ -40,6 +41,10 @@ double similarity_mean_error(const struct similarity *s); /* mean |x - x_hat| */
 /* A ratio of two sums of squares in dB. Infinite when noise is 0, NaN when both are. */
 double decibels(double signal, double noise);
 
+/* KL divergence of the probabilities that two rows of logits [classes] stand for, in nats: sum p (log p - log q) with
+ * p = softmax(logits), q = softmax(other). */
+double kl_divergence(const float *logits, const float *other, int classes);
+
 /* Signal to quantization noise of one array, in dB: 10 log10(sum x^2 / sum (x - x_hat)^2). */
 double sqnr_db(const float *x, const float *x_hat, size_t count);
 
@@ -61,6 +66,10 @@ int histogram_used(const struct histogram *h);            /* levels that came at
 double histogram_entropy_bits(const struct histogram *h); /* - sum p log2 p: the least bits a code can do with */
 
 /* ---- whether two models differ ------------------------------------------------------------------------------- */
+
+/* Student's t test (Student 1908) of n differences between pairs: how often their mean would lie at least this far from
+ * 0 if they were drawn from a normal distribution around 0. Two-sided; NaN below 2 pairs, 1 where all are 0. */
+double paired_t_p(const double *differences, int n);
 
 /* McNemar's exact test (McNemar 1947): two models answered the same images; are their errors equally frequent?
  * Only the images where one was right and the other wrong count. If neither were better, each of them would fall to

@@ -64,6 +64,16 @@ void table_free(struct table *t) {
     *t = (struct table){0};
 }
 
+void table_group(struct table *t, const char *format, ...) {
+    if (t->group_count == sizeof t->groups / sizeof t->groups[0]) return;
+    struct group *g = &t->groups[t->group_count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(g->heading, sizeof g->heading, format, args);
+    va_end(args);
+    g->row = table_row_count(t);
+}
+
 void table_note(struct table *t, const char *format, ...) {
     struct note *notes = grown(t, t->notes, t->note_count, sizeof *notes);
     if (!notes) return;

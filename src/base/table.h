@@ -37,7 +37,11 @@ struct table {
         char *text; /* sentences below the table */
         bool in_files_only;
     } * notes; /* [note_count] */
-    size_t column_count, cell_count, note_count;
+    struct group {
+        size_t row; /* the first of the group */
+        char heading[24];
+    } groups[16];
+    size_t column_count, cell_count, note_count, group_count;
     bool out_of_memory; /* a cell or note was lost: writing the table then fails */
 };
 
@@ -55,6 +59,9 @@ void table_free(struct table *t);
  * not finite, never "-0.00". A row ends when its last column is filled; several calls may fill it.
  * Conversions: s d i u f g e c %, with flags, width, precision (also *) and the lengths h l ll z. */
 void table_row(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* The next row begins a group with a heading of its own, on a terminal and in Markdown. At most 16. */
+void table_group(struct table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Whether a column holds numbers (and perhaps empty cells): it is then set flush right. */
 bool table_column_is_numeric(const struct table *t, size_t column);

@@ -12,6 +12,13 @@ static const struct cell *cell_at(const struct table *t, size_t row, size_t colu
     return &t->cells[row * t->column_count + column];
 }
 
+/* The heading of the group that a row begins, or NULL. */
+static const char *group_at(const struct table *t, size_t row) {
+    for (size_t i = 0; i < t->group_count; i++)
+        if (t->groups[i].row == row) return t->groups[i].heading;
+    return NULL;
+}
+
 bool table_column_is_numeric(const struct table *t, size_t column) {
     bool any = false;
     for (size_t row = 0; row < table_row_count(t); row++) {
@@ -152,6 +159,7 @@ bool table_print(const struct table *t, FILE *stream, int width, struct error *e
     print_row(s, count, true, stream);
     print_rule(s, count, stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
+        if (group_at(t, row)) fprintf(stream, "%s  %s\n", row ? "\n" : "", group_at(t, row));
         for (size_t i = 0; i < count; i++) s[i].text = t->cells[row * t->column_count + s[i].column].text;
         print_row(s, count, false, stream);
     }
@@ -194,6 +202,11 @@ static void write_grid(const struct table *t, const struct layout *l, FILE *stre
     }
     fputs("|\n", stream);
     for (size_t row = 0; row < table_row_count(t); row++) {
+        if (group_at(t, row)) {
+            fprintf(stream, "| **%s** ", group_at(t, row));
+            for (size_t c = 1; c < t->column_count; c++) fputs("| ", stream);
+            fputs("|\n", stream);
+        }
         for (size_t c = 0; c < t->column_count; c++)
             write_markdown_cell(cell_at(t, row, c)->text, l[c].width, l[c].right, stream);
         fputs("|\n", stream);

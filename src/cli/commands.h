@@ -10,6 +10,7 @@ int command_inspect(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_exercise(int argc, char **argv);
+int command_mixed(int argc, char **argv);
 int command_sweep(int argc, char **argv);
 int command_recipe(int argc, char **argv);
 int command_ladder(int argc, char **argv);

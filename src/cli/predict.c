@@ -84,7 +84,7 @@ static int run(struct model_run *r, struct picture_form form, const struct optio
             continue;
         }
         text_format(name, sizeof name, "%s", o->files[i]);
-        warn(name, doubts | answer_doubts(probabilities, classes, step), warnings, sizeof warnings);
+        warn(name, answer_doubts(doubts, probabilities, classes, step), warnings, sizeof warnings);
         softmax(probabilities, classes);
         if (show && !json) show_digit(digit);
         if (json) add_row(t, o->files[i], predicted, warnings, probabilities, classes);

@@ -18,80 +18,91 @@ double speed_clock(int threads) {
 
 enum { CHAINS = 12, ROUNDS = 20000 }; /* independent sums: more than latency times units, fewer than registers */
 
-/* A loop of CHAINS * ROUNDS multiply-add instructions; operations tells how much one instruction does. */
+/* Loops of CHAINS * ROUNDS multiply-add instructions, whose one factor is a register or comes from L1. operations: what
+ * one instruction does. */
 struct loop {
+    enum peak peak;
     const char *name;
     double operations;
-    void (*run)(void);
+    bool (*supported)(void);
+    void (*run[YARDSTICKS])(void);
 };
 
 #if defined(__x86_64__)
-/* Twelve sums in registers 0 to 11, counted down in ecx. All registers are cleared first, since sums of denormals or
- * NaNs could be slow, and last, since SSE code after AVX could be. */
-#define LOOP(instruction, r)                                                                                           \
+/* What is not 0 lies in memory of the program's own: pages that nobody wrote are one and the same. */
+static const struct { _Alignas(64) unsigned char bytes[CHAINS * 64]; } operands = {{1}};
+
+/* Twelve sums in registers 0 to 11, counted down in ecx; factor is an operand of sum number \sum. All registers are
+ * cleared first, since sums of denormals or NaNs could be slow, and last, since SSE code after AVX could be. */
+#define LOOP(instruction, factor, r)                                                                                   \
     __asm__ volatile("vzeroall\n mov %0, %%ecx\n1:\n"                                                                  \
-                     ".irp sum, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11\n" instruction " %%" r "14, %%" r "15, %%" r      \
+                     ".irp sum, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11\n" instruction " " factor ", %%" r "15, %%" r     \
                      "\\sum\n.endr\n"                                                                                  \
                      "dec %%ecx\n jnz 1b\n vzeroall"                                                                   \
                      :                                                                                                 \
-                     : "i"(ROUNDS)                                                                                     \
-                     : "ecx", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",    \
-                       "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+                     : "i"(ROUNDS), "r"(&operands)                                                                     \
+                     : "ecx", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",  \
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+#define LOOPS(name, instruction, r)                                                                                    \
+    static void name(void) { LOOP(instruction, "%%" r "14", r); }                                                      \
+    static void name##_l1(void) { LOOP(instruction, "\\sum*64(%1)", r); }
 
-static void fma_512(void) { LOOP("vfmadd231ps", "zmm"); }
-static void fma_256(void) { LOOP("vfmadd231ps", "ymm"); }
-static void vnni_512(void) { LOOP("vpdpbusd", "zmm"); }
-static void vnni_256(void) { LOOP("%{vex%} vpdpbusd", "ymm"); } /* escaped: braces choose between dialects */
-static void madd_256(void) { LOOP("vpmaddwd", "ymm"); }         /* without the additions that must follow it */
-static void bf16_512(void) { LOOP("vdpbf16ps", "zmm"); }
+LOOPS(fma_512, "vfmadd231ps", "zmm")
+LOOPS(fma_256, "vfmadd231ps", "ymm")
+LOOPS(vnni_512, "vpdpbusd", "zmm")
+LOOPS(vnni_256, "%{vex%} vpdpbusd", "ymm") /* escaped: braces choose between dialects */
+LOOPS(madd_256, "vpmaddwd", "ymm")         /* without the additions that must follow it */
+LOOPS(bf16_512, "vdpbf16ps", "zmm")
 
-enum { AVX_VNNI = 4, AVX512_BF16 = 5 }; /* bits of eax in leaf 7, subleaf 1 */
-
-static int has(int bit) {
+static bool has_leaf_7_1(int bit) {
     unsigned a = 7, b, c = 1, d;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     return a >> bit & 1;
 }
 
-static struct loop loop_of(enum peak peak) {
-    bool avx2 = __builtin_cpu_supports("avx2"), avx512 = __builtin_cpu_supports("avx512f");
-    switch (peak) {
-    case PEAK_FP32:
-        if (avx512) return (struct loop){"AVX-512 FMA", 32, fma_512};
-        if (__builtin_cpu_supports("fma")) return (struct loop){"AVX2 FMA", 16, fma_256};
-        break;
-    case PEAK_INT8:
-        if (__builtin_cpu_supports("avx512vnni")) return (struct loop){"AVX-512 VNNI", 128, vnni_512};
-        if (avx2 && has(AVX_VNNI)) return (struct loop){"AVX-VNNI", 64, vnni_256};
-        if (avx2) return (struct loop){"AVX2 vpmaddwd", 32, madd_256};
-        break;
-    case PEAK_BF16:
-        if (avx512 && has(AVX512_BF16)) return (struct loop){"AVX512-BF16", 64, bf16_512};
-        break;
-    case PEAKS: break;
-    }
-    return (struct loop){0};
-}
+static bool has_avx512(void) { return __builtin_cpu_supports("avx512f"); }
+static bool has_fma(void) { return __builtin_cpu_supports("fma"); }
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+static bool has_vnni(void) { return __builtin_cpu_supports("avx512vnni"); }
+static bool has_avxvnni(void) { return has_avx2() && has_leaf_7_1(4); }
+static bool has_bf16(void) { return has_avx512() && has_leaf_7_1(5); }
+
+/* The fastest instruction of each peak first: a model is held against what the machine could do, whatever it runs on.
+ */
+static const struct loop loops[] = {
+    {PEAK_FP32, "AVX-512 FMA", 32, has_avx512, {fma_512, fma_512_l1}},
+    {PEAK_FP32, "AVX2 FMA", 16, has_fma, {fma_256, fma_256_l1}},
+    {PEAK_INT8, "AVX-512 VNNI", 128, has_vnni, {vnni_512, vnni_512_l1}},
+    {PEAK_INT8, "AVX-VNNI", 64, has_avxvnni, {vnni_256, vnni_256_l1}},
+    {PEAK_INT8, "AVX2 vpmaddwd", 32, has_avx2, {madd_256, madd_256_l1}},
+    {PEAK_BF16, "AVX512-BF16", 64, has_bf16, {bf16_512, bf16_512_l1}},
+};
+enum { LOOPS = sizeof loops / sizeof loops[0] };
 #else
-static struct loop loop_of(enum peak peak) {
-    (void)peak;
-    return (struct loop){0};
-}
+static const struct loop loops[] = {{0}};
+enum { LOOPS = 0 };
 #endif
 
-const char *peak_name(enum peak peak) { return loop_of(peak).name; }
+/* NULL: there is none for this CPU. */
+static const struct loop *loop_of(enum peak peak) {
+    for (const struct loop *loop = loops; loop < loops + LOOPS; loop++)
+        if (loop->peak == peak && loop->supported()) return loop;
+    return NULL;
+}
 
-double peak_measure(enum peak peak, int threads, double seconds) {
-    struct loop loop = loop_of(peak);
+const char *peak_name(enum peak peak) { return loop_of(peak) ? loop_of(peak)->name : NULL; }
+
+double peak_measure(enum peak peak, enum yardstick operands_from, int threads, double seconds) {
+    const struct loop *loop = loop_of(peak);
     double best = 0, until = seconds_now() + seconds;
-    if (!loop.run) return 0;
+    if (!loop) return 0;
     do {
         double rate = 0;
 #pragma omp parallel num_threads(threads) if (threads > 1) reduction(+ : rate)
         {
             double started = speed_clock(1);
-            for (int i = 0; i < 20; i++) loop.run();
-            rate += 20.0 * CHAINS * ROUNDS * loop.operations / (speed_clock(1) - started);
+            for (int i = 0; i < 20; i++) loop->run[operands_from]();
+            rate += 20.0 * CHAINS * ROUNDS * loop->operations / (speed_clock(1) - started);
         }
         if (rate > best) best = rate;
     } while (seconds_now() < until);
@@ -118,8 +129,8 @@ struct timed {
     struct model_run run;
     double *wall; /* [runs] seconds of each */
     int samples;
-    double seconds[SAMPLES],
-        peak; /* of a batch; operations a second, the most in any turn: a lower one would flatter */
+    double seconds[SAMPLES];
+    double peak[YARDSTICKS]; /* operations a second, the most in any turn: a lower one would flatter */
 };
 
 static bool timed_create(struct speed *speed, struct timed *out, struct error *err) {
@@ -162,7 +173,8 @@ static void run_batch(struct timed *t, const struct pool *pool, int number) {
 static void take_turn(struct timed *t, const struct pool *pool, int turn) {
     struct speed *s = t->speed;
     int first = t->samples * turn / SPEED_TURNS, end = t->samples * (turn + 1) / SPEED_TURNS;
-    if (s->against_peak) t->peak = fmax(t->peak, peak_measure(speed_peak(s->model), s->threads, PEAK_SECONDS));
+    for (enum yardstick y = 0; s->against_peak && y < YARDSTICKS; y++)
+        t->peak[y] = fmax(t->peak[y], peak_measure(speed_peak(s->model), y, s->threads, PEAK_SECONDS));
     if (s->batch < 1000 && first < end) run_batch(t, pool, 0);
     for (int k = first; k < end; k++) {
         int from = (int)((long)s->runs * k / t->samples), until = (int)((long)s->runs * (k + 1) / t->samples);
@@ -183,22 +195,30 @@ static double operations_of(const struct mlp_shape *shape) {
     return operations;
 }
 
-void speed_sum_up(struct speed *s, double images, double operations, double *seconds, size_t count, double peak) {
+void speed_sum_up(struct speed *s, double images, double operations, double *seconds, size_t count,
+                  const double *peak) {
     double range = percentile_of(seconds, count, 0.9) - percentile_of(seconds, count, 0.1);
     s->images_per_second = images / percentile_of(seconds, count, 0.25);
     s->gops = s->images_per_second * operations / 1e9;
     s->spread_percent = count > 1 ? 100 * range / percentile_of(seconds, count, 0.5) : NAN;
-    s->of_peak_percent = peak > 0 ? 100 * s->gops * 1e9 / peak : NAN;
+    for (enum yardstick y = 0; y < YARDSTICKS; y++)
+        s->of_peak_percent[y] = peak[y] > 0 ? 100 * s->gops * 1e9 / peak[y] : NAN;
+}
+
+/* Where a run adds up the products that it leaves out; NULL: its engine leaves out none. */
+static size_t **left_out_of(struct model_run *r) {
+    if (r->model->kind == MODEL_INT8) return &r->qmlp_ws.left_out;
+    return r->model->kind == MODEL_DYNAMIC || runs_bf16(r->model) ? NULL : &r->fp32_ws.left_out;
 }
 
 /* The share of its operations that a model leaves out, over up to 1000 images in batches as they are timed. */
 static double skipped_share(struct timed *t, const struct pool *pool) {
-    size_t products = 0, batches = 0;
-    if (t->speed->model->kind != MODEL_INT8) return 0;
-    t->run.qmlp_ws.left_out = &products;
+    size_t products = 0, batches = 0, **counter = left_out_of(&t->run);
+    if (!counter) return 0;
+    *counter = &products;
     do run_batch(t, pool, (int)batches++);
     while ((batches + 1) * (size_t)t->speed->batch <= 1000);
-    t->run.qmlp_ws.left_out = NULL;
+    *counter = NULL;
     double images = (double)batches * t->speed->batch;
     return 2 * (double)products / (images * operations_of(&t->speed->model->shape));
 }
@@ -234,15 +254,17 @@ bool measure_speeds(struct speed *speeds, int count, const struct split *split, 
 }
 
 void note_speeds(struct table *t, const struct speed *speeds, int count) {
-    double spread = 0, of_peak = 0;
+    double spread = 0, of_peak[YARDSTICKS] = {0};
     for (int i = 0; i < count; i++) {
         spread = fmax(spread, speeds[i].spread_percent);
-        of_peak = fmax(of_peak, speeds[i].of_peak_percent);
+        for (enum yardstick y = 0; y < YARDSTICKS; y++) of_peak[y] = fmax(of_peak[y], speeds[i].of_peak_percent[y]);
     }
     if (spread > BUSY_PERCENT)
         table_note(t, "Busy machine: times spread by up to %.0f%% from run to run. Measure again when it is quiet.",
                    spread);
-    if (of_peak > 100)
-        table_note(t, "Up to %.0f%% of peak: the processor's clock was higher for the model than for the loop.",
-                   of_peak);
+    for (enum yardstick y = 0; y < YARDSTICKS; y++)
+        if (of_peak[y] > 100)
+            table_note(t, "Up to %.0f%% of %s: the processor's clock was higher for the model than for the loop%s.",
+                       of_peak[y], y == FROM_L1 ? "l1" : "peak",
+                       y == FROM_L1 ? ", or the model loads less than an operand an instruction" : "");
 }

@@ -11,7 +11,7 @@ const char *const doubt_texts[DOUBTS] = {
     [DOUBT_UNCERTAIN] = "no answer has half of the probability",
 };
 
-unsigned answer_doubts(const float *logits, int classes, float step) {
+unsigned answer_doubts(unsigned picture, const float *logits, int classes, float step) {
     int best = 0, second = -1;
     double sum = 0;
     for (int j = 1; j < classes; j++)
@@ -21,5 +21,6 @@ unsigned answer_doubts(const float *logits, int classes, float step) {
     /* 1.5: logits one code apart differ by one step, give or take the rounding of fp32 */
     unsigned close = logits[best] - logits[second] <= 1.5f * step;
     unsigned uncertain = sum > 2;
-    return close << DOUBT_CLOSE | uncertain << DOUBT_UNCERTAIN;
+    unsigned wide = (picture >> DOUBT_BROAD & 1) && sum > 1 / 0.8;
+    return (picture & ~(1u << DOUBT_BROAD)) | wide << DOUBT_WIDE | close << DOUBT_CLOSE | uncertain << DOUBT_UNCERTAIN;
 }

@@ -91,7 +91,7 @@ enum { MOST_SHEETS = 2 /* on each other */, NO_DIGIT = 100 };
 
 static int count_doubts(unsigned doubts) {
     int count = 0;
-    for (; doubts; doubts >>= 1) count += doubts & 1;
+    for (doubts &= (1u << DOUBTS) - 1; doubts; doubts >>= 1) count += doubts & 1;
     return count;
 }
 

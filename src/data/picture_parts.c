@@ -204,6 +204,7 @@ static bool gather(struct parts *parts, struct part *digit, struct digit_parts *
         if (!spans(p, a) && !a->frame && a->ink > most / 8) chosen->doubts |= 1u << DOUBT_LEFT_OUT;
     }
     if (4 * width_of(&chosen->box) > 5 * height_of(&chosen->box)) chosen->doubts |= 1u << DOUBT_WIDE;
+    else if (width_of(&chosen->box) > height_of(&chosen->box)) chosen->doubts |= 1u << DOUBT_BROAD;
     chosen->fills = fills(p, &chosen->box) &&
         10 * inked < 6 * (size_t)width_of(&chosen->box) * (size_t)height_of(&chosen->box);
     return true;

@@ -7,20 +7,6 @@
 #include "base/vectorise.h"
 #include "lowbit/half.h"
 
-extern const struct bf16_kernel bf16_kernel_avx512;
-
-const struct bf16_kernel *const bf16_kernels[] = {
-#if defined(__x86_64__) && defined(__GNUC__)
-    &bf16_kernel_avx512,
-#endif
-    NULL};
-
-const struct bf16_kernel *bf16_kernel_best(void) {
-    for (int i = 0; bf16_kernels[i]; i++)
-        if (bf16_kernels[i]->supported() && bf16_kernels[i]->beside == qkernel_best()) return bf16_kernels[i];
-    return NULL;
-}
-
 /* ---- the network --------------------------------------------------------------------------------------------- */
 
 static bool round_weights(const struct dense *from, struct bf16_layer *to, int l, struct error *err) {
@@ -145,7 +131,7 @@ static void forward_block(const struct pass *p, const uint8_t *images, size_t fi
     uint16_t *x = p->scratch, *y = p->scratch + BF16_BLOCK * stride;
     for (size_t r = 0; r < rows; r++) {
         bytes_to_bfloats(images + (first + r) * inputs, inputs, x + r * stride);
-        if (inputs < stride) x[r * stride + inputs] = 0; /* the other half of an odd last pair */
+        memset(x + r * stride + inputs, 0, (padded((int)inputs) - inputs) * sizeof *x);
     }
     for (int l = 1; l < b->shape.layers; l++) {
         size_t width = (size_t)b->shape.widths[l];

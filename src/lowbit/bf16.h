@@ -22,14 +22,16 @@ struct bf16_layer {
     void *packed;     /* weight and bias once more, in the layout of a kernel; NULL without one */
 };
 
-/* A fast path for layers. The rows of x begin x_stride elements apart, a multiple of BF16_STRIDE and at least in;
- * where in is odd, the element behind the last is finite: it is multiplied by 0. */
+/* A fast path for layers. The rows of x begin x_stride elements apart, a multiple of BF16_STRIDE and at least in; the
+ * elements behind the last of them, up to a multiple of BF16_STRIDE, are finite: they are multiplied by 0. */
 struct bf16_kernel {
     const char *name, *what;
     int (*supported)(void);       /* by this CPU */
     const struct qkernel *beside; /* the integer kernel of the same instruction set */
+    bool in_order;                /* adds in the order of bf16_layer_ref: the same bits */
     /* A hidden layer's y is uint16_t [rows][y_stride], y_stride as for x; zeros are written behind the outputs up
-     * to a multiple of 16. The last layer's is float [rows][y_stride], y_stride any from out on. */
+     * to a multiple of 16 at least, of which the kernel itself needs no more. The last layer's is float
+     * [rows][y_stride], y_stride any from out on. */
     void (*run)(const struct bf16_layer *layer, const uint16_t *x, size_t x_stride, size_t rows, void *y,
                 size_t y_stride);
     size_t (*layer_bytes)(const struct bf16_layer *layer);
@@ -41,9 +43,16 @@ enum { BF16_STRIDE = 32 }; /* elements: 64 bytes */
 /* All that were compiled in; ends with NULL. */
 extern const struct bf16_kernel *const bf16_kernels[];
 
-/* The one to use, NULL where bf16 networks are to be decoded to fp32: this CPU has none, or qkernel_force has chosen
- * an integer kernel of another instruction set, which is meant for all engines. */
+/* The one to use, NULL where bf16 networks are to be decoded to fp32: this CPU has none that is faster than that, or
+ * qkernel_force has chosen an integer kernel of an older instruction set, which is meant for all engines. That a CPU
+ * has the instruction does not make it fast (vdpbf16ps at half of FMA's rate on a Sapphire Rapids, at 2.3 times fp32's
+ * speed on a Zen 4): so each is timed against fp32 once a process, 5 ms or so. */
 const struct bf16_kernel *bf16_kernel_best(void);
+
+/* The rule: the fastest, of those at least BF16_WORTH percent as fast as fp32, which no noise then undoes; else NULL.
+ * percent, one for each of bf16_kernels: its speed, 100 is that of fp32. 0: not to be used. */
+enum { BF16_WORTH = 120 };
+const struct bf16_kernel *bf16_kernel_worth(const int *percent);
 
 struct bf16_mlp {
     struct mlp_shape shape;
@@ -76,9 +85,9 @@ void bf16_workspace_free(struct bf16_workspace *ws);
 /* The specification of a layer, before its output is rounded: x [rows][in] -> y [rows][out], both dense. The sum
  * goes through pairs of inputs, of each pair the second product first, each addition rounded to fp32: what Intel's
  * manual says of VDPBF16PS. A kernel that follows it gives the same bits but where numbers below 2^-126 (subnormals)
- * turn up, which the instruction takes for 0. Any order of the additions is within
- *   |difference| <= |scale| (2.01 n 2^-24 sum |x w| + 2^-126 sum (1 + |x| + |w|)) + 2^-22 |y|,      n = in:
- * n roundings of at most 2^-24 in either sum (Higham 2002, section 4.2; 2.01 covers their products up to 16384
+ * turn up, which the instruction takes for 0. Tiles add in another order (bf16_amx.c says which). Any order of the
+ * additions is within |difference| <= |scale| (2.01 n 2^-24 sum |x w| + 2^-126 sum (1 + |x| + |w|)) + 2^-22 |y|,      n
+ * = in: n roundings of at most 2^-24 in either sum (Higham 2002, section 4.2; 2.01 covers their products up to 16384
  * inputs), then what subnormal sums, weights and inputs lose as 0, and the rounding of y. */
 void bf16_layer_ref(const struct bf16_layer *layer, const uint16_t *x, size_t rows, float *y);
 

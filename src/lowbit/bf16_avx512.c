@@ -10,7 +10,6 @@
  * The instructions are lines of assembly: GCC 12 spills around intrinsics (avx512vnni.c), and compilers disagree on
  * the type of a vector of bf16. */
 #if defined(__x86_64__) && defined(__GNUC__)
-#include <cpuid.h>
 #include <immintrin.h>
 #include <string.h>
 
@@ -20,30 +19,12 @@
 enum { TILE = 32, LANES = 16, ROWS = 12, MAX_PAIRS = MLP_MAX_WIDTH / 2 };
 
 #define TARGET __attribute__((target("avx512f")))
-
-/* That the system saves 512-bit registers is part of what __builtin_cpu_supports looks at (xgetbv). */
-static int supported(void) {
-    unsigned eax = 0, ebx, ecx, edx;
-    return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1 << 5);
-}
+#include "lowbit/bf16_zmm.h"
 
 /* acc + x . w by twos, the second product first */
 TARGET INLINE __m512 dot2(__m512 acc, __m512i x, __m512i w) {
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
     return acc;
-}
-
-/* 32 and 16 numbers rounded to nearest even; subnormals become 0 */
-TARGET INLINE __m512i round32(__m512 low, __m512 high) {
-    __m512i y;
-    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(y) : "v"(high), "v"(low));
-    return y;
-}
-
-TARGET INLINE __m256i round16(__m512 low) {
-    __m256i y;
-    __asm__("vcvtneps2bf16 %1, %0" : "=v"(y) : "v"(low));
-    return y;
 }
 
 INLINE uint32_t pair_at(const uint16_t *x) {
@@ -83,42 +64,6 @@ static void pack_layer(const struct bf16_layer *layer) {
     }
 }
 
-/* ---- what becomes of the sums ---- */
-
-/* Where a tile's outputs go. */
-struct output {
-    void *y; /* of the first row and of output 0 */
-    size_t stride;
-};
-
-/* The lanes of a register that are outputs, the first of them first. */
-TARGET INLINE __mmask16 lanes_from(int out, int first) {
-    int left = out - first;
-    return (__mmask16)(left >= LANES ? 0xffff : (1 << left) - 1);
-}
-
-/* Row r of a tile. max(0, NaN) is its second operand: a NaN stays a NaN. Lanes behind the last output get a 0, since
- * an infinite input made a NaN of their weights of 0. */
-TARGET INLINE void finish_row(const int registers, const struct bf16_layer *layer, int tile, const __m512 acc[2],
-                              size_t r, struct output to) {
-    int c = tile * TILE;
-    __mmask16 in_left = lanes_from(layer->out, c), in_right = registers == 2 ? lanes_from(layer->out, c + LANES) : 0;
-    const float *bias = tile_bias(layer, tile);
-    __m512 scale = _mm512_set1_ps(layer->scale), zero = _mm512_setzero_ps();
-    __m512 left = _mm512_fmadd_ps(acc[0], scale, _mm512_load_ps(bias)), right = zero;
-    if (registers == 2) right = _mm512_fmadd_ps(acc[1], scale, _mm512_load_ps(bias + LANES));
-    if (layer->last) {
-        float *y = (float *)to.y + r * to.stride + c;
-        _mm512_mask_storeu_ps(y, in_left, left);
-        if (registers == 2) _mm512_mask_storeu_ps(y + LANES, in_right, right);
-        return;
-    }
-    uint16_t *y = (uint16_t *)to.y + r * to.stride + c;
-    left = _mm512_maskz_max_ps(in_left, zero, left);
-    if (registers == 2) _mm512_store_si512(y, round32(left, _mm512_maskz_max_ps(in_right, zero, right)));
-    else _mm256_store_si256((__m256i *)y, round16(left));
-}
-
 /* ---- many rows: the tile ---- */
 
 /* One step of 2 inputs; x [height / 3] points at every third row, so that all rows are within reach of one
@@ -149,7 +94,7 @@ TARGET INLINE void run_rows(const int height, const int registers, const struct 
     for (size_t k = 0, end = 2 * (size_t)pairs_of(layer->in); k < end; k += 2, w += registers * LANES * 2)
         step(height, registers, acc, x, stride, k, w);
     UNROLL
-    for (int r = 0; r < height; r++) finish_row(registers, layer, tile, acc[r], (size_t)r, to);
+    for (int r = 0; r < height; r++) finish_row(registers, layer, tile, tile_bias(layer, tile), acc[r], (size_t)r, to);
 }
 
 typedef void rows_function(const struct bf16_layer *layer, int tile, const uint16_t *x, size_t stride,
@@ -216,7 +161,7 @@ TARGET INLINE void run_row_tiles(const int tiles, const int registers, const str
                 acc[t][z] = dot2(acc[t][z], pair, _mm512_load_si512(w + (size_t)t * tile_size + z * LANES * 2));
         }
     UNROLL
-    for (int t = 0; t < tiles; t++) finish_row(registers, layer, first + t, acc[t], 0, to);
+    for (int t = 0; t < tiles; t++) finish_row(registers, layer, first + t, tile_bias(layer, first + t), acc[t], 0, to);
 }
 
 TARGET static void run_row(const struct bf16_layer *layer, const uint16_t *x, struct output to) {
@@ -245,8 +190,14 @@ TARGET static void run(const struct bf16_layer *layer, const uint16_t *x, size_t
 
 extern const struct qkernel qkernel_avx512vnni; /* in every CPU that has AVX512-BF16 */
 
-const struct bf16_kernel bf16_kernel_avx512 = {
-    "avx512bf16", "AVX512-BF16, 32 products a vdpbf16ps", supported, &qkernel_avx512vnni, run, layer_bytes, pack_layer};
+const struct bf16_kernel bf16_kernel_avx512 = {.name = "avx512bf16",
+                                               .what = "AVX512-BF16, 32 products a vdpbf16ps",
+                                               .supported = has_avx512_bf16,
+                                               .beside = &qkernel_avx512vnni,
+                                               .in_order = true,
+                                               .run = run,
+                                               .layer_bytes = layer_bytes,
+                                               .pack_layer = pack_layer};
 #else
 typedef int avx512bf16_is_for_x86_64;
 #endif

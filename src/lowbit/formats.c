@@ -122,6 +122,8 @@ const struct format formats[] = {
     {"bf16",   "BF16", 16, 1,                      LAYOUT_FLAT,  0, 0, NO_GRID, bf16_encode, bf16_decode},
     {"f16",    "F16",  16, 1,                      LAYOUT_FLAT,  0, 0, NO_GRID, f16_encode, f16_decode},
     {"int8",   "U8",    8, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
+    {"int6",   "U8",    6, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
+    {"int5",   "U8",    5, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
     {"int4",   "U8",    4, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
     {"int3",   "U8",    3, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},
     {"int2",   "U8",    2, 0,                      LAYOUT_SPAN,  2, 0, SYMMETRIC_GRID, integer_encode, integer_decode},

@@ -3,7 +3,7 @@
  *
  *   f32, bf16, f16       one weight
  *   int8                 | f16 scale | codes, packed |             symmetric, eq. 4: codes in [-127, 127]
- *   int4 int3 int2       | f16 scale | codes, packed |             symmetric, eq. 8: all codes, [-2^(b-1), 2^(b-1) - 1]
+ *   int6 ... int2        | f16 scale | codes, packed |             symmetric, eq. 8: all codes, [-2^(b-1), 2^(b-1) - 1]
  *   int2-narrow          | f16 scale | codes, packed |             eq. 4 at 2 bits, [-1, 1]
  *   uint4 uint3 uint2    | f16 scale | u8 zero_point | codes |     asymmetric, eq. 3
  *   hqq4 hqq3 hqq2       | f16 scale | f16 zero_point | codes |    zero points between codes (hqq.h)

@@ -171,8 +171,8 @@ static bool look_at_scaled_inputs(struct encoder *e, int l, struct error *err) {
  * error. */
 static bool code_layer(struct encoder *e, int l, struct codec codec, struct coded_matrix *m, struct error *err) {
     const struct coding_config *c = e->config;
-    struct gptq_config config = {
-        .act_order = c->method == METHOD_GPTQ_ACT_ORDER, .rule = c->rule, .damping = c->damping};
+    enum grid_rule rule = c->mixed && codec.format->bits > 2 ? GRID_MINMAX : c->rule;
+    struct gptq_config config = {.act_order = c->method == METHOD_GPTQ_ACT_ORDER, .rule = rule, .damping = c->damping};
     const float *w = e->now.layer[l].weight;
     if (!make_matrix(e, l, codec, m, err)) return false;
     if (c->method == METHOD_GPTQ || c->method == METHOD_GPTQ_ACT_ORDER) {
@@ -253,7 +253,8 @@ static bool plan_codecs(const struct mlp_shape *shape, const struct coding_confi
     bool divides = config->block <= 0 || config->format->block, symmetric;
     for (int i = 0; i < shape->layers; i++) {
         bool more = config->more_format && has_more_bits(i, shape->layers);
-        codecs[i] = (struct codec){more ? config->more_format : config->format, config->block};
+        const struct format *format = more ? config->more_format : config->format;
+        codecs[i] = (struct codec){config->mixed ? config->mixed[i] : format, config->block};
         if (config->block > 0 && shape->widths[i] % config->block == 0) divides = true;
         if (config->method == METHOD_IMATRIX && codecs[i].format->grid != SEARCHED_GRID)
             return fail(err, "imatrix does not apply to the format %s: it needs one of ggml's that search for scales",

@@ -41,9 +41,11 @@ struct coding_config {
     const struct format *more_format; /* of the layers to which llama.cpp's Q4_K_M gives more bits; NULL: of none */
     int block;                        /* of formats that leave it open: CODEC_TENSOR, CODEC_ROW or a group */
     enum method method;
-    enum grid_rule rule; /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */
-    double damping;      /* GPTQ */
-    bool correct_bias;   /* lowbit/bias_correction.h, with any method but AWQ */
+    enum grid_rule rule;               /* of GPTQ's grids and of rtn-mse's, where it is not GRID_MINMAX */
+    double damping;                    /* GPTQ */
+    bool correct_bias;                 /* lowbit/bias_correction.h, with any method but AWQ */
+    const struct format *const *mixed; /* [layers] a format for each layer (lowbit/mixed.h), rule then only for those of
+                                          2 bits; NULL: those above */
 };
 
 /* Memory for the layers' bytes; all zero. codecs [layers]; with_divisor adds one to the first layer. */

@@ -20,22 +20,43 @@ static void count_correct(const struct split *split, struct evaluation *e) {
     for (size_t i = 0; i < split->count; i++) e->correct += e->predicted[i] == split->labels[i];
 }
 
-bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
-              struct error *err) {
+static bool run_over(const struct model *model, const struct split *split, int how, float *logits,
+                     struct evaluation *out, struct error *err) {
     size_t pixels = (size_t)split->rows * (size_t)split->cols;
+    size_t classes = (size_t)model->shape.widths[model->shape.layers];
     struct model_run r = {0};
     *out = (struct evaluation){.count = split->count, .predicted = aligned_array(split->count, 1, err)};
     bool ok = out->predicted &&
-        model_run_create(model, model_batch(model, EVALUATION_BATCH), gemm_threads(0),
-                         reference ? RUN_REFERENCE : RUN_FAST, &r, err);
+        model_run_create(model, model_batch(model, EVALUATION_BATCH), gemm_threads(0), how, &r, err);
     for (size_t first = 0, n; ok && first < split->count; first += n) {
         n = batch_at(split->count, first, (size_t)r.capacity);
         out->ties += model_run(&r, split->images + first * pixels, (int)n, out->predicted + first);
+        for (size_t i = 0; logits && i < n; i++) model_run_logits(&r, (int)i, logits + (first + i) * classes);
     }
     model_run_free(&r);
     if (ok) count_correct(split, out);
     else evaluation_free(out);
     return ok;
+}
+
+bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
+              struct error *err) {
+    return run_over(model, split, reference ? RUN_REFERENCE : RUN_FAST, NULL, out, err);
+}
+
+bool evaluate_keeping(const struct model *model, const struct split *split, float *logits, struct evaluation *out,
+                      struct error *err) {
+    return run_over(model, split, RUN_FAST, logits, out, err);
+}
+
+void logits_apart(const float *a, const float *b, size_t count, int classes, double *sqnr_db, double *kl) {
+    struct similarity s = {0};
+    double sum = 0;
+    size_t row = (size_t)classes;
+    similarity_add(&s, a, b, count * row);
+    for (size_t i = 0; i < count; i++) sum += kl_divergence(a + i * row, b + i * row, classes);
+    *sqnr_db = similarity_sqnr_db(&s);
+    *kl = sum / (double)count;
 }
 
 bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,

@@ -23,6 +23,14 @@ struct paired {
 bool evaluate(const struct model *model, const struct split *split, bool reference, struct evaluation *out,
               struct error *err);
 
+/* By the fast engines, and the logits [count][classes] that the answers come from. Error: out of memory. */
+bool evaluate_keeping(const struct model *model, const struct split *split, float *logits, struct evaluation *out,
+                      struct error *err);
+
+/* How far b's logits [count][classes] are from a's: SQNR in dB, and KL divergence in nats a row, b's probabilities
+ * against a's (base/stats). */
+void logits_apart(const float *a, const float *b, size_t count, int classes, double *sqnr_db, double *kl);
+
 /* The same answers out of logits [count][classes] that are there already. Error: out of memory. */
 bool evaluate_logits(const float *logits, int classes, const struct split *split, struct evaluation *out,
                      struct error *err);

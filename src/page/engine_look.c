@@ -143,7 +143,7 @@ bool EXPORT(page_digit)(const struct page_model *m, const uint8_t *gray, int wid
 unsigned EXPORT(page_doubts)(const struct page_model *m, const float *logits) {
     int layers = m->model.shape.layers;
     float step = m->model.kind == MODEL_INT8 ? m->model.qmlp.activation[layers].scale : 0;
-    return answer_doubts(logits, m->model.shape.widths[layers], step);
+    return answer_doubts(0, logits, m->model.shape.widths[layers], step);
 }
 
 const char *EXPORT(page_doubt_text)(int doubt) { return doubt < DOUBTS ? doubt_texts[doubt] : NULL; }

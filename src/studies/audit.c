@@ -236,7 +236,8 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
         counts[found[i].verdict]++;
         ok = !a->stopped;
     }
-    /* What does not reproduce comes first, what was not measured next, then the rest in the lesson's order. */
+    /* What does not reproduce comes first, what was not measured or not tested next, then the rest in the lesson's
+     * order. */
     errno = 0;
     for (int turn = NOT_REPRODUCED; ok && turn <= REPRODUCED; turn++)
         for (size_t i = first; i <= last; i++)
@@ -246,12 +247,16 @@ static bool judge_all(struct audit *a, const struct csv *claims, size_t first, s
     if (first == last) table_note(t, "%s", csv_cell(claims, first, CLAIM_WHY));
     else {
         table_note(
-            t, "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not measured.",
-            last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_MEASURED]);
+            t,
+            "%zu claims: %zu do not reproduce, %zu reproduced with a difference, %zu reproduced, %zu not tested here, "
+            "%zu not measured.",
+            last + 1 - first, counts[NOT_REPRODUCED], counts[DIFFERENTLY], counts[REPRODUCED], counts[NOT_TESTED],
+            counts[NOT_MEASURED]);
         table_note(
             t,
             "What does not reproduce stands first. Claims that begin with \"MNIST:\" are about MNIST, whatever the "
-            "data here. Measured within the tolerance is reproduced, within the near one with a difference.");
+            "data here. Measured within the tolerance is reproduced, within the near one with a difference. Not tested "
+            "here: nothing in this program does what the claim is about. Not measured: the table is missing.");
         a->study.tables[0].most_rows = counts[NOT_REPRODUCED] ? counts[NOT_REPRODUCED] : 10; /* on the terminal */
     }
     free(found);

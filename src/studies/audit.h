@@ -48,7 +48,7 @@ enum {
     CLAIM_WHY
 };
 
-enum verdict { NOT_REPRODUCED, NOT_MEASURED, REPRODUCED, DIFFERENTLY, VERDICTS };
+enum verdict { NOT_REPRODUCED, NOT_MEASURED, NOT_TESTED, REPRODUCED, DIFFERENTLY, VERDICTS };
 extern const char *const verdict_names[VERDICTS];
 
 struct finding {
@@ -61,7 +61,8 @@ struct finding {
 bool claims_read(struct csv *out, struct error *err);
 
 /* Computes the formula of a claim from tables and judges it. What cannot be computed, since a table, a row or a number
- * is not there, is a finding as well: not measured. */
+ * is not there, is a finding as well: not measured. Not tested here: there is no band, the formula shows what comes
+ * near. */
 void claim_judge(const struct csv *claims, size_t row, struct tables *tables, struct finding *out);
 
 /* "3.8 to 4.2; near: 2 to 8" */

@@ -69,13 +69,18 @@ static void add_affine_map(struct table *t) {
 
 /* A matrix of 4096 x 4096: the codes and all that the format stores beside them. */
 static void add_storage(struct table *t) {
-    static const char *const codecs[] = {"f32", "f16", "bf16", "int8/row", "int4/row", "q4_K"};
+    static const char *const codecs[] = {"f32", "f16", "bf16", "int8/row", "int4/row", "q4_K", "q6_K"};
     enum { WIDTH = 4096 };
     for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
         struct codec codec;
         if (codec_parse(codecs[i], &codec))
             table_row(t, "bytes of %s | %.9g", codecs[i], (double)codec_bytes(codec, WIDTH, WIDTH) / WIDTH / WIDTH);
     }
+    /* Q4_K_M of a Llama of 7e9: Q6_K for the output [32000][4096], and attn_v [4096][4096] and ffn_down [4096][11008]
+     * in the 16 of 32 layers that llama.cpp's use_more_bits picks; the rest, the token embedding too, in Q4_K. */
+    double square = 4096.0 * 4096, feed = 4096.0 * 11008, words = 4096.0 * 32000;
+    double q6 = (16 * (square + feed) + words) / (32 * (4 * square + 3 * feed) + 2 * words);
+    add(t, "bytes of Q4_K_M", (q6 * 210 + (1 - q6) * 144) / 256);
 }
 
 /* Told by the values that the codes have: the bits of the exponent by the powers of two among the numbers above 0 that
@@ -109,7 +114,7 @@ static void add_formats(struct table *t) {
     add_sixteen_bits(t, "bf16", float_from_bfloat, bfloat_from_float, 0x0080, 0x7f7f);
     add(t, "fp16 largest", (double)float_from_half(0x7bff));
     add(t, "fp16 infinity", (double)overflow);
-    double fp32_peak = peak_measure(PEAK_FP32, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, 1, 0.2);
+    double fp32_peak = peak_measure(PEAK_FP32, FROM_REGISTERS, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, FROM_REGISTERS, 1, 0.2);
     add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
     add(t, "int8 peak", int8_peak > 0 ? int8_peak : NAN);
     table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak_name(PEAK_FP32) ? peak_name(PEAK_FP32) : "none",
@@ -299,17 +304,22 @@ bool audit_arithmetic(struct table *t, const char *folder, const struct dataset 
 
 /* ---- the networks of the exercise -------------------------------------------------------------------------------- */
 
-/* How many weights lie in [-0.5, 0.5]; and what 4 bits, round to nearest, one scale a row, lose of the row's largest
- * weight, root mean square. */
+/* How many weights lie in [-0.5, 0.5]; of how many exponents of fp32 they make use, of 254; and what 4 bits, round to
+ * nearest, one scale a row, lose of the row's largest weight, root mean square. */
 static void add_weights(struct table *t, const struct mlp *mlp) {
     double count = 0, inside = 0, used = 0, squares = 0;
+    bool exponents[256] = {false};
+    int seen = 0;
     for (int l = 0; l < mlp->shape.layers; l++)
         for (int row = 0; row < mlp->layer[l].out; row++) {
             int n = mlp->layer[l].in;
             const float *w = mlp->layer[l].weight + (size_t)row * (size_t)n;
             double widest = (double)absolute_maximum(w, (size_t)n);
             struct qparams p = grid_of(w, n, 4, true);
-            for (int k = 0; k < n; k++) inside += fabsf(w[k]) <= 0.5f;
+            for (int k = 0; k < n; k++) {
+                inside += fabsf(w[k]) <= 0.5f;
+                if (w[k] != 0) exponents[(ilogbf(w[k]) + 127) & 255] = true;
+            }
             count += n;
             if (!(widest > 0)) continue;
             used += n;
@@ -317,6 +327,8 @@ static void add_weights(struct table *t, const struct mlp *mlp) {
         }
     add(t, "weights", count);
     add(t, "weights within 0.5", inside);
+    for (int i = 0; i < 256; i++) seen += exponents[i];
+    add(t, "exponents used", seen);
     add(t, "int4 error of the largest weight", 100 * sqrt(squares / used));
 }
 

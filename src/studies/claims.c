@@ -11,14 +11,20 @@ static const char claims_text[] =
 #include "claims.inc" /* claims.tsv as a string: see the Makefile */
     ;
 
-const char *const verdict_names[VERDICTS] = {"does not reproduce", "not measured", "reproduced",
+const char *const verdict_names[VERDICTS] = {"does not reproduce", "not measured", "not tested here", "reproduced",
                                              "reproduced with a difference"};
+
+/* Of a claim that nothing here tests, the bands are "-". */
+static bool is_tested(const struct csv *claims, size_t row) {
+    return strcmp(csv_cell(claims, row, CLAIM_EXACT), "-") != 0;
+}
 
 bool claims_read(struct csv *out, struct error *err) {
     bool ok = csv_parse("claims.tsv", claims_text, sizeof claims_text - 1, '\t', out, err);
     for (size_t i = 0; ok && i < out->rows; i++)
-        if (!strchr(csv_cell(out, i, CLAIM_EXACT), ':') || !strchr(csv_cell(out, i, CLAIM_NEAR), ':'))
-            ok = fail(err, "claims.tsv: %s: exact and near are LO:HI", csv_cell(out, i, CLAIM_ID));
+        if (is_tested(out, i) &&
+            (!strchr(csv_cell(out, i, CLAIM_EXACT), ':') || !strchr(csv_cell(out, i, CLAIM_NEAR), ':')))
+            ok = fail(err, "claims.tsv: %s: exact and near are LO:HI, or exact is -", csv_cell(out, i, CLAIM_ID));
     return ok;
 }
 
@@ -41,6 +47,10 @@ static void print_band(const char *band, char *text, size_t size) {
 
 void claim_tolerance(const struct csv *claims, size_t row, char *text, size_t size) {
     char exact[64], near[64];
+    if (!is_tested(claims, row)) {
+        snprintf(text, size, "-");
+        return;
+    }
     print_band(csv_cell(claims, row, CLAIM_EXACT), exact, sizeof exact);
     print_band(csv_cell(claims, row, CLAIM_NEAR), near, sizeof near);
     snprintf(text, size, "%s; near: %s", exact, near);
@@ -111,7 +121,8 @@ void claim_judge(const struct csv *claims, size_t row, struct tables *tables, st
              ? find_list(csv_cell(claims, row, CLAIM_CLAIMED), formula, shown + 6, tables, out, text, &err)
              : find_numbers(formula, shown, tables, out, text, &err));
     if (text) fclose(text);
-    if (ok && band_holds(csv_cell(claims, row, CLAIM_EXACT), out->value)) out->verdict = REPRODUCED;
+    if (ok && !is_tested(claims, row)) out->verdict = NOT_TESTED;
+    else if (ok && band_holds(csv_cell(claims, row, CLAIM_EXACT), out->value)) out->verdict = REPRODUCED;
     else if (ok && band_holds(csv_cell(claims, row, CLAIM_NEAR), out->value)) out->verdict = DIFFERENTLY;
     if (ok) return;
     out->value = NAN;

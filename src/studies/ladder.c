@@ -10,12 +10,7 @@
 #include "cli/recipe.h"
 #include "cli/speed.h"
 #include "cli/study.h"
-#include "studies/chart.h"
-
-/* What a rung gave over the seeds. */
-struct rung_sums {
-    struct sums accuracy, change, bits, sqnr, output_error[MLP_MAX_LAYERS];
-};
+#include "studies/ladder.h"
 
 struct ladder {
     struct study *s;
@@ -25,8 +20,8 @@ struct ladder {
     struct rung_recipe recipe;
     struct quantization_recipe calibration;
     struct training_recipe training;
-    struct table *table, *means;
-    struct rung_sums *sums; /* [rung_count] */
+    struct table *table, *means, *methods;
+    struct ladder_values values;
     struct progress bar;
     size_t rungs_done;
 };
@@ -41,6 +36,13 @@ struct rung_result {
     double sqnr_db, error_percent;       /* of the weights against fp32; NaN where they were trained on */
     double output_error[MLP_MAX_LAYERS]; /* relative squared error of each layer's output on the test images, inputs
                                             from fp32; NaN as above */
+    double logit_sqnr, kl;               /* of the logits against fp32's; NaN for fp32 itself */
+};
+
+/* What rungs of one network are measured with. */
+struct rung_measure {
+    double *grams[MLP_MAX_LAYERS]; /* make_test_grams */
+    float *fp32_logits, *logits;   /* [test images][classes] */
 };
 
 /* ---- one rung -------------------------------------------------------------------------------------------------- */
@@ -81,8 +83,8 @@ static void measure_weights(const struct mlp *fp32, const struct mlp *effective,
 }
 
 /* Release with free_result. */
-static bool run_rung(struct ladder *l, struct rung_source *source, double *const *grams, int i, struct rung_result *out,
-                     struct error *err) {
+static bool run_rung(struct ladder *l, struct rung_source *source, const struct rung_measure *y, int i,
+                     struct rung_result *out, struct error *err) {
     struct rung_made made = {0};
     char name[160], file[300];
     *out = (struct rung_result){0};
@@ -96,10 +98,16 @@ static bool run_rung(struct ladder *l, struct rung_source *source, double *const
     double started = seconds_now();
     bool ok = path && rung_make_shown(source, &rungs[i], path, &made, err);
     out->seconds = seconds_now() - started;
-    if (ok) measure_weights(source->fp32, &made.effective, grams, out);
+    if (ok) measure_weights(source->fp32, &made.effective, y->grams, out);
     mlp_free(&made.effective);
-    return ok && model_read(path, &out->model, NULL, err) && file_size(path, &out->bytes, err) &&
-        evaluate(&out->model, &l->s->data.test, false, &out->evaluation, err);
+    const struct split *test = &l->s->data.test;
+    float *logits = i == 0 ? y->fp32_logits : y->logits; /* rung 0 is fp32 */
+    ok = ok && model_read(path, &out->model, NULL, err) && file_size(path, &out->bytes, err) &&
+        evaluate_keeping(&out->model, test, logits, &out->evaluation, err);
+    if (ok)
+        logits_apart(y->fp32_logits, logits, test->count, source->fp32->shape.widths[source->fp32->shape.layers],
+                     &out->logit_sqnr, &out->kl);
+    return ok;
 }
 
 static void free_result(struct rung_result *r) {
@@ -109,14 +117,22 @@ static void free_result(struct rung_result *r) {
 
 /* ---- one network ----------------------------------------------------------------------------------------------- */
 
-static void add_row(struct table *t, const struct rung *rung, const struct rung_result *r,
+static void add_row(struct table *t, const struct rung *rung, bool best, const struct rung_result *r,
                     const struct rung_result *fp32, const uint8_t *labels, double speed) {
     table_row(t, "%s | %s | %s | %.3f | %zu | %.2f | %.1f | %.3f | %.2f | %.2f", r->format, rung->method,
               arithmetic_name(&r->model), r->model.bits_per_weight, (size_t)r->bytes,
               (double)fp32->bytes / (double)r->bytes, r->sqnr_db, r->error_percent, accuracy_percent(&r->evaluation),
               standard_error_percent(&r->evaluation));
     add_changes(t, &fp32->evaluation, &r->evaluation, labels);
-    table_row(t, "%.2f | %.2f", r->seconds, speed);
+    table_row(t, "%.7f | %.2f | %s | %.2f | %.2f", r->kl, r->logit_sqnr, best ? "best" : "", r->seconds, speed);
+}
+
+/* Of one network's rungs with as many bits: ladder_is_best. */
+static bool is_best(const struct rung_result *results, int i) {
+    struct rung_value values[256] = {{0}};
+    struct ladder_values one = {.seeds = 1, .of = values};
+    for (int k = 0; k < rung_count && k < 256; k++) values[k].kl = results[k].kl;
+    return ladder_is_best(&one, &rungs[i]);
 }
 
 static void add_notes(const struct ladder *l, const struct rung_source *source) {
@@ -137,7 +153,8 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
         "back against fp32, in the files; empty where the weights were trained on (QAT, one more epoch) or "
         "split (dynamic, LLM.int8()). seconds: to quantize and write. With kernels that give sums (AVX-512 VNNI) "
         "dynamic int8 and LLM.int8() run on the products of int8; elsewhere on plain loops, whose speeds say "
-        "nothing of the schemes.");
+        "nothing of the schemes. Both take the ranges of activations from the batch that they run: their answers are "
+        "those of batches of 64 images, and others with another batch.");
     table_note(t,
                "GPTQ and AWQ looked at %d training images; activations were calibrated on %d. Group: %d weights (the "
                "last of a row may be shorter)%s. QAT rungs trained on for %d epoch%s: compare with \"one more epoch\".",
@@ -159,45 +176,68 @@ static bool fill_table(const struct ladder *l, const struct rung_source *source,
     struct speed *speeds = aligned_array((size_t)rung_count, sizeof *speeds, err);
     for (int i = 0; speeds && i < rung_count; i++) speeds[i] = speed_of(&results[i].model);
     bool ok = speeds && measure_speeds(speeds, rung_count, &l->s->data.test, err);
-    for (int i = 0; ok && i < rung_count; i++)
-        add_row(l->table, &rungs[i], &results[i], &results[0], l->s->data.test.labels,
+    for (int i = 0; ok && i < rung_count; i++) {
+        if (i == 0 || rungs[i].bits != rungs[i - 1].bits)
+            table_group(l->table, "%d bit%s", rungs[i].bits, rungs[i].bits == 1 ? "" : "s");
+        add_row(l->table, &rungs[i], is_best(results, i), &results[i], &results[0], l->s->data.test.labels,
                 speeds[i].images_per_second / speeds[0].images_per_second);
+    }
     if (ok) add_notes(l, source);
     if (ok) note_speeds(l->table, speeds, rung_count);
     free(speeds);
     return ok;
 }
 
-static void sum_up(struct rung_sums *s, const struct rung_result *r, const struct rung_result *fp32) {
+static void keep(struct rung_value *v, const struct rung_result *r, const struct rung_result *fp32) {
     double accuracy = accuracy_percent(&r->evaluation);
-    sums_add(&s->accuracy, accuracy);
-    sums_add(&s->change, accuracy - accuracy_percent(&fp32->evaluation));
-    sums_add(&s->bits, r->model.bits_per_weight);
-    sums_add(&s->sqnr, r->sqnr_db);
-    for (int i = 0; i < r->model.shape.layers; i++) sums_add(&s->output_error[i], r->output_error[i]);
+    *v = (struct rung_value){.accuracy = accuracy,
+                             .change = accuracy - accuracy_percent(&fp32->evaluation),
+                             .bits = r->model.bits_per_weight,
+                             .sqnr = r->sqnr_db,
+                             .logit_sqnr = r->logit_sqnr,
+                             .kl = r->kl};
+    memcpy(v->output_error, r->output_error, sizeof v->output_error);
 }
 
-/* All rungs of one network into the sums, and, when it is that of the table, into its rows. */
-static bool climb(struct ladder *l, const struct mlp *fp32, const struct model_notes *notes, bool in_table,
+static bool make_measure(const struct mlp *fp32, const struct split *test, struct rung_measure *y, struct error *err) {
+    size_t logits = test->count * (size_t)fp32->shape.widths[fp32->shape.layers];
+    return (y->fp32_logits = aligned_array(logits, sizeof *y->logits, err)) &&
+        (y->logits = aligned_array(logits, sizeof *y->logits, err)) && make_test_grams(fp32, test, y->grams, err);
+}
+
+static void describe(struct ladder *l, const struct mlp_shape *shape) {
+    char text[128];
+    mlp_shape_print(shape, text, sizeof text);
+    snprintf(l->values.about, sizeof l->values.about, "%s, %s, %d seed%s", text, l->s->data.name, l->seeds,
+             l->seeds == 1 ? "" : "s");
+}
+
+/* All rungs of a network, the seed-th, into the values, and, when it is the first, into the table. */
+static bool climb(struct ladder *l, const struct mlp *fp32, const struct model_notes *notes, int seed,
                   struct error *err) {
     struct rung_source source;
-    double *grams[MLP_MAX_LAYERS] = {0};
+    struct rung_measure y = {0};
     struct rung_result *results = aligned_array((size_t)rung_count, sizeof *results, err);
     rung_recipe_fit(&l->recipe, &fp32->shape, &l->s->data.train);
     bool ok = results &&
         rung_source_create(&l->s->data, fp32, notes, &l->recipe, &l->calibration, &l->training, &source, err);
     if (ok) {
-        ok = make_test_grams(fp32, &l->s->data.test, grams, err);
+        ok = make_measure(fp32, &l->s->data.test, &y, err);
         for (int i = 0; ok && i < rung_count; i++) {
             progress_update(&l->bar, l->rungs_done++, (size_t)(l->seeds * rung_count));
-            ok = run_rung(l, &source, grams, i, &results[i], err);
+            ok = run_rung(l, &source, &y, i, &results[i], err);
         }
-        ok = ok && (!in_table || fill_table(l, &source, results, err));
-        for (int i = 0; ok && i < rung_count; i++) sum_up(&l->sums[i], &results[i], &results[0]);
+        ok = ok && (seed > 0 || fill_table(l, &source, results, err));
+        for (int i = 0; ok && i < rung_count; i++) keep(&l->values.of[i * l->seeds + seed], &results[i], &results[0]);
+        l->values.layers = fp32->shape.layers;
+        l->values.group = source.group;
+        describe(l, &fp32->shape);
         rung_source_free(&source);
     }
     for (int i = 0; results && i < rung_count; i++) free_result(&results[i]);
-    for (int i = 0; i < MLP_MAX_LAYERS; i++) free(grams[i]);
+    for (int i = 0; i < MLP_MAX_LAYERS; i++) free(y.grams[i]);
+    free(y.fp32_logits);
+    free(y.logits);
     free(results);
     return ok;
 }
@@ -209,7 +249,7 @@ static bool climb_given(struct ladder *l, const char *path, struct error *err) {
     bool ok = (model.kind == MODEL_FP32 || fail(err, "%s: is quantized already; an fp32 model is needed", path)) &&
         split_fits(&l->s->data.test, model.shape.widths[0], model.shape.widths[model.shape.layers], l->s->source,
                    err) &&
-        climb(l, &model.mlp, &notes, true, err);
+        climb(l, &model.mlp, &notes, 0, err);
     model_free(&model);
     return ok;
 }
@@ -224,7 +264,7 @@ static bool climb_seeds(struct ladder *l, struct error *err) {
         l->training.seed = first + (uint64_t)i;
         if (!train_model(&l->s->data, &l->training, &mlp, &report, err)) return false;
         describe_training(&l->s->data, &l->training, &notes);
-        ok = climb(l, &mlp, &notes, i == 0, err);
+        ok = climb(l, &mlp, &notes, i, err);
         mlp_free(&mlp);
     }
     return ok;
@@ -232,107 +272,28 @@ static bool climb_seeds(struct ladder *l, struct error *err) {
 
 /* ---- all seeds ------------------------------------------------------------------------------------------------- */
 
-/* The rung that a method has to beat: round to nearest in the same format. NULL for methods that claim nothing. */
-static const struct rung *rtn_of(const struct rung *r) {
-    for (int i = 0; r->how >= METHOD_GPTQ && i < rung_count; i++)
-        if (rungs[i].make == r->make && rungs[i].how == METHOD_RTN && rungs[i].block == r->block &&
-            strcmp(rungs[i].format, r->format) == 0)
-            return &rungs[i];
-    return NULL;
-}
-
-/* Whether GPTQ and AWQ do what their papers claim: a lower output error in every layer, and a higher accuracy with it.
- */
-static void note_claim(const struct ladder *l, const struct rung *rung, const char *format) {
-    const struct rung *rtn = rtn_of(rung);
-    if (!rtn) return;
-    const struct rung_sums *ours = &l->sums[rung - rungs], *base = &l->sums[rtn - rungs];
-    double n = (double)ours->accuracy.n, gain = (ours->accuracy.sum - base->accuracy.sum) / n;
-    int layers = 0, better = 0;
-    for (; layers < MLP_MAX_LAYERS && base->output_error[layers].sum > 0; layers++)
-        better += ours->output_error[layers].sum < base->output_error[layers].sum;
-    table_note(l->means,
-               "%s, %s against round to nearest: output error lower in %d of %d layers; accuracy %+.3f points, where "
-               "round to nearest had lost %.3f%s.",
-               format, rung->method, better, layers, gain, -base->change.sum / n,
-               gain > 0 ? "" : ": in accuracy the method's claim does not show here");
-}
-
-/* Means over the seeds, with the layers' output errors, which tell methods apart where accuracy cannot. */
-static void fill_means(const struct ladder *l, int layers) {
-    char format[64];
-    for (int i = 1; i <= layers; i++) table_add_columns(l->means, "fc%d_output_error%s", i, i > 1 ? "-" : "");
-    table_note(
-        l->means,
-        "What to see: whether a method that chooses codes by what a layer puts out lowers that layer's output "
-        "error, and whether accuracy follows. Output error: sum of squares of (W - W_hat) x over the test images "
-        "and outputs of a layer, relative to that of W x, with x from the fp32 network. Means over the seeds.");
-    for (int i = 0; i < rung_count; i++) {
-        const struct rung_sums *s = &l->sums[i];
-        rung_format(&rungs[i], l->recipe.group, format, sizeof format);
-        table_row(l->means, "%s | %s | %.3f | %.1f | %.3f | %.3f | %+.3f", format, rungs[i].method, sums_mean(&s->bits),
-                  sums_mean(&s->sqnr), sums_mean(&s->accuracy), sums_deviation(&s->accuracy), sums_mean(&s->change));
-        for (int layer = 0; layer < layers; layer++) table_row(l->means, "%.7f", sums_mean(&s->output_error[layer]));
-        note_claim(l, &rungs[i], format);
-    }
-}
-
-/* Accuracy by the logarithm of the error, so that 97.5 against 97.8 can be seen beside a collapse to 60. */
-static const struct chart ladder_chart = {.title = "The ladder: accuracy and bits per weight",
-                                          .x = {.label = "bits per weight, all overhead counted (log scale)",
-                                                .log = true,
-                                                .from = 1.8,
-                                                .to = 34,
-                                                .ticks = {2, 3, 4, 6, 8, 16, 32}},
-                                          .y = {.label = "test accuracy in percent (by the logarithm of the error)",
-                                                .log = true,
-                                                .from = 10,
-                                                .to = 98.8,
-                                                .ticks = {98.5, 98, 97.5, 97, 96, 95, 90, 80, 60, 30, 10},
-                                                .below = 100},
-                                          .cycle = CHART_COLOURS};
-
-/* Rungs that stand on one line of the picture: training with 8, 4, 3 and 2 bits is one method. */
-static const char *series_of(const struct rung *r) {
-    static const char *const series[][2] = {
-        {"none", "fp32"}, {"static", "int8 static (integer)"}, {"qat", "QAT (integer)"}};
-    for (size_t i = 0; i < sizeof series / sizeof series[0]; i++)
-        if (strcmp(r->option, series[i][0]) == 0) return series[i][1];
-    return r->method;
-}
-
-static bool draw(const struct ladder *l, struct error *err) {
-    struct plot_point *points = aligned_array((size_t)rung_count, sizeof *points, err);
-    char name[160];
-    if (!points) return false;
-    for (int i = 0; i < rung_count; i++)
-        points[i] = (struct plot_point){series_of(&rungs[i]), sums_mean(&l->sums[i].bits),
-                                        sums_mean(&l->sums[i].accuracy)};
-    snprintf(name, sizeof name, "%s.svg", l->name);
-    const char *path = study_path(l->s, name);
-    bool ok = path && chart_write(path, &ladder_chart, points, rung_count, err);
-    free(points);
-    return ok;
-}
-
 static bool run(struct ladder *l, const char *model) {
     struct error *err = &l->s->err;
-    if (!(l->sums = aligned_array((size_t)rung_count, sizeof *l->sums, err))) return false;
+    char picture[160];
+    size_t values = (size_t)rung_count * (size_t)l->seeds;
+    l->values.seeds = l->seeds;
+    if (!(l->values.of = aligned_array(values, sizeof *l->values.of, err))) return false;
     progress_begin(&l->bar, l->name, "rungs");
     bool ok = model ? climb_given(l, model, err) : climb_seeds(l, err);
     progress_end(&l->bar);
-    int layers = 0;
-    while (layers < MLP_MAX_LAYERS && l->sums[0].output_error[layers].n) layers++;
-    if (ok) fill_means(l, layers);
-    ok = ok && draw(l, err);
-    free(l->sums);
+    if (ok) fill_means(l->means, &l->values);
+    if (ok) fill_methods(l->methods, &l->values);
+    snprintf(picture, sizeof picture, "%s.svg", l->name);
+    const char *path = ok ? study_path(l->s, picture) : NULL;
+    ok = ok && path && draw_ladder(path, &l->values, err);
+    free(l->values.of);
     return ok;
 }
 
 int command_ladder(int argc, char **argv) {
     static const char columns[] = "format method arithmetic- bits_per_weight:bits file_bytes:bytes ratio- "
                                   "weight_sqnr_db- weight_error_percent- accuracy_percent:accuracy standard_error- "
-                                  "change changed- fixed- broken- seconds- speed";
+                                  "change changed- fixed- broken- kl_divergence:KL logit_sqnr_db- best seconds- speed";
     struct study s;
     struct ladder l = {.s = &s,
                        .name = "ladder",
@@ -340,13 +301,13 @@ int command_ladder(int argc, char **argv) {
                        .recipe = rung_defaults(),
                        .calibration = quantization_defaults(),
                        .training = training_defaults()};
-    char means[128], title[64];
+    char means[128], methods[128], title[64];
     study_init(&s, argv[0], "[MODEL]",
                "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all.");
     s.options.examples = "mnistq ladder --seeds 1\nmnistq ladder fp32.safetensors --group 28";
     option_text(&s.options, "name", "NAME", &l.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");
-    option_int(&s.options, "seeds", &l.seeds, 1, 1000, "networks to train when no MODEL is given");
+    option_int(&s.options, "seeds", &l.seeds, 1, MOST_SEEDS, "networks to train when no MODEL is given");
     option_int(&s.options, "group", &l.recipe.group, 1, MLP_MAX_WIDTH,
                "weights of a group: 56, or the largest of 8 to 64 that divides the inputs (784: 16, 28, 49, 56, 98, "
                "112, 196)");
@@ -370,6 +331,9 @@ int command_ladder(int argc, char **argv) {
     snprintf(means, sizeof means, "%s-seeds", l.name);
     l.table = study_table(&s, l.name, "The ladder: one network, every precision", columns);
     l.means = study_table(&s, means, title,
-                          "format method bits_per_weight:bits weight_sqnr_db mean_accuracy sd mean_change");
+                          "format method bits_per_weight:bits weight_sqnr_db- mean_accuracy:accuracy sd "
+                          "mean_change:change kl_divergence:KL logit_sqnr_db:logit_dB best");
+    snprintf(methods, sizeof methods, "%s-methods", l.name);
+    l.methods = study_table(&s, methods, "What the methods' papers claim, and what shows here", methods_columns);
     return study_end(&s, study_begin(&s) && run(&l, model));
 }

@@ -150,7 +150,7 @@ static void fill_view(const struct table *all, struct table *view) {
 static bool run(struct variants *v, struct table *const *tables) {
     struct error *err = &v->study->err;
     char shape[128];
-    v->total = 145 + 16 * (size_t)v->seeds; /* about: for the progress bar */
+    v->total = 229 + 28 * (size_t)v->seeds; /* about: for the progress bar */
     for (const struct fault *f = faults; f->name; f++)
         v->total += f->kind == FAULT_ACCUMULATOR ? (size_t)v->base.fp32.shape.layers + 1
             : f->kind == FAULT_QUIET             ? 3

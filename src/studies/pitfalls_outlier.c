@@ -1,113 +1,16 @@
 /* Pitfall: one weight far beyond the others sets the scale for all that share it. */
-#include "studies/pitfalls.h"
+#include "studies/outlier.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lowbit/equalize.h"
+#include "lowbit/hadamard.h"
 #include "lowbit/half.h"
 
 static const double factors[] = {1, 2, 5, 10, 20, 50, 100};
 enum { FACTORS = sizeof factors / sizeof factors[0], LAST = FACTORS - 1, LESSON_ROWS = 64, LESSON_COLS = 1024 };
-
-enum repair { REPAIR_NONE, REPAIR_PERCENTILE, REPAIR_MSE, REPAIR_APART, REPAIRS };
-static const char *const repair_names[REPAIRS] = {"none", "clip at percentile 99.99", "clip for least squared error",
-                                                  "column apart in fp16"};
-
-/* A way to quantize is a number: per tensor and per channel in turn, one repair after another. */
-enum { WAYS = 2 * REPAIRS };
-static bool per_channel(int way) { return way % 2; }
-static enum repair repair_of(int way) { return (enum repair)(way / 2); }
-static const char *granularity(int way) {
-    return scheme_names[per_channel(way) ? SCHEME_PER_CHANNEL : SCHEME_PER_TENSOR];
-}
-
-/* ---- a matrix with an outlier ----------------------------------------------------------------------------------- */
-
-/* What its codes came to: RMS errors, the outlier itself left out, and the scale of the outlier's row. */
-struct fit {
-    double all, own_row, other_rows, scale;
-};
-
-static int by_size(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-/* The |w| that 99.99% of n values do not exceed. In a row of less than 10,000 that is the largest: nothing is cut. */
-static float percentile(float *sizes, size_t n) {
-    qsort(sizes, n, sizeof *sizes, by_size);
-    return sizes[(size_t)ceil(0.9999 * (double)n) - 1];
-}
-
-/* Of clips from the largest value down to 1/256 of it, eight an octave, the one of the least squared error. */
-static float least_error_clip(const float *sizes, size_t n) {
-    float highest = absolute_maximum(sizes, n), best_clip = highest;
-    double best = INFINITY;
-    for (int step = 0; step <= 64; step++) {
-        float clip = highest * (float)exp2(-step / 8.0);
-        struct qparams p = qparams_symmetric(clip, 127);
-        double error = 0;
-        for (size_t i = 0; i < n; i++) {
-            double e = (double)sizes[i] - (double)fake_quantize(sizes[i], p);
-            error += e * e;
-        }
-        if (error < best) best = error, best_clip = clip;
-    }
-    return best_clip;
-}
-
-/* One scale for rows [first, first + rows), column apart (or none, -1) left out. sizes: scratch for as many weights. */
-static float choose_scale(const struct dense *d, int first, int rows, int apart, enum repair repair, float *sizes) {
-    size_t n = 0;
-    for (int c = first; c < first + rows; c++)
-        for (int k = 0; k < d->in; k++)
-            if (k != apart) sizes[n++] = fabsf(d->weight[(size_t)c * (size_t)d->in + (size_t)k]);
-    float clip = n == 0               ? 0
-        : repair == REPAIR_PERCENTILE ? percentile(sizes, n)
-        : repair == REPAIR_MSE        ? least_error_clip(sizes, n)
-                                      : absolute_maximum(sizes, n);
-    return qparams_symmetric(clip, 127).scale;
-}
-
-static int column_apart(const struct dense *d, size_t at, int way) {
-    return repair_of(way) == REPAIR_APART ? (int)(at % (size_t)d->in) : -1;
-}
-
-/* Quantizes d, whose outlier is weight at: scale [out]. Error: out of memory. */
-static bool fit_scales(const struct dense *d, size_t at, int way, float *scale, struct fit *fit, struct error *err) {
-    int apart = column_apart(d, at, way), row = (int)(at / (size_t)d->in);
-    float *sizes = aligned_array((size_t)(per_channel(way) ? 1 : d->out) * (size_t)d->in, sizeof *sizes, err);
-    double own = 0, others = 0, in = d->in, out = d->out;
-    for (int c = 0; sizes && c < d->out; c++) {
-        scale[c] = c > 0 && !per_channel(way)
-            ? scale[0]
-            : choose_scale(d, c, per_channel(way) ? 1 : d->out, apart, repair_of(way), sizes);
-        for (int k = 0; k < d->in; k++) {
-            size_t i = (size_t)c * (size_t)d->in + (size_t)k;
-            float w = d->weight[i],
-                  read_back = k == apart ? float_from_half(half_from_float(w))
-                                         : fake_quantize(w, (struct qparams){scale[c], 0, -127, 127});
-            double e = (double)w - (double)read_back;
-            if (c != row) others += e * e;
-            else if (i != at) own += e * e;
-        }
-    }
-    *fit = (struct fit){sqrt((own + others) / (in * out - 1)), sqrt(own / (in - 1)), sqrt(others / (in * (out - 1))),
-                        (double)scale[row]};
-    free(sizes);
-    return sizes != NULL;
-}
-
-/* The same beside the fit without outlier, where its weight was before, and without repair. */
-static bool compare_fits(const struct dense *d, size_t at, float before, int way, float *scale, struct fit *fit,
-                         struct fit *base, struct error *err) {
-    float outlier = d->weight[at];
-    d->weight[at] = before;
-    bool ok = fit_scales(d, at, way % 2, scale, base, err);
-    d->weight[at] = outlier;
-    return ok && fit_scales(d, at, way, scale, fit, err);
-}
 
 static void add_weight_cells(struct table *t, const char *weights, double k, int way, const char *arithmetic,
                              const struct fit *fit, const struct fit *base) {
@@ -125,9 +28,9 @@ static bool add_lesson_rows(struct table *t, struct error *err) {
     bool ok = w != NULL;
     for (size_t i = 0; ok && i < n; i++) w[i] = (float)(rng_uniform(&rng) - 0.5);
     if (ok) w[at] = 5.0f;
-    for (int way = 0; ok && way < WAYS; way++) {
+    for (int way = 0; ok && way < 2 * REPAIR_EQUALIZE; way++) { /* those that need no network */
         struct fit fit, base;
-        ok = compare_fits(&d, at, 0.5f, way, scale, &fit, &base, err);
+        ok = compare_fits(&d, &d, at, 0.5f, way, scale, &fit, &base, err);
         if (ok) add_weight_cells(t, "the lesson's", 10, way, "-", &fit, &base);
         if (ok) table_row(t, " | " NO_NETWORK);
     }
@@ -188,10 +91,9 @@ static bool network_apart(const struct outlier *o, int way, float *scale, struct
     for (int l = 0; l < out->shape.layers; l++) {
         const struct dense *d = &o->n.fp32.layer[l];
         struct dynamic_mlp_layer *q = &out->dynamic.layer[l];
-        struct fit ignored;
         bool here = l == o->layer;
         int col = here ? column_apart(d, o->at, way) : -1;
-        if (!fit_scales(d, here ? o->at : 0, here ? way : way % 2, scale, &ignored, err)) {
+        if (!scales_of(d, here ? o->at : 0, here ? way : way % 2, scale, err)) {
             model_free(out);
             return false;
         }
@@ -211,23 +113,53 @@ static bool network_apart(const struct outlier *o, int way, float *scale, struct
     return false;
 }
 
+/* A network that computes what the outlier's does, with other weights. Release with mlp_free. */
+static bool rewrite(const struct variants *v, const struct outlier *o, enum repair repair, struct mlp *out) {
+    struct error *err = &v->study->err;
+    if (repair == REPAIR_ROTATE) return hadamard_insert(&o->n.fp32, o->layer, out, err);
+    if (!mlp_copy(&o->n.fp32, out, err)) return false;
+    if (repair == REPAIR_EQUALIZE) equalize(out);
+    else if (!smooth_quant(out, v->images, v->calibration, 0.5, err)) {
+        mlp_free(out);
+        return false;
+    }
+    return true;
+}
+
+/* The model of a way, its scales [out] and fits. scale: [MLP_MAX_WIDTH] */
+static bool make_way(const struct variants *v, const struct outlier *o, int way, float *scale, struct fit *fit,
+                     struct fit *base, struct model *model) {
+    struct error *err = &v->study->err;
+    enum repair repair = repair_of(way);
+    const struct dense *d = &o->n.fp32.layer[o->layer];
+    struct range ranges[MLP_MAX_LAYERS + 1];
+    struct mlp mlp;
+    if (repair < REPAIR_ROTATE)
+        return compare_fits(d, d, o->at, o->before, way, scale, fit, base, err) &&
+            (repair == REPAIR_APART ? network_apart : static_network)(o, way, scale, model, err);
+    if (!rewrite(v, o, repair, &mlp)) return false;
+    bool ok = ranges_over(&mlp, v->images, v->calibration, ranges, err) &&
+        compare_fits(d, &mlp.layer[o->layer], o->at, o->before, way, scale, fit, base, err) &&
+        int8_network(&mlp, ranges, per_channel(way), false, model, err);
+    mlp_free(&mlp);
+    return ok;
+}
+
 /* Quantizes in one way and runs it: a row of t, unless it is NULL. error_ratio: as in the table. */
 static const struct measurement *run_way(struct variants *v, struct table *t, const struct outlier *o, int way,
                                          double *error_ratio) {
-    struct error *err = &v->study->err;
     const struct measurement *m = NULL;
     struct fit fit, base;
     struct model model;
-    bool apart = repair_of(way) == REPAIR_APART;
-    float *scale = aligned_array(MLP_MAX_WIDTH, sizeof *scale, err);
-    if (scale && compare_fits(&o->n.fp32.layer[o->layer], o->at, o->before, way, scale, &fit, &base, err) &&
-        (apart ? network_apart : static_network)(o, way, scale, &model, err)) {
+    float *scale = aligned_array(MLP_MAX_WIDTH, sizeof *scale, &v->study->err);
+    if (scale && make_way(v, o, way, scale, &fit, &base, &model)) {
         m = run_variant(v, &model, &faults[0], FAULTS_ALL_LAYERS, o->n.logits);
         *error_ratio = fit.all / base.all;
         model_free(&model);
     }
     free(scale);
     if (m && t) {
+        bool apart = repair_of(way) == REPAIR_APART;
         add_weight_cells(t, o->name, o->k, way, apart ? "int8 products, fp32 between" : "integer", &fit, &base);
         table_row(t, "%.2f", accuracy_percent(&o->n.evaluation));
         add_network_cells(v, t, m, &o->n.evaluation);
@@ -286,6 +218,13 @@ static bool fill_outlier(struct variants *v, struct table *t) {
                "losing it would cost more than they do together. Column apart: LLM.int8()'s way, its column in fp16, "
                "the rest in int8 with a scale for each image.",
                d->in);
+    table_note(
+        t,
+        "Three repairs leave what the network computes as it is and change its weights. Hadamard rotation (QuaRot): "
+        "W x = (W H)(H x), so that the outlier becomes a little of each weight of its row; H x is a layer more of "
+        "codes +-127, in the same integer engine. Cross-layer equalization: a neuron divided by s, what reads it "
+        "times s, until both ranges are equal. SmoothQuant: the same with s from the ranges of activations and "
+        "weights, for the large activations of the positive outlier. They are calibrated anew.");
     return add_lesson_rows(t, &v->study->err) && run_network(v, t, -1) && run_network(v, t, 1);
 }
 

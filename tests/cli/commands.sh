@@ -429,6 +429,22 @@ check 'recipe-rungs: QAT at 2 to 8 bits with five rates, groups that divide a la
     END { for (b in bits) n++; for (r in sum) if (sum[r] > highest) { highest = sum[r]; best = r }; print rates / n, 28 in groups, 56 in groups, 49 in groups, best }')" = \
     "5 1 1 0 $(sed -n "s/^.*QAT's rate.*; best: \(.*\)\.$/\1/p" r/recipe/recipe-rungs.md)" ]
 
+# ---- mixed ----------------------------------------------------------------------------------------------------
+
+check 'mixed' "$mnistq" mixed --data "$idx" --hidden 16,12 --seeds 2 --images 300 --results r/mixed --json
+cp "$TMP/out" mixed.json
+check 'mixed: mixed.md is mixed.csv' md_is_csv r/mixed/mixed
+check 'mixed --json is mixed.csv' json_is_csv mixed.json r/mixed/mixed.csv
+check 'mixed: three layers in six formats' [ "$(csv_lines r/mixed/mixed-sensitivity.csv | wc -l)" -eq 19 ]
+check_grep '^<svg ' r/mixed/mixed.svg 'mixed: the picture'
+csv_lines r/mixed/mixed.csv | awk -F, '
+    $1 ~ /^[0-9]/ && $3 { rows++; if ($3 > $1 || $3 < bits || $7 > noise && noise) bad = bad " " $1; bits = $3; noise = $7 }
+    END { print (rows > 5) ? "within" bad : "none" }' >mixed.check
+check 'mixed: budgets hold, and more bits mean less noise' [ "$(cat mixed.check)" = within ]
+layers=$(csv_lines r/mixed/mixed.csv | awk -F, '$1 == 3 { gsub(" ", "-", $2); print $2 }')
+check 'mixed: the file of a row has its formats' sh -c "'$mnistq' inspect 'r/mixed/models/mixed/$layers.safetensors' >mixed.inspect"
+for n in 1 2 3; do check_grep "fc$n.format: $(echo "$layers" | cut -d- -f$n)/row" mixed.inspect "mixed: ... fc$n"; done
+
 # ---- files: links, modes, interruptions -------------------------------------------------------------------------
 
 echo old >target

@@ -40,7 +40,7 @@ done
 # The audit tells in a table's cell why it could not read another table.
 # Speeds differ from run to run, and the processor's name is left out where there is no memory to ask for it.
 plain() { sed -e '/CPU/d' -e 's/[0-9.]* s\>/T s/g' "$1"; }
-shape() { sed -e '/CPU/d' -e 's/\([.]csv\): [^,|]*/\1: WHY/' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \t\n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
+shape() { sed -e '/CPU/d' -e 's/"*\([a-z/-]*[.]csv\) has no column "*[a-z_]*"*/\1: WHY/' -e 's/\([.]csv\): [^,|]*/\1: WHY/' -e 's/[-+]*[0-9][0-9.]*/N/g' "$1" | tr -s ' \t\n-' ' ' | sed 's/,* *"*Busy machine[^.]*[.][^.]*quiet[.]"*//'; }
 same() { # HOW FILE FILE
     cmp -s "$2" "$3" || { [ "$1" != bytes ] && "$1" "$2" >"$TMP/a" && "$1" "$3" >"$TMP/b" && cmp -s "$TMP/a" "$TMP/b"; }
 }

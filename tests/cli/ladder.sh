@@ -32,7 +32,7 @@ check_grep 'weights of a group: 56, or ' "$TMP/out" 'help: the default of --grou
 check 'two seeds' ladder r --seeds 2 --json
 cp "$TMP/out" out.json
 check 'nothing on stderr when it is no terminal' [ ! -s "$TMP/err" ]
-for file in ladder.md ladder.csv ladder-seeds.md ladder-seeds.csv ladder.svg; do
+for file in ladder.md ladder.csv ladder-seeds.md ladder-seeds.csv ladder-methods.csv ladder.svg; do
     check "$file is there" [ -s "r/$file" ]
 done
 check 'nothing half-written is left' no_partial
@@ -75,8 +75,25 @@ files_agree() { # bytes by stat, and the ratio
     done
 }
 check 'file_bytes is what stat says' files_agree
-seconds_and_speed() { rows r/ladder.csv | awk -F, '!($15 >= 0 && $16 > 0) { print; bad = 1 } END { exit bad }'; }
+seconds_and_speed() { rows r/ladder.csv | awk -F, '!($(NF - 1) >= 0 && $NF > 0) { print; bad = 1 } END { exit bad }'; }
 check 'every rung has its seconds and its speed' seconds_and_speed
+csv_plain() { sed 's/"[^"]*"/quoted/g' "$1" | grep -v '^#' | tail -n +2; }
+apart_from_fp32() { # KL and SQNR of the logits: none of fp32 itself, all others some; the best of each number of bits
+    csv_plain r/ladder-seeds.csv | awk -F, '
+        NR == 1 { bad = $8 != 0 || $9 != "" }
+        NR > 1 && $9 != "" && !($8 >= 0 && $9 > -20) { bad = 1 }
+        NR > 1 { sum += $8; best += $10 == "best" }
+        END { exit bad || !(sum > 0) || best < 4 || best > 12 }'
+}
+check 'KL and SQNR of the logits, and the best of its bits' apart_from_fp32
+check_grep '^| \*\*4 bits\*\* |' r/ladder.md 'the table is grouped by bits'
+check_grep '^int4/[0-9]*,AWQ,GPTQ,' r/ladder-methods.csv 'the methods: one against another'
+methods_judged() { # with one seed nothing can be shown; with more, p decides
+    csv_plain r/ladder-methods.csv | awk -F, '
+        { n++; if (!($8 == "" ? $9 == "one seed" : $8 >= 0 && $8 <= 1 && ($8 < 0.05) == ($9 != "no difference"))) bad = 1 }
+        END { exit bad || n < 10 }'
+}
+check 'the methods: shown where p is below 0.05' methods_judged
 
 # ---- every rung's file --------------------------------------------------------------------------------------
 
@@ -117,7 +134,7 @@ bf16=r/models/ladder/02-bf16-round-to-nearest.safetensors
 "$mnistq" inspect --cpu >cpu.txt
 arithmetic=$(sed -n 's/^ *bf16 models: \(.*\)\.$/\1/p' cpu.txt)
 case $arithmetic in
-'bf16 products, fp32 sums') check_grep '^ *avx512bf16 .* runs it  *taken' cpu.txt 'inspect --cpu: AVX512-BF16 is there and taken' ;;
+'bf16 products, fp32 sums') check_grep '^ *a[mvx512]*-?bf16 .* runs it  *taken' cpu.txt 'inspect --cpu: a kernel of bf16 is there and taken' ;;
 *) check 'inspect --cpu: bf16 is decoded where it is not taken' [ "$arithmetic" = 'fp32 after decode' ] ;;
 esac
 check "the bf16 rung says what ran: $arithmetic" \
@@ -163,11 +180,11 @@ first_method() { # FORMAT FILE: without --method
     "$mnistq" quantize $model --data idx --images 200 --format "$1" --out made >shown && cmp made "$2"
 }
 check 'quantize: the first method of a format is its default' first_method int4/row \
-    r/models/ladder/11-int4-row-round-to-nearest.safetensors
+    r/models/ladder/*-int4-row-round-to-nearest.safetensors
 check 'quantize: spaces in a format may stand or not' first_method 'q4_K + q6_K' \
-    r/models/ladder/28-q4_K---q6_K-ggml-Q4_K_M-mix.safetensors
+    r/models/ladder/*-q4_K---q6_K-*Q4_K_M-mix.safetensors
 piped() { # nothing but the model on standard output
-    "$mnistq" quantize - --data idx --format nf4 --out made <$model >shown && cmp made r/models/ladder/24-nf4-NF4.safetensors &&
+    "$mnistq" quantize - --data idx --format nf4 --out made <$model >shown && cmp made r/models/ladder/*-nf4-NF4.safetensors &&
         "$mnistq" quantize $model --data idx --format nf4 --out - 2>shown | cmp - made
 }
 check 'quantize: - for the model and for the file' piped
@@ -187,7 +204,7 @@ check_status 1 'quantize: a group that divides nothing' "$mnistq" quantize $mode
 # ---- one given model ----------------------------------------------------------------------------------------
 
 check 'a MODEL, another group and name' ladder one --group 49 --images 1 --name mine "$model"
-for file in one/mine.md one/mine.csv one/mine-seeds.csv one/mine.svg one/models/mine/*-int4-49-GPTQ.safetensors; do
+for file in one/mine.md one/mine.csv one/mine-seeds.csv one/mine-methods.csv one/mine.svg one/models/mine/*-int4-49-GPTQ.safetensors; do
     check "a MODEL: $file" [ -s "$file" ]
 done
 check_grep '^int4/49,GPTQ,' one/mine.csv 'a MODEL: the group is that of --group'

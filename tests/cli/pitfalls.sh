@@ -72,6 +72,12 @@ for sign in negative positive; do
     check "outlier, $sign: ... its own does" rising errors
     select_rows $o error_ratio weights="fc2, $sign" granularity=per-tensor 'repair=column apart in fp16' >errors
     check "outlier, $sign: the column apart, no error grows" all_are errors "$(sed 1q errors)"
+    ruined=$(rows error_ratio per-tensor | tail -1)
+    for repair in 'Hadamard rotation' 'cross-layer equalization' SmoothQuant; do
+        select_rows $o error_ratio weights="fc2, $sign" granularity=per-tensor "repair=$repair" >errors
+        check "outlier, $sign: $repair leaves less than half of the error" sh -c "[ \$(wc -l <errors) -eq 7 ] && tail -1 errors | awk '{ exit !(\$1 > 0 && \$1 < $ruined / 2) }'"
+        check "outlier, $sign: ... in integers" [ "$(select_rows $o arithmetic weights="fc2, $sign" "repair=$repair" | sort -u)" = integer ]
+    done
 done
 
 check 'outlier over seeds: of one model, one network' [ "$(select_rows r/pitfalls-outlier-seeds.csv accuracy_percent_sd k=100 | sort -u)" = '' ]

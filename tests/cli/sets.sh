@@ -113,7 +113,7 @@ if ! FAULT='rename 0' FAULT_LOG=$TMP/places LD_PRELOAD=$preload "$mnistq" --vers
 else
     rm -rf r
     for seed in 2 1; do exercise $seed >/dev/null && rm -rf set$seed && cp -R r set$seed; done
-    kills=0 half=0 bad=0 first=1
+    kills=0 half=0 bad=0
     while :; do
         kills=$((kills + 1))
         rm -rf r && cp -R set1 r
@@ -137,9 +137,8 @@ else
     for line in +../victim +/etc/victim -../victim +away/victim !../victim '*exercise.csv' ''; do # a folder from others
         rm -rf r away && cp -R half r && mkdir away && echo mine >victim && echo mine >away/victim
         set -- r/.unfinished-*
-        ln -s ../../away "$1/away" && cp victim "$1/victim" && printf '%s
-' "$line" >"$1/.moves"
-        check_status 1 "a list of moves that says "$line"" "$mnistq" trace m1/models/int8-per-channel.safetensors --data idx --results r
+        ln -s ../../away "$1/away" && cp victim "$1/victim" && echo "$line" >"$1/.moves"
+        check_status 1 "a list of moves that says '$line'" "$mnistq" trace m1/models/int8-per-channel.safetensors --data idx --results r
         check_grep 'not all files are moved, the next run moves the rest: no list of moves' "$TMP/err" '... is told'
         check '... and followed nowhere' [ -e victim -a -e away/victim -a ! -e r/away ]
     done

@@ -116,6 +116,9 @@ INLINE void tile_multiply_bfloats(int sum) {
 
 enum { BLOCK_ROWS = 2 * TILE_ROWS, BLOCK_OUTPUTS = 32 };
 
+/* Of a block's inputs, those that a first-level cache of 48 KB holds beside what else is in it. */
+enum { STEPS_IN_L1 = (32 << 10) / (BLOCK_ROWS * TILE_ROW_BYTES) };
+
 struct tile_block {
     const uint8_t *x; /* [height] rows, from the first step that counts on */
     size_t x_stride;  /* bytes, as all strides here */

@@ -37,8 +37,6 @@ extern const struct qkernel BESIDE;
 
 enum { FEW = 4, MOST_BLOCKS = 12, MOST_ROWS = MOST_BLOCKS * BLOCK_ROWS };
 
-enum { STEPS_IN_L1 = (32 << 10) / (BLOCK_ROWS * TILE_ROW_BYTES) };
-
 /* Bytes of weights: of all copies, up to which they are made; of one, from which on a tile's weights meet all rows
  * before the next tile's, and not the rows all weights. Together they are to fit a second-level cache of 2 MB. */
 enum { COPIES_BYTES = 1 << 20, LARGE_BYTES = 1 << 20 };

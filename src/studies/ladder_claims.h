@@ -1,0 +1,33 @@
+/* The lines of ladder_report.c's list, one a method: format, option | format and option of what it has to beat | by
+ * which measure | the claim | where it is made. "/group" is whatever group the run takes; a line whose rungs are not
+ * there is left out. */
+/* clang-format off */
+{"int8/row", "static", "int8/tensor", "static", KL, "a scale for each output channel keeps more than one a tensor",
+ "Krishnamoorthi 2018, arXiv:1806.08342"},
+{"int8/row", "llm.int8", "int8/row", "dynamic", KL, "outlier inputs kept in fp16 save the rest from their scale",
+ "Dettmers et al. 2022, arXiv:2208.07339"},
+{"int4/group", "rtn", "int4/row", "rtn", KL, "scales for small groups keep more than one a row",
+ "Shen et al. 2020, arXiv:1909.05840"},
+{"int4/row", "rtn-mse", "int4/row", "rtn", OUTPUT_ERROR, "clipping the widest weights costs less than it saves",
+ "Banner et al. 2019, arXiv:1810.05723"},
+{"int4/row", "gptq", "int4/row", "rtn", OUTPUT_ERROR, "spreading each rounding error over the weights to come",
+ "Frantar et al. 2022, arXiv:2210.17323"},
+{"int3/row", "gptq", "int3/row", "rtn", ACCURACY, "3 bits with hardly a loss where round to nearest collapses",
+ "Frantar et al. 2022, arXiv:2210.17323"},
+{"int4/row", "gptq-act-order", "int4/row", "gptq", OUTPUT_ERROR, "the inputs that matter most first",
+ "GPTQ's code, option act-order"},
+{"int4/row", "awq", "int4/row", "rtn", OUTPUT_ERROR, "scaling up the weights of large inputs, clipping by output error",
+ "Lin et al. 2023, arXiv:2306.00978"},
+{"int4/group", "awq", "int4/group", "gptq", KL, "less of a loss than GPTQ in groups", "Lin et al. 2023, arXiv:2306.00978"},
+{"nf4", "rtn", "int4/group", "rtn", KL, "16 quantiles of a normal suit weights better than even steps",
+ "Dettmers et al. 2023, arXiv:2305.14314"},
+{"nf4-dq", "rtn", "nf4", "rtn", KL, "scales in 8 bits again, at no loss (the claim is: no difference)",
+ "Dettmers et al. 2023, arXiv:2305.14314"},
+{"q4_K", "rtn", "q4_0", "rtn", KL, "scale and minimum of 32 weights in 6 bits: better at the same 4.5 bits",
+ "llama.cpp, k-quants (pull 1684)"},
+{"int4/row", "qat", "int4/row", "w4a8-rtn", ACCURACY, "training with the rounding in the loop",
+ "Jacob et al. 2018, arXiv:1712.05877"},
+{"int2/row", "qat", "int2/row", "gptq", ACCURACY, "training with the rounding in the loop, at 2 bits",
+ "Jacob et al. 2018, arXiv:1712.05877"},
+{"int2/row", "rtn", "int2-narrow/row", "rtn", KL, "(ours) the fourth code of 2 bits", "eq. 8 of DESIGN.md"},
+    /* clang-format on */
