@@ -7,7 +7,7 @@
 #include <immintrin.h>
 
 #include "lowbit/bf16.h"
-#include "quant/kernels/unroll.h"
+#include "base/unroll.h"
 
 /* That the system saves 512-bit registers is part of what __builtin_cpu_supports looks at (xgetbv). */
 static int has_avx512_bf16(void) {
