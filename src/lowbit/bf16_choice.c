@@ -21,7 +21,7 @@ enum { KERNELS = sizeof bf16_kernels / sizeof bf16_kernels[0], IMAGES = BF16_BLO
 struct trial {
     struct mlp mlp;
     struct fp32_mlp fp32;
-    struct fp32_workspace fp32_ws;
+    struct fp32_workspace ws;
     struct bf16_workspace bf16_ws;
     uint8_t *images;
     float *logits;
@@ -32,12 +32,12 @@ static const struct mlp_shape shape = {3, {784, 256, 256, 10}};
 static bool trial_create(struct trial *t, struct error *err) {
     struct rng rng = rng_seeded(1);
     *t = (struct trial){0};
-    if (!mlp_create(&shape, &t->mlp, err) || !fp32_workspace_create(&shape, 1, &t->fp32_ws, err) ||
+    if (!mlp_create(&shape, &t->mlp, err) || !fp32_workspace_create(&shape, 1, &t->ws, err) ||
+        !fp32_mlp_create(&t->mlp, fp32_kernel_best(), &t->fp32, err) ||
         !bf16_workspace_create(&shape, 1, &t->bf16_ws, err) || !(t->images = aligned_array(IMAGES, 784, err)) ||
         !(t->logits = aligned_array(IMAGES, 10 * sizeof(float), err)))
         return false;
     mlp_initialise(&t->mlp, &rng);
-    if (!fp32_mlp_create(&t->mlp, fp32_kernel_best(), &t->fp32, err)) return false;
     fp32_mlp_pack(&t->fp32);
     for (size_t i = 0; i < (size_t)IMAGES * 784; i++) {
         size_t row = i % 784 / 28, column = i % 28;
@@ -49,8 +49,8 @@ static bool trial_create(struct trial *t, struct error *err) {
 
 static void trial_free(struct trial *t) {
     mlp_free(&t->mlp);
+    fp32_workspace_free(&t->ws);
     fp32_mlp_free(&t->fp32);
-    fp32_workspace_free(&t->fp32_ws);
     bf16_workspace_free(&t->bf16_ws);
     free(t->images);
     free(t->logits);
@@ -60,7 +60,7 @@ static void trial_free(struct trial *t) {
 static double time_once(struct trial *t, const struct bf16_mlp *b) {
     double started = seconds_now();
     if (b) bf16_mlp_forward(b, false, t->images, IMAGES, &t->bf16_ws, NULL, t->logits);
-    else fp32_mlp_forward(&t->fp32, t->images, IMAGES, &t->fp32_ws, NULL, t->logits);
+    else fp32_mlp_forward(&t->fp32, t->images, IMAGES, &t->ws, NULL, t->logits);
     return seconds_now() - started;
 }
 
