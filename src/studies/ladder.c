@@ -40,7 +40,7 @@ struct rung_result {
 };
 
 /* What rungs of one network are measured with. */
-struct measures {
+struct rung_measure {
     double *grams[MLP_MAX_LAYERS]; /* make_test_grams */
     float *fp32_logits, *logits;   /* [test images][classes] */
 };
@@ -83,7 +83,7 @@ static void measure_weights(const struct mlp *fp32, const struct mlp *effective,
 }
 
 /* Release with free_result. */
-static bool run_rung(struct ladder *l, struct rung_source *source, const struct measures *y, int i,
+static bool run_rung(struct ladder *l, struct rung_source *source, const struct rung_measure *y, int i,
                      struct rung_result *out, struct error *err) {
     struct rung_made made = {0};
     char name[160], file[300];
@@ -199,7 +199,7 @@ static void keep(struct rung_value *v, const struct rung_result *r, const struct
     memcpy(v->output_error, r->output_error, sizeof v->output_error);
 }
 
-static bool make_measures(const struct mlp *fp32, const struct split *test, struct measures *y, struct error *err) {
+static bool make_measure(const struct mlp *fp32, const struct split *test, struct rung_measure *y, struct error *err) {
     size_t logits = test->count * (size_t)fp32->shape.widths[fp32->shape.layers];
     return (y->fp32_logits = aligned_array(logits, sizeof *y->logits, err)) &&
         (y->logits = aligned_array(logits, sizeof *y->logits, err)) && make_test_grams(fp32, test, y->grams, err);
@@ -216,13 +216,13 @@ static void describe(struct ladder *l, const struct mlp_shape *shape) {
 static bool climb(struct ladder *l, const struct mlp *fp32, const struct model_notes *notes, int seed,
                   struct error *err) {
     struct rung_source source;
-    struct measures y = {0};
+    struct rung_measure y = {0};
     struct rung_result *results = aligned_array((size_t)rung_count, sizeof *results, err);
     rung_recipe_fit(&l->recipe, &fp32->shape, &l->s->data.train);
     bool ok = results &&
         rung_source_create(&l->s->data, fp32, notes, &l->recipe, &l->calibration, &l->training, &source, err);
     if (ok) {
-        ok = make_measures(fp32, &l->s->data.test, &y, err);
+        ok = make_measure(fp32, &l->s->data.test, &y, err);
         for (int i = 0; ok && i < rung_count; i++) {
             progress_update(&l->bar, l->rungs_done++, (size_t)(l->seeds * rung_count));
             ok = run_rung(l, &source, &y, i, &results[i], err);
