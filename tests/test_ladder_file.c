@@ -66,13 +66,11 @@ static const struct file_kind {
 static bool is_coded(const struct file_kind *kind) { return format_find(kind->format) != NULL; }
 
 static void encode(const struct mlp *mlp, const struct file_kind *kind, struct weight_only *c) {
-    struct coding_config config = {format_find(kind->format),
-                                   kind->last ? format_find(kind->last) : NULL,
-                                   kind->block,
-                                   kind->method,
-                                   GRID_MINMAX,
-                                   0.01,
-                                   false};
+    struct coding_config config = {.format = format_find(kind->format),
+                                   .more_format = kind->last ? format_find(kind->last) : NULL,
+                                   .block = kind->block,
+                                   .method = kind->method,
+                                   .damping = 0.01};
     CHECK(weight_only_encode(mlp, images, IMAGES, &config, c, NULL, &err));
 }
 
@@ -81,7 +79,8 @@ static void pack(const struct mlp *mlp, int bits, enum method method, struct qml
     struct coded_matrix codes[MLP_MAX_LAYERS] = {{0}};
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct convert_config minmax = {.per_channel = true};
-    struct coding_config config = {format_find(names[bits]), NULL, CODEC_ROW, method, GRID_MINMAX, 0.01, false};
+    struct coding_config config = {
+        .format = format_find(names[bits]), .block = CODEC_ROW, .method = method, .damping = 0.01};
     struct mlp_workspace ws;
     size_t saturated;
     CHECK(mlp_workspace_create(&mlp->shape, CALIBRATION_BATCH, false, &ws, &err));
@@ -608,7 +607,8 @@ static void dynamic_sums_beyond_fp32(void **state) {
 
 static void bits_that_are_none(void **state) {
     (void)state;
-    static const char *const texts[] = {"", "0", "1.5", "1.60", "5", "8", "44", "-4", "4 ", " 4", "four", "\x34\x34\x34"};
+    static const char *const texts[] = {"",   "0",  "1.5", "1.60", "5",    "8",
+                                        "44", "-4", "4 ",  " 4",   "four", "\x34\x34\x34"};
     char path[128];
     strcpy(path, write_kind(&kinds[10], "bits")); /* in_folder's texts do not last */
     struct st_file *file = calloc(1, sizeof *file);

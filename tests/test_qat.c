@@ -69,7 +69,7 @@ static void copy_of_fp32(struct mlp *mlp, struct range *ranges) {
 
 /* One epoch from the fp32 network. */
 static void trained(int bits, uint64_t seed, struct mlp *mlp, struct range *ranges) {
-    struct qat_config config = {bits, training(0.002f, seed)};
+    struct qat_config config = {.weight_bits = bits, .train = training(0.002f, seed)};
     struct train_report report;
     copy_of_fp32(mlp, ranges);
     CHECK(qat_train(mlp, &(struct train_data){images, labels, TRAIN, (size_t)mlp->shape.widths[0], NULL, NULL}, &config,
@@ -246,7 +246,7 @@ static void the_gradient_is_straight_through(void **state) {
     (void)state;
     for (int t = 0; t < 3; t++) {
         int bits = bit_widths[t];
-        struct qat_config config = {bits, {1, BATCH, OPTIMIZER_SGD, 1e-3f, 0, 0, 1}};
+        struct qat_config config = {.weight_bits = bits, .train = {1, BATCH, OPTIMIZER_SGD, 1e-3f, 0, 0, 1}};
         struct train_report report;
         struct range ranges[MLP_MAX_LAYERS + 1];
         struct mlp mlp;
@@ -334,7 +334,7 @@ static void a_negative_is_trained_like_its_positive(void **state) {
     static uint8_t negative[TRAIN * PIXELS];
     for (int i = 0; i < TRAIN * PIXELS; i++) negative[i] = (uint8_t)(255 - images[i]);
     for (int t = 0; t < 4; t += 3) {
-        struct qat_config config = {bit_widths[t], training(0.002f, 2)};
+        struct qat_config config = {.weight_bits = bit_widths[t], .train = training(0.002f, 2)};
         struct train_report report;
         struct range ranges[MLP_MAX_LAYERS + 1];
         struct mlp mlp;
@@ -415,7 +415,7 @@ static void an_absurd_rate_is_an_error(void **state) {
         struct range ranges[MLP_MAX_LAYERS + 1];
         struct qmlp q = {0};
         size_t saturated;
-        struct qat_config config = {bit_widths[t], training(1e38f, 7)};
+        struct qat_config config = {.weight_bits = bit_widths[t], .train = training(1e38f, 7)};
         struct train_report report;
         config.train.optimizer = OPTIMIZER_SGD;
         copy_of_fp32(&mlp, ranges);

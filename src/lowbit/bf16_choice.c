@@ -5,7 +5,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "lowbit/bf16.h"
-#include "nn/gemm.h"
+#include "nn/fp32.h"
 
 extern const struct bf16_kernel bf16_kernel_amx, bf16_kernel_avx512;
 
@@ -20,7 +20,8 @@ enum { KERNELS = sizeof bf16_kernels / sizeof bf16_kernels[0], IMAGES = BF16_BLO
 /* The lesson's network on images of digits' kind: half of the pixels in the middle are lit. */
 struct trial {
     struct mlp mlp;
-    struct mlp_workspace ws;
+    struct fp32_mlp fp32;
+    struct fp32_workspace fp32_ws;
     struct bf16_workspace bf16_ws;
     uint8_t *images;
     float *logits;
@@ -31,11 +32,13 @@ static const struct mlp_shape shape = {3, {784, 256, 256, 10}};
 static bool trial_create(struct trial *t, struct error *err) {
     struct rng rng = rng_seeded(1);
     *t = (struct trial){0};
-    if (!mlp_create(&shape, &t->mlp, err) || !mlp_workspace_create(&shape, IMAGES, false, &t->ws, err) ||
+    if (!mlp_create(&shape, &t->mlp, err) || !fp32_workspace_create(&shape, 1, &t->fp32_ws, err) ||
         !bf16_workspace_create(&shape, 1, &t->bf16_ws, err) || !(t->images = aligned_array(IMAGES, 784, err)) ||
         !(t->logits = aligned_array(IMAGES, 10 * sizeof(float), err)))
         return false;
     mlp_initialise(&t->mlp, &rng);
+    if (!fp32_mlp_create(&t->mlp, fp32_kernel_best(), &t->fp32, err)) return false;
+    fp32_mlp_pack(&t->fp32);
     for (size_t i = 0; i < (size_t)IMAGES * 784; i++) {
         size_t row = i % 784 / 28, column = i % 28;
         bool middle = row >= 4 && row < 24 && column >= 4 && column < 24;
@@ -46,7 +49,8 @@ static bool trial_create(struct trial *t, struct error *err) {
 
 static void trial_free(struct trial *t) {
     mlp_free(&t->mlp);
-    mlp_workspace_free(&t->ws);
+    fp32_mlp_free(&t->fp32);
+    fp32_workspace_free(&t->fp32_ws);
     bf16_workspace_free(&t->bf16_ws);
     free(t->images);
     free(t->logits);
@@ -56,7 +60,7 @@ static void trial_free(struct trial *t) {
 static double time_once(struct trial *t, const struct bf16_mlp *b) {
     double started = seconds_now();
     if (b) bf16_mlp_forward(b, false, t->images, IMAGES, &t->bf16_ws, NULL, t->logits);
-    else mlp_infer(&t->mlp, t->images, IMAGES, &t->ws);
+    else fp32_mlp_forward(&t->fp32, t->images, IMAGES, &t->fp32_ws, NULL, t->logits);
     return seconds_now() - started;
 }
 
@@ -65,18 +69,15 @@ static bool measure(int *percent, struct error *err) {
     struct trial t;
     struct bf16_mlp b[KERNELS] = {{.kernel = NULL}};
     double best[KERNELS + 1]; /* the last is fp32's */
-    int threads = gemm_threads(0);
     bool ok = trial_create(&t, err);
     for (int i = 0; ok && bf16_kernels[i]; i++)
         ok = !bf16_kernels[i]->supported() || bf16_mlp_create(&t.mlp, bf16_kernels[i], &b[i], err);
-    gemm_threads(1);
     for (int turn = 0; ok && turn <= TURNS; turn++)
         for (int i = 0; i <= KERNELS; i++) {
             if (i < KERNELS && !b[i].kernel) continue;
             double seconds = time_once(&t, i < KERNELS ? &b[i] : NULL);
             if (turn <= 1 || seconds < best[i]) best[i] = seconds;
         }
-    gemm_threads(threads);
     for (int i = 0; i < KERNELS; i++) {
         percent[i] = ok && b[i].kernel ? (int)(100 * best[KERNELS] / best[i]) : 0;
         bf16_mlp_free(&b[i]);

@@ -21,6 +21,7 @@ struct qat {
     struct mlp_workspace ws;
     struct block rectified; /* ws's, of the hidden layers */
     struct optimizer optimizer;
+    struct lsq *steps;    /* NULL: grids are searched for */
     struct range *ranges; /* [layers + 1] */
     int bits;
     float smoothing;
@@ -62,6 +63,10 @@ static bool qat_create(struct mlp *latent, int bits, int capacity, struct qat *q
 }
 
 static void refresh_grids(struct qat *q) {
+    if (q->steps) {
+        lsq_grids(q->steps, q->codes, q->latent->shape.layers);
+        return;
+    }
     for (int i = 0; i < q->latent->shape.layers; i++)
         rtn_codes(q->latent->layer[i].weight, rule_for(q->bits), &q->codes[i]);
 }
@@ -125,11 +130,12 @@ static void forward(const struct qat *q, int count, bool follow, struct mlp_work
  * clips, those that matter most at 2 bits. */
 static double qat_step(void *context, const uint8_t *images, const uint8_t *labels, int n, float rate) {
     struct qat *q = context;
-    if (q->step++ % REFRESH == 0) refresh_grids(q);
+    if (q->step++ % REFRESH == 0 || q->steps) refresh_grids(q);
     fake_quantize_weights(q);
     mlp_load_images(&q->fake, images, n, &q->ws);
     forward(q, n, true, &q->ws);
     double loss = mlp_backward(&q->fake, labels, n, q->smoothing, &q->ws, &q->gradient);
+    if (q->steps) lsq_step(q->steps, q->latent, q->codes, rate, &q->gradient);
     optimizer_step(&q->optimizer, rate, mlp_parameters(q->latent), mlp_parameters(&q->gradient));
     return loss;
 }
@@ -148,6 +154,7 @@ bool qat_train(struct mlp *mlp, const struct train_data *data, const struct qat_
     bool ok = qat_create(mlp, config->weight_bits, config->train.batch, &q, err) &&
         optimizer_create(config->train.optimizer, mlp_padded_count(mlp), &q.optimizer, err);
     q.ranges = ranges;
+    q.steps = config->steps;
     q.smoothing = config->train.smoothing;
     if (ok) {
         optimizer_follow(&q.optimizer, mlp);

@@ -6,12 +6,14 @@
 #ifndef LOWBIT_QAT_H
 #define LOWBIT_QAT_H
 
+#include "lowbit/lsq.h"
 #include "nn/train.h"
 #include "quant/convert.h"
 
 struct qat_config {
     int weight_bits;           /* 2 to 8 */
     struct train_config train; /* epochs, rate, ...: one epoch from the trained fp32 network */
+    struct lsq *steps; /* of the same network, learned on (lowbit/lsq.h; lsq_convert then); NULL: searched for */
 };
 
 /* Trains mlp, the fp32 network that keeps the latent weights, in place. ranges [layers + 1] holds the calibrated

@@ -125,21 +125,31 @@ MAKER(few_bits) {
     return ok && write_integer(&q, true, notes, path, made, err);
 }
 
-/* The same, trained for it. */
-MAKER(qat) {
+/* learn_steps: the scales too (LSQ) */
+static bool train_for(const struct rung_source *s, const struct rung *rung, bool learn_steps,
+                      const struct model_notes *notes, const char *path, struct rung_made *made, struct error *err) {
     int bits = format_find(rung->format)->bits;
-    struct qat_config config = {.weight_bits = bits, .train = s->training};
+    struct lsq steps;
+    struct qat_config config = {.weight_bits = bits, .train = s->training, .steps = learn_steps ? &steps : NULL};
     struct range ranges[MLP_MAX_LAYERS + 1];
     struct train_report report;
     struct mlp mlp;
     struct qmlp q;
     memcpy(ranges, s->ranges, sizeof ranges);
     if (!mlp_copy(s->fp32, &mlp, err)) return false;
-    bool ok = qat_train(&mlp, &s->learn, &config, ranges, &report, err) &&
-        qat_convert(&mlp, bits, ranges, &q, &made->saturated, err);
+    bool ok = (!learn_steps || lsq_create(&mlp, bits, &steps, err)) &&
+        qat_train(&mlp, &s->learn, &config, ranges, &report, err) &&
+        (learn_steps ? lsq_convert(&mlp, &steps, bits, ranges, &q, &made->saturated, err)
+                     : qat_convert(&mlp, bits, ranges, &q, &made->saturated, err));
+    if (learn_steps) lsq_free(&steps);
     mlp_free(&mlp);
     return ok && write_integer(&q, false, notes, path, made, err);
 }
+
+/* The same, trained for it. */
+MAKER(qat) { return train_for(s, rung, false, notes, path, made, err); }
+
+MAKER(lsq) { return train_for(s, rung, true, notes, path, made, err); }
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
 
@@ -196,6 +206,7 @@ const struct rung rungs[] = {
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, LSQ",              "lsq",            lsq,        METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
@@ -223,6 +234,7 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
     {2,  "hqq2",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, QAT",              "qat",            qat,        METHOD_RTN},
+    {2,  "int2",   NULL,   CODEC_ROW,    "W2A8, LSQ",              "lsq",            lsq,        METHOD_RTN},
     {1,  "ternary", NULL,  CODEC_ROW,    "TWN",                    "rtn",            coded,      METHOD_RTN},
     {1,  "bitnet", NULL,   CODEC_TENSOR, "BitNet b1.58 absmean",   "rtn",            coded,      METHOD_RTN},
     {1,  "ternary", NULL,  CODEC_ROW,    "W1.58A8, QAT",           "qat",            qat,        METHOD_RTN},
@@ -231,6 +243,10 @@ const struct rung rungs[] = {
 };
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
+
+void rung_section(const struct rung *rung, char *text, size_t size) {
+    snprintf(text, size, rung->bits == 1 ? "1 to 1.6 bits" : "%d bits", rung->bits);
+}
 
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);

@@ -1,4 +1,4 @@
-/* A chart of lines with markers, as SVG. */
+/* A chart of lines with markers, or several side by side, as SVG. */
 #ifndef STUDIES_CHART_H
 #define STUDIES_CHART_H
 
@@ -7,6 +7,7 @@
 struct plot_point {
     const char *series;
     double x, y;
+    const char *panel; /* where there are columns of them: the title of its own */
 };
 
 struct chart_axis {
@@ -23,8 +24,9 @@ enum { CHART_COLOURS = 7, CHART_MAX_SERIES = 3 * CHART_COLOURS };
 struct chart {
     const char *title;
     struct chart_axis x, y;
-    int cycle; /* series of one cycle, at most CHART_COLOURS: each has its colour and marker. Those of the next cycle
-                  have them again, with hollow markers on dashed lines. */
+    int cycle;   /* series of one cycle, at most CHART_COLOURS: each has its colour and marker. Those of the next cycle
+                    have them again, with hollow markers on dashed lines. */
+    int columns; /* of panels with the same axes and series, in the order of their first points; 0: one chart */
 };
 
 /* Writes one line a series, through its points from left to right; the legend lists them in the order of their first

@@ -190,8 +190,10 @@ static bool draw(struct mixed *m) {
     int count = 0;
     for (int i = 0; i < FORMATS + BUDGETS; i++)
         if (m->outcomes[i].accuracy.n)
-            points[count++] = (struct plot_point){i < FORMATS ? "one format for all layers" : "formats by sensitivity",
-                                                  sums_mean(&m->outcomes[i].bits), sums_mean(&m->outcomes[i].accuracy)};
+            points[count++] = (struct plot_point){.series = i < FORMATS ? "one format for all layers"
+                                                                        : "formats by sensitivity",
+                                                  .x = sums_mean(&m->outcomes[i].bits),
+                                                  .y = sums_mean(&m->outcomes[i].accuracy)};
     const char *path = study_path(m->s, "mixed.svg");
     return path && chart_write(path, &curve_chart, points, count, &m->s->err);
 }

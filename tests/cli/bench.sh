@@ -64,14 +64,24 @@ check '... writes nothing' [ ! -e none/bench.csv ]
 check 'bench --scaling' bench --batch 8 --threads 1 --no-training --scaling --widths 16,64
 check '... a row for each hidden size and batch' [ "$(rows r/scaling.csv | cut -d, -f1,2 | tr '\n' ' ')" = \
     '16,1 16,10 16,100 16,1000 16,10000 64,1 64,10 64,100 64,1000 64,10000 ' ]
-ratios() { rows r/scaling.csv | awk -F, '{ d = $6 / $3 - $9; if (!($3 > 0 && $6 > 0) || d > 0.02 + 0.01 * $9 || -d > 0.02 + 0.01 * $9) bad = 1 } END { exit bad + 0 }'; }
-check '... int8_over_fp32 is the quotient' ratios
+quotient() { near "$(cell r/scaling.csv "$1" int8_over_fp32)" "$(awk -v a="$(cell r/scaling.csv "$1" int8_images_per_second)" \
+    -v b="$(cell r/scaling.csv "$1" fp32_images_per_second)" 'BEGIN { print a / b }')" 0.02; } # ROW
+check '... int8_over_fp32 is the quotient' quotient 1
+check '... at all batches' quotient 10
+kinds='fp32 int4 int8'
+[ -z "$(cell r/scaling.csv 1 bf16_gops)" ] || kinds="$kinds bf16" # left blank where it would be decoded to fp32
+check '... bf16 where the CPU has it, and nowhere else' [ "$(rows r/scaling.csv | awk -F, '($7 > 0) != ($6 > 0)' | wc -l)" -eq 0 ]
 svg=r/scaling.svg
-check 'scaling.svg: a line for each of ten series' [ "$(grep -c '<polyline' $svg)" -eq 10 ]
+panels=5 count=$(echo "$kinds" | wc -w)
+check 'scaling.svg: a line for each kind of number in each of five panels' [ "$(grep -c '<polyline' $svg)" -eq $((panels * count)) ]
 check '... each with two points' [ "$(grep -o "points='[^']*'" $svg | tr -cd ',\n' | sort -u)" = ,, ]
-check '... named in the legend' [ "$(grep -o 'fp32, batch [0-9]*<\|int8, batch [0-9]*<' $svg | sort -u | wc -l)" -eq 10 ]
-check '... a title and both axes' [ "$(grep -c 'How speed grows\|hidden neurons\|operations a second' $svg)" -ge 3 ]
-check '... five colours, which fp32 and int8 share' [ "$(grep -o "<g stroke='[^']*'" $svg | sort -u | wc -l)" -eq 5 ]
+check '... each kind once in the legend' [ "$(for kind in $kinds; do grep -c ">$kind<" $svg; done | sort -u)" = 1 ]
+check '... a title for the whole, for each panel, and both axes' [ "$(grep -c 'How speed grows\|>batch 10*<\|hidden neurons\|operations a second' $svg)" -ge 12 ]
+check '... a colour for each kind' [ "$(grep -o "<g stroke='[^']*'" $svg | sort -u | wc -l)" -eq "$count" ]
+inside() { # FILE: no panel reaches out of the picture
+    awk -F "'" '/^<svg/ { width = $4; height = $6 } match($0, /translate\([0-9.]*,[0-9.]*/) { split(substr($0, RSTART + 10, RLENGTH - 10), p, ","); if (p[1] > width || p[2] > height) bad = 1 } END { exit bad || !width }' "$1"
+}
+check '... inside the picture' inside $svg
 if command -v python3 >/dev/null; then
     check '... is XML' python3 -c "import xml.dom.minidom; xml.dom.minidom.parse('$svg')"
 else
