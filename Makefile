@@ -1,6 +1,6 @@
 # mnistq: `make mnist` runs the exercise, `make test` is the gate, `make help` lists the rest and what each costs.
 # Variables are set on the command line: make mnist SCHEME=per-tensor HIDDEN=128. These are all:
-#=  training   HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=64   trace  IMAGE=0
+#=  training   HIDDEN=256,256 SEED=1 EPOCHS=1 BATCH=32   trace  IMAGE=0
 #=  int8       SCHEME=per-channel|per-tensor|both CALIBRATION=512
 #=             OBSERVER=minmax|moving-average|percentile|histogram
 #=             ACTIVATIONS=asymmetric|symmetric
@@ -19,7 +19,7 @@ $(foreach v,DATA RESULTS,$(eval override export $v := $$(value $v)))# as they st
 Q := $(if $(V),,@)
 # ---- a mistyped name is refused: it would run the default in silence -------------------------------------------
 VARIABLES := SHELL TEST_JOBS TEST_LIMIT_S OPENMP CLANG MOST WASM_CC $(shell grep '^\#=' Makefile | grep -o '[A-Z][A-Z_]*=' | tr -d =)
-TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile page.mk check.mk install.mk)
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile $(wildcard *.mk))
 given := $(foreach v,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $v))),$v))
 mistyped = $(foreach v,$(1),$(error $(v): there is no such $(2)$(shell sh scripts/suggest.sh '$(v)' $(3))))
 $(call mistyped,$(filter-out $(VARIABLES),$(given)),variable,$(VARIABLES))
@@ -29,7 +29,7 @@ $(call mistyped,$(foreach t,$(MAKECMDGOALS),$(if $(findstring /,$t),,$(filter-ou
 
 all: $(BUILD)/mnistq $(BUILD)/libmnistq.a ## build the program and the library | 20 s, 20 MB
 help: ## list the targets
-	@awk -f scripts/help.awk Makefile page.mk check.mk install.mk
+	@awk -f scripts/help.awk Makefile $(wildcard *.mk)
 
 # ---- what is built, and with what ----------------------------------------------------------------------------
 ROOMS := base data nn quant quant/kernels lowbit model export
@@ -77,7 +77,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/program.a $(BUILD)/internal.a
 $(BUILD)/tests/faults.so: tests/faults.c $(BUILD)/flags # preloaded: not with the flags of a sanitizer
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -shared -fPIC $< -o $@
-include embed.mk page.mk check.mk install.mk
+include $(wildcard *.mk)
 # ---- running: run_with_data.sh adds --data and --results -------------------------------------------------------
 RUN = @sh scripts/run_with_data.sh "$$DATA" $(BUILD)/mnistq
 option = $(if $($(2)),--$(1) $($(2)))
@@ -96,7 +96,7 @@ sweep: all ## the exercise over SEEDS seeds: mean, sd, pairs | 3 s a seed
 recipe: all ## training recipes tried on 5,000 images kept aside | 4 min
 	$(RUN) recipe $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,epochs,EPOCHS) $(call option,seeds,SEEDS)
 	$(RUN) recipe --of rungs $(call option,hidden,HIDDEN) $(call option,seed,SEED) $(call option,seeds,SEEDS)
-ladder: all ## every precision from fp32 to 2 bits | 50 s a seed
+ladder: all ## every precision from fp32 to 1 bit | 50 s a seed
 	$(RUN) $(LADDER) $(call option,hidden,HIDDEN)
 ladder-wide: all ## the same for 1024,1024 hidden neurons | 10 min/seed
 	$(RUN) $(LADDER) --hidden 1024,1024 --name ladder-wide
@@ -108,13 +108,6 @@ bench: models ## how fast the models and training are | 2 min
 	$(RUN) quantize $(FP32) --data DATA --format int4 --out RESULTS/models/int4.safetensors >/dev/null
 	$(RUN) quantize $(FP32) --data DATA --format bf16 --out RESULTS/models/bf16.safetensors >/dev/null
 	$(RUN) bench $(FP32) RESULTS/models/bf16.safetensors INT8 RESULTS/models/int4.safetensors --scaling
-bench-peers: all ## the same models in PyTorch and ONNX Runtime | 5 min
-	@sh scripts/peers/install.sh --check && $(MAKE) -s models
-	@sh scripts/run_with_data.sh "$$DATA" python3 scripts/peers/compare.py --mnistq $(BUILD)/mnistq $(FP32) INT8
-bench-cpus: models ## each kernel on this CPU, into results/cpus.md | 2 min
-	@sh scripts/run_with_data.sh "$$DATA" sh scripts/bench_cpus.sh $(BUILD)/mnistq DATA $(FP32) INT8 results/cpus.md
-peers-install: ## gets those two, through apt and npm | 1 GB
-	@sh scripts/peers/install.sh
 audit: all ## the lesson's claims; runs the studies it reads | 6 min
 	$(RUN) audit $(LESSON)
 pitfalls: all ## the lesson's failures: provoked, then repaired | 40 s

@@ -4,7 +4,7 @@ asan: ## the tests under AddressSanitizer and UBSan | 15 min
 	@$(MAKE) BUILD=$(BUILD)/asan test CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 # Kernels without fused multiply-add, a hundred times slower in valgrind; one thread, as the stacks of others count as lost
 valgrind: all ## the exercise on the built-in digits under memcheck | 5 min
-	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 $(BUILD)/mnistq exercise --data digits --results $(BUILD)/valgrind
+	OPENBLAS_CORETYPE=Sandybridge OPENBLAS_NUM_THREADS=1 valgrind --leak-check=full --error-exitcode=1 $(BUILD)/mnistq exercise --data digits --kernel portable --results $(BUILD)/valgrind
 
 CLANG ?= $(shell command -v clang || command -v clang-14 || echo clang)
 # Objects of their own: clang's, with the counters that libFuzzer steers by, and the sanitizers. No OpenMP: one thread.

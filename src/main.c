@@ -33,7 +33,7 @@ static const struct command {
     {"sweep", "the exercise over several seeds: mean and spread", command_sweep},
     {"recipe", "which training recipe is best on training images kept aside", command_recipe},
     {"bench", "how fast, and how close to what the machine can do", command_bench},
-    {"ladder", "every precision from fp32 to 2 bits, each written to a file and run", command_ladder},
+    {"ladder", "every precision from fp32 to 1 bit, each written to a file and run", command_ladder},
     {"audit", "the lesson's figures and claims beside what comes out here", command_audit},
     {"mixed", "each layer in a format of its own, within a budget of bits", command_mixed},
     {"pitfalls", "each failure that the lesson warns of: provoked, measured, repaired", command_pitfalls},

@@ -21,7 +21,7 @@ from torch.ao import quantization as tq
 from mnist_files import layer_count, read_safetensors, read_split
 
 CALIBRATION = 512
-PEAK_RATE, WARMUP, SMOOTHING, BATCH = 0.006, 0.1, 0.05, 64  # as src/cli/recipe.c
+PEAK_RATE, WARMUP, SMOOTHING, BATCH = 0.004, 0.1, 0.2, 32  # as src/cli/recipe.c
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 
 

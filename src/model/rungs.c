@@ -174,8 +174,8 @@ const struct rung rungs[] = {
     {8,  "mxint8", NULL,   0,            "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e2m3", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
     {6,  "mxfp6_e3m2", NULL, 0,          "OCP MX",                 "rtn",            coded,      METHOD_RTN},
-    {6,  "q6_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
-    {5,  "q5_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {6,  "q6_K",   NULL,   0,            "ggml layout, our search", "rtn",            coded,      METHOD_RTN},
+    {5,  "q5_K",   NULL,   0,            "ggml layout, our search", "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_TENSOR, "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "least squares grid",     "rtn-mse",        coded,      METHOD_RTN_MSE},
@@ -200,9 +200,9 @@ const struct rung rungs[] = {
     {4,  "q4_0",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {4,  "iq4_nl", NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
     {4,  "iq4_nl", NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
-    {4,  "q4_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   NULL,   0,            "ggml layout, our search", "rtn",            coded,      METHOD_RTN},
     {4,  "q4_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
-    {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M mix",        "rtn",            coded,      METHOD_RTN},
+    {4,  "q4_K",   "q6_K", 0,            "ggml Q4_K_M, our search", "rtn",            coded,      METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, round to nearest", "w4a8-rtn",       few_bits,   METHOD_RTN},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, GPTQ",             "w4a8-gptq",      few_bits,   METHOD_GPTQ},
     {4,  "int4",   NULL,   CODEC_ROW,    "W4A8, QAT",              "qat",            qat,        METHOD_RTN},
@@ -215,7 +215,7 @@ const struct rung rungs[] = {
     {3,  "uint3",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {3,  "uint3",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
-    {3,  "q3_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {3,  "q3_K",   NULL,   0,            "ggml layout, our search", "rtn",            coded,      METHOD_RTN},
     {3,  "q3_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {3,  "hqq3",   NULL,   BLOCK_GROUP,  "HQQ",                    "rtn",            coded,      METHOD_RTN},
     {3,  "int3",   NULL,   CODEC_ROW,    "W3A8, QAT",              "qat",            qat,        METHOD_RTN},
@@ -228,7 +228,7 @@ const struct rung rungs[] = {
     {2,  "uint2",  NULL,   CODEC_ROW,    "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "round to nearest",       "rtn",            coded,      METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "GPTQ",                   "gptq",           coded,      METHOD_GPTQ},
-    {2,  "q2_K",   NULL,   0,            "ggml",                   "rtn",            coded,      METHOD_RTN},
+    {2,  "q2_K",   NULL,   0,            "ggml layout, our search", "rtn",            coded,      METHOD_RTN},
     {2,  "q2_K",   NULL,   0,            "importance matrix",      "imatrix",        coded,      METHOD_IMATRIX},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "bias correction",        "rtn-bias",       corrected,  METHOD_RTN},
     {2,  "uint2",  NULL,   BLOCK_GROUP,  "AdaRound",               "adaround",       coded,      METHOD_ADAROUND},
@@ -243,6 +243,10 @@ const struct rung rungs[] = {
 };
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
+
+void rung_section(const struct rung *rung, char *text, size_t size) {
+    snprintf(text, size, rung->bits == 1 ? "1 to 1.6 bits" : "%d bits", rung->bits);
+}
 
 void rung_format(const struct rung *rung, int group, char *text, size_t size) {
     codec_print(rung_codec(rung, group), text, size);

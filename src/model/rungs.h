@@ -1,4 +1,4 @@
-/* The ladder: one trained network in every precision from fp32 to 2 bits. A rung is a line of ONE table; the study, the
+/* The ladder: one trained network in every precision from fp32 to 1 bit. A rung is a line of ONE table; the study, the
  * command quantize and the tests walk through it. Adding one is adding a line, and, for what is new in it, a format
  * (lowbit/formats.h) or a function that makes it. */
 #ifndef MODEL_RUNGS_H
@@ -30,7 +30,7 @@ struct rung_made {
 enum { BLOCK_GROUP = -2 }; /* the block of a rung that takes the source's group */
 
 struct rung {
-    int bits;           /* the section of the table it stands in */
+    int bits;           /* the section of the table it stands in; 1: below 2 */
     const char *format; /* of the weights: formats[] */
     const char *more;   /* of the layers that a mix gives more bits; NULL */
     int block;          /* CODEC_TENSOR, CODEC_ROW, BLOCK_GROUP; 0 where the format fixes it */
@@ -43,6 +43,9 @@ struct rung {
 
 extern const struct rung rungs[];
 extern const int rung_count;
+
+/* The section of a rung's bits: "8 bits"; "1 to 1.6 bits" of two and three values. */
+void rung_section(const struct rung *rung, char *text, size_t size);
 
 /* "int4/56", "q4_K + q6_K", ... */
 void rung_format(const struct rung *rung, int group, char *text, size_t size);

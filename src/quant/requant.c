@@ -19,14 +19,16 @@ bool multiplier_from_real(double real, struct multiplier *out) {
     return out->right >= 1;
 }
 
-static bool usable_scale(float scale) { return is_finite((double)scale) && scale > 0; }
+/* Of which 256 steps are a number, too: codes are read back by eq. 1. */
+static bool usable_scale(float scale) { return scale > 0 && is_finite((double)(256 * scale)); }
 
 /* M[c] = s_x * s_w[c] / s_y, eq. 6, in double: both sides of a comparison with NumPy get the same m. */
 static bool make_multipliers(struct qmlp *q, int l, struct error *err) {
     for (int c = 0; c < q->layer[l].out; c++) {
         float s_w = qmlp_weight_scale(q, l, c), s_x = q->activation[l].scale, s_y = q->activation[l + 1].scale;
         if (!usable_scale(s_w))
-            return fail(err, "fc%d.weight_scale[%d] is %g: expected a finite number > 0", l + 1, c, (double)s_w);
+            return fail(err, "fc%d.weight_scale[%d] is %g: expected a number > 0, 256 of which are finite", l + 1, c,
+                        (double)s_w);
         double real = (double)s_x * (double)s_w / (double)s_y;
         if (!multiplier_from_real(real, &q->layer[l].multiplier[c]))
             return fail(err, "fc%d: the multiplier of output %d is %g: expected less than 2^30", l + 1, c, real);
@@ -41,7 +43,7 @@ bool qmlp_finish(struct qmlp *q, struct error *err) {
     int last = q->shape.layers;
     for (int i = 0; i <= last; i++)
         if (!usable_scale(q->activation[i].scale))
-            return fail(err, "the scale of %s%.0d is %g: expected a finite number > 0",
+            return fail(err, "the scale of %s%.0d is %g: expected a number > 0, 256 of which are finite",
                         i == last ? "the output" : "the input of fc", i == last ? 0 : i + 1,
                         (double)q->activation[i].scale);
     for (int l = 0; l < last; l++) {

@@ -1,4 +1,4 @@
-/* mnistq ladder: one network in every precision from fp32 to 2 bits, each rung written to a file, read back and run. */
+/* mnistq ladder: one network in every precision from fp32 to 1 bit, each rung written to a file, read back and run. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ struct rung_result {
 };
 
 /* What rungs of one network are measured with. */
-struct rung_measure {
+struct measures {
     double *grams[MLP_MAX_LAYERS]; /* make_test_grams */
     float *fp32_logits, *logits;   /* [test images][classes] */
 };
@@ -83,7 +83,7 @@ static void measure_weights(const struct mlp *fp32, const struct mlp *effective,
 }
 
 /* Release with free_result. */
-static bool run_rung(struct ladder *l, struct rung_source *source, const struct rung_measure *y, int i,
+static bool run_rung(struct ladder *l, struct rung_source *source, const struct measures *y, int i,
                      struct rung_result *out, struct error *err) {
     struct rung_made made = {0};
     char name[160], file[300];
@@ -171,14 +171,19 @@ static void add_notes(const struct ladder *l, const struct rung_source *source) 
     note_gptq_rank(t, source);
 }
 
+static void add_section(struct table *t, const struct rung *first) {
+    char section[32];
+    rung_section(first, section, sizeof section);
+    table_group(t, "%s", section);
+}
+
 static bool fill_table(const struct ladder *l, const struct rung_source *source, const struct rung_result *results,
                        struct error *err) {
     struct speed *speeds = aligned_array((size_t)rung_count, sizeof *speeds, err);
     for (int i = 0; speeds && i < rung_count; i++) speeds[i] = speed_of(&results[i].model);
     bool ok = speeds && measure_speeds(speeds, rung_count, &l->s->data.test, err);
     for (int i = 0; ok && i < rung_count; i++) {
-        if (i == 0 || rungs[i].bits != rungs[i - 1].bits)
-            table_group(l->table, "%d bit%s", rungs[i].bits, rungs[i].bits == 1 ? "" : "s");
+        if (i == 0 || rungs[i].bits != rungs[i - 1].bits) add_section(l->table, &rungs[i]);
         add_row(l->table, &rungs[i], is_best(results, i), &results[i], &results[0], l->s->data.test.labels,
                 speeds[i].images_per_second / speeds[0].images_per_second);
     }
@@ -199,7 +204,7 @@ static void keep(struct rung_value *v, const struct rung_result *r, const struct
     memcpy(v->output_error, r->output_error, sizeof v->output_error);
 }
 
-static bool make_measure(const struct mlp *fp32, const struct split *test, struct rung_measure *y, struct error *err) {
+static bool make_measures(const struct mlp *fp32, const struct split *test, struct measures *y, struct error *err) {
     size_t logits = test->count * (size_t)fp32->shape.widths[fp32->shape.layers];
     return (y->fp32_logits = aligned_array(logits, sizeof *y->logits, err)) &&
         (y->logits = aligned_array(logits, sizeof *y->logits, err)) && make_test_grams(fp32, test, y->grams, err);
@@ -216,13 +221,13 @@ static void describe(struct ladder *l, const struct mlp_shape *shape) {
 static bool climb(struct ladder *l, const struct mlp *fp32, const struct model_notes *notes, int seed,
                   struct error *err) {
     struct rung_source source;
-    struct rung_measure y = {0};
+    struct measures y = {0};
     struct rung_result *results = aligned_array((size_t)rung_count, sizeof *results, err);
     rung_recipe_fit(&l->recipe, &fp32->shape, &l->s->data.train);
     bool ok = results &&
         rung_source_create(&l->s->data, fp32, notes, &l->recipe, &l->calibration, &l->training, &source, err);
     if (ok) {
-        ok = make_measure(fp32, &l->s->data.test, &y, err);
+        ok = make_measures(fp32, &l->s->data.test, &y, err);
         for (int i = 0; ok && i < rung_count; i++) {
             progress_update(&l->bar, l->rungs_done++, (size_t)(l->seeds * rung_count));
             ok = run_rung(l, &source, &y, i, &results[i], err);
@@ -303,7 +308,7 @@ int command_ladder(int argc, char **argv) {
                        .training = training_defaults()};
     char means[128], methods[128], title[64];
     study_init(&s, argv[0], "[MODEL]",
-               "Puts a network into every precision from fp32 to 2 bits, each written to a file, read back and run.\n"
+               "Puts a network into every precision from fp32 to 1 bit, each written to a file, read back and run.\n"
                "Without MODEL, trains --seeds networks; the table is the first one's, ladder-seeds the mean of all.");
     s.options.examples = "mnistq ladder --seeds 1\nmnistq ladder fp32.safetensors --group 28";
     option_text(&s.options, "name", "NAME", &l.name, "of the tables NAME and NAME-seeds and the picture NAME.svg");

@@ -106,7 +106,7 @@ static void draw_panel(FILE *f, const struct ladder_values *v, const struct pane
     while (strcmp(longer->option, "longer") != 0 && longer < rungs + rung_count - 1) longer++;
     struct sums fp32 = ladder_sums(v, rungs, accuracy_of), more = ladder_sums(v, longer, accuracy_of);
     fprintf(f, "<g transform='translate(%d,0)'>\n", p->column * COLUMN);
-    snprintf(title, sizeof title, "%d bit%s", p->first->bits, p->first->bits == 1 ? "" : "s");
+    rung_section(p->first, title, sizeof title);
     text_at(f, LABEL, p->y + 14, " font-size='14' font-weight='bold'", title);
     text_at(f, BITS, p->y + 14, " text-anchor='end' fill='#444'", "bits stored");
     text_at(f, (LEFT + RIGHT) / 2.0, p->y + 14, " text-anchor='middle'", "test accuracy, %");

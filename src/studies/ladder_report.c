@@ -52,10 +52,11 @@ void fill_means(struct table *t, const struct ladder_values *v) {
                "against fp32's. Output error: sum of squares of (W - W_hat) x over the test images and outputs of a "
                "layer, relative to that of W x, with x from the fp32 network. Means over the seeds.");
     for (const struct rung *r = rungs; r < rungs + rung_count; r++) {
-        char format[64];
+        char format[64], section[32];
         struct sums accuracy = ladder_sums(v, r, accuracy_of);
         rung_format(r, v->group, format, sizeof format);
-        if (r == rungs || r->bits != r[-1].bits) table_group(t, "%d bit%s", r->bits, r->bits == 1 ? "" : "s");
+        rung_section(r, section, sizeof section);
+        if (r == rungs || r->bits != r[-1].bits) table_group(t, "%s", section);
         table_row(t, "%s | %s | %.3f | %.1f | %.3f | %.3f | %+.3f | %.7f | %.2f | %s", format, r->method,
                   mean_of(v, r, bits_of), mean_of(v, r, sqnr_of), sums_mean(&accuracy), sums_deviation(&accuracy),
                   mean_of(v, r, change_of), mean_of(v, r, kl_of), mean_of(v, r, logit_sqnr_of),

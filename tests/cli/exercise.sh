@@ -84,7 +84,7 @@ check '... says so in one line' said
 check '... changes nothing' same r before
 "$mnistq" exercise --reuse --data idx --hidden 16 --calibration 100 --results r >said
 check '--reuse before the other options' said
-for same in '--scheme both' '--seed 1 --scheme both --hidden 16' '--smoothing 5e-2'; do
+for same in '--scheme both' '--seed 1 --scheme both --hidden 16' '--smoothing 2e-1'; do
     # shellcheck disable=SC2086 # several words
     reuse $same
     check "--reuse $same, which is what it was made with" said

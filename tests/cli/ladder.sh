@@ -59,8 +59,11 @@ check 'the rungs are named alike, each once' same_names
 # those of the codes and not much more; a small network pads its rows of 16 to blocks of 256
 bits_are_sane() {
     rows r/ladder.csv | awk -F, '
-        { b = $1; sub(/^[a-z]+/, "", b); sub(/[^0-9].*/, "", b); b += 0; most = $1 ~ /_K/ ? 2 * b : 1.4 * b
-          n++; if (b < 2 || !($4 >= b && $4 <= most)) { print; bad = 1 } }
+        { b = $1; sub(/^[a-z]+/, "", b); sub(/[^0-9].*/, "", b); b += 0
+          if ($1 ~ /^(ternary|bitnet)/) b = 1.6
+          if ($1 ~ /^binary/) b = 1
+          most = $1 ~ /_K/ ? 2 * b : 1.4 * b
+          n++; if (b < 1 || !($4 >= b && $4 <= most)) { print; bad = 1 } }
         END { exit bad || n < 40 }'
 }
 check 'bits per weight are those of the format and its overhead' bits_are_sane
@@ -182,7 +185,7 @@ first_method() { # FORMAT FILE: without --method
 check 'quantize: the first method of a format is its default' first_method int4/row \
     r/models/ladder/*-int4-row-round-to-nearest.safetensors
 check 'quantize: spaces in a format may stand or not' first_method 'q4_K + q6_K' \
-    r/models/ladder/*-q4_K---q6_K-*Q4_K_M-mix.safetensors
+    r/models/ladder/*-q4_K---q6_K-*Q4_K_M*.safetensors
 piped() { # nothing but the model on standard output
     "$mnistq" quantize - --data idx --format nf4 --out made <$model >shown && cmp made r/models/ladder/*-nf4-NF4.safetensors &&
         "$mnistq" quantize $model --data idx --format nf4 --out - 2>shown | cmp - made
