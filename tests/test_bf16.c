@@ -397,7 +397,8 @@ static void test_weights_that_do_not_fit(void **state) {
 /* ---- when it is taken ---------------------------------------------------------------------------------------- */
 
 static void write_coded(const struct mlp *mlp, const char *format, const char *last, const char *path) {
-    struct coding_config config = {format_find(format), last ? format_find(last) : NULL, 0, METHOD_RTN, GRID_MINMAX, 0, false};
+    struct coding_config config = {
+        .format = format_find(format), .more_format = last ? format_find(last) : NULL, .method = METHOD_RTN};
     struct model_notes notes = {0};
     struct weight_only coded;
     CHECK(weight_only_encode(mlp, NULL, 0, &config, &coded, NULL, &err));
