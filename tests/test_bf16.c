@@ -447,9 +447,9 @@ static void test_worth(void **state) {
     if (!bf16_kernels[0]) skip();
     percent[first] = 48; /* as on a Sapphire Rapids */
     assert_null(bf16_kernel_worth(percent));
-    percent[first] = 119;
+    percent[first] = 109;
     assert_null(bf16_kernel_worth(percent));
-    percent[first] = 120;
+    percent[first] = 110;
     assert_ptr_equal(bf16_kernel_worth(percent), bf16_kernels[first]);
     percent[second] = 230;
     assert_ptr_equal(bf16_kernel_worth(percent), bf16_kernels[second]);

@@ -45,13 +45,13 @@ extern const struct bf16_kernel *const bf16_kernels[];
 
 /* The one to use, NULL where bf16 networks are to be decoded to fp32: this CPU has none that is faster than that, or
  * qkernel_force has chosen an integer kernel of an older instruction set, which is meant for all engines. That a CPU
- * has the instruction does not make it fast (vdpbf16ps at half of FMA's rate on a Sapphire Rapids, at 2.3 times fp32's
- * speed on a Zen 4): so each is timed against fp32 once a process, 5 ms or so. */
+ * has the instruction does not make it fast (vdpbf16ps at half of FMA's rate on a Sapphire Rapids, 1.2 to 1.3 times as
+ * fast as fp32 on a Zen 4): so each is timed against fp32 once a process, 5 ms or so. */
 const struct bf16_kernel *bf16_kernel_best(void);
 
 /* The rule: the fastest, of those at least BF16_WORTH percent as fast as fp32, which no noise then undoes; else NULL.
  * percent, one for each of bf16_kernels: its speed, 100 is that of fp32. 0: not to be used. */
-enum { BF16_WORTH = 120 };
+enum { BF16_WORTH = 110 };
 const struct bf16_kernel *bf16_kernel_worth(const int *percent);
 
 struct bf16_mlp {
