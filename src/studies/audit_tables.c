@@ -114,7 +114,8 @@ static void add_formats(struct table *t) {
     add_sixteen_bits(t, "bf16", float_from_bfloat, bfloat_from_float, 0x0080, 0x7f7f);
     add(t, "fp16 largest", (double)float_from_half(0x7bff));
     add(t, "fp16 infinity", (double)overflow);
-    double fp32_peak = peak_measure(PEAK_FP32, FROM_REGISTERS, 1, 0.2), int8_peak = peak_measure(PEAK_INT8, FROM_REGISTERS, 1, 0.2);
+    double fp32_peak = peak_measure(PEAK_FP32, FROM_REGISTERS, 1, 0.2),
+           int8_peak = peak_measure(PEAK_INT8, FROM_REGISTERS, 1, 0.2);
     add(t, "fp32 peak", fp32_peak > 0 ? fp32_peak : NAN);
     add(t, "int8 peak", int8_peak > 0 ? int8_peak : NAN);
     table_row(t, "fp32 instruction | %s | int8 instruction | %s", peak_name(PEAK_FP32) ? peak_name(PEAK_FP32) : "none",
