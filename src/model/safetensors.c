@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <float.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,4 +201,15 @@ bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error 
     if (gguf_is(bytes, size)) return gguf_parse(bytes, size, out, err);
     *out = (struct st_file){.bytes = bytes, .file_bytes = size};
     return st_header_bytes(bytes, size, &out->header_bytes, err) && parse_header(out, err);
+}
+
+void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
+    size_t i = file->metadata_count++;
+    char text[ST_TEXT + 4]; /* longer by a character: whether it has to be cut */
+    snprintf(file->metadata[i].key, ST_NAME, "%s", key);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(file->metadata[i].text, ST_TEXT, "%.*s", text_cut(text, ST_TEXT - 1), text);
 }

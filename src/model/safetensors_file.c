@@ -1,5 +1,4 @@
 /* Containers as files; what stands in them is parsed in safetensors.c. */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,17 +50,6 @@ void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t 
     t->elements = rows * (cols ? cols : 1);
     t->bytes = t->elements * st_types[dtype].bytes;
     snprintf(t->name, sizeof t->name, "%s", name);
-}
-
-void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
-    size_t i = file->metadata_count++;
-    char text[ST_TEXT + 4]; /* longer by a character: whether it has to be cut */
-    snprintf(file->metadata[i].key, ST_NAME, "%s", key);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    snprintf(file->metadata[i].text, ST_TEXT, "%.*s", text_cut(text, ST_TEXT - 1), text);
 }
 
 /* The order of the bytes in the file: position i holds tensors[order[i]]. */
