@@ -30,7 +30,7 @@ static struct part coded_weight(const struct coded_layer *layer, size_t out, siz
     struct codec c = layer->codec;
     size_t scales = codec_scales(c, (int)out, (int)in) * sizeof(float);
     size_t bytes = codec_bytes(c, (int)out, (int)in) - scales;
-    uint8_t *blocks = layer->bytes + scales;
+    uint8_t *blocks = layer->bytes ? layer->bytes + scales : NULL; /* not there before its size is checked */
     enum st_dtype dtype = 0;
     while (strcmp(st_types[dtype].name, c.format->dtype) != 0) dtype++;
     if (dtype != ST_U8) return (struct part){"weight", dtype, out, in, blocks, ANY};
