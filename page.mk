@@ -20,11 +20,11 @@ $(BUILD)/obj/wasm/%.o: %.c page.mk | $(BUILD)/page/probe.wasm
 $(BUILD)/page/engine.wasm: $(WASM_OBJECTS) | $(BUILD)/page/probe.wasm
 	$(Q)$(WASM_CC) $(WASM_LINK) $^ -o $@
 
-# One script in a fixed order; one more section is one more file, found by its name.
+# One script in a fixed order, without its lines of comment; one more section is one more file, found by its name.
 PAGE_SCRIPTS := $(foreach part,engine texts chart page section_,$(sort $(wildcard src/page/$(part)*.js)))
 $(BUILD)/page/page.js: $(PAGE_SCRIPTS) page.mk
 	@mkdir -p $(@D)
-	@{ cat $(PAGE_SCRIPTS); echo 'boot();'; } >$@
+	@{ grep -hv '^ *//' $(PAGE_SCRIPTS); echo 'boot();'; } >$@
 $(BUILD)/page/page.html $(BUILD)/page/page.css: $(BUILD)/page/%: src/page/%
 	@mkdir -p $(@D)
 	@cp $< $@

@@ -213,6 +213,15 @@ class Engine {
     });
   }
 
+  // Eq. 8, of the formats int6 to int2: the grid of a block of values, its scale as the file holds it.
+  grid(values, bits) {
+    return this.with(() => {
+      const at = this.room(16);
+      this.c.page_grid(this.give(FLOAT, values), values.length, bits, at);
+      return this.params(at);
+    });
+  }
+
   quantize(values, {scale, zeroPoint, qmin, qmax}) {
     return this.with(() => {
       const p = this.room(16), n = values.length, codes = this.array(INT32, n), back = this.array(FLOAT, n);
@@ -338,7 +347,8 @@ class Engine {
     return this.with(() => {
       const digit = this.room(784), doubts = this.array(INT32, 1);
       if (!this.c.page_digit(model ? model.id : 0, this.give(BYTES, gray), width, height, digit, doubts)) this.fail();
-      return {pixels: this.read(BYTES, digit, 784), doubts: this.doubtTexts(this.read(INT32, doubts, 1)[0])};
+      const [bits] = this.read(INT32, doubts, 1);
+      return {pixels: this.read(BYTES, digit, 784), bits, doubts: this.doubtTexts(bits)};
     });
   }
 
@@ -348,11 +358,12 @@ class Engine {
     return texts;
   }
 
-  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes.
-  doubts(model, image) {
+  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes. bits: those of the digit() that it is,
+  // since some pictures are only doubted together with the answer.
+  doubts(model, image, bits = 0) {
     return this.with(() => {
       const logits = this.layer(model, image, model.layers).values;
-      return this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, logits)));
+      return this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, logits), bits));
     });
   }
 

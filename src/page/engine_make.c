@@ -19,6 +19,11 @@ void EXPORT(page_affine)(float lo, float hi, int bits, bool symmetric, struct qp
                      : qparams_asymmetric(lo, hi, 0, (1 << bits) - 1);
 }
 
+/* The grid on which the format of so many bits stores a block of weights. */
+void EXPORT(page_grid)(const float *w, int count, int bits, struct qparams *out) {
+    *out = grid_of(w, count, bits, true);
+}
+
 void EXPORT(page_quantize)(const float *values, int count, const struct qparams *p, int32_t *codes, float *back) {
     for (int i = 0; i < count; i++) {
         codes[i] = quantize(values[i], *p);

@@ -162,13 +162,13 @@ registerSection({id: 'draw', build(root, ctx) {
   const memory = ctx.memory.draw ??= {index: 0, drawing: null, image: null};
   let disagreements = null, turn = -1;
 
-  // doubted: what speaks against the picture; what speaks against each model's answer is added, model by model.
-  function show(image, said, doubted) {
+  // doubted: what speaks against the picture, and its bits; what speaks against each model's answer is added, model by model.
+  function show(image, said, doubted, bits) {
     memory.image = image;
     status.textContent = said;
     const reasons = new Map(doubted.map(text => [text, []]));
     for (const name of ANSWER_MODELS)
-      for (const text of engine.doubts(models[name], image)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
+      for (const text of engine.doubts(models[name], image, bits)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
     doubts.replaceChildren(...[...reasons].map(([text, names]) => el('li', {}, names.length ? `${names.join('; ')}: ` : '', doubtText(text))));
     doubts.hidden = !reasons.size;
     seen.update(image, 255);
@@ -189,7 +189,7 @@ registerSection({id: 'draw', build(root, ctx) {
     } catch (error) {
       return refuse(error.message);
     }
-    show(made.pixels, said, made.doubts);
+    show(made.pixels, said, made.doubts, made.bits);
   }
   const draw = live(() => {
     if (pad.isEmpty()) refuse(t('draw.empty'));

@@ -2,19 +2,22 @@
 // the weights of one neuron before and after.
 'use strict';
 
-const rungBits = rung => Number(/\d+/.exec(rung.format)[0]);
+// ternary, bitnet and binary have no number in their names: 1 to 1.6 bits.
+const rungBits = rung => Number(/\d+/.exec(rung.format)?.[0] ?? 1);
+const bitsText = bits => bits > 1 ? t('ladder.of.bits', {bits: num(bits)}) : t('ladder.of.one');
 const rungName = rung => rung.method === '-' ? rung.format : `${rung.format} · ${rung.method}`;
 
-// A blockwise format has its own shape: one scale a tensor, a row, 56 weights, or what ggml and NF4 do.
-const rungShape = rung => rung.format.endsWith('/tensor') ? 2 : rung.format.endsWith('/row') ? 0 : rung.format.endsWith('/56') ? 1 : 3;
+// A blockwise format has its own shape: one scale a tensor, a row, 56 weights, or what ggml, MX and NF4 do.
+const rungShape = rung => rung.format.endsWith('/tensor') ? 2 : rung.format.endsWith('/row') ? 0 : /\/\d+$/.test(rung.format) ? 1 : 3;
 
-// The family of a rung's method, for the small charts.
-function rungFamily(rung) {
-  const method = rung.method.replace(/^W\dA8, /, '');
-  if (/^ggml/.test(method)) return 'ggml';
-  if (/^NF4/.test(method)) return 'NF4';
-  return rungBits(rung) === 8 && method !== 'QAT' ? 'int8' : method;
-}
+// The family of a rung's method, for the small charts: the first that fits.
+const RUNG_FAMILIES = [['QAT', /QAT|LSQ/], ['ggml', /ggml|importance/], ['floats', /FP8|MX|NVFP4/], ['NF4', /NF4/], ['HQQ', /HQQ/],
+  ['corrected', /bias correction|AdaRound/], ['GPTQ', /GPTQ/], ['AWQ', /AWQ/], ['signs', /TWN|BitNet|XNOR/],
+  ['least squares grid', /least squares/], ['int8', /static|dynamic|LLM/]];
+const rungFamily = rung => RUNG_FAMILIES.find(([, names]) => names.test(rung.method))?.[0] ?? 'round to nearest';
+
+// The most accurate of points, the first of several; null of none.
+const bestOf = points => points.reduce((best, p) => best && best.y >= p.y ? best : p, null);
 
 function rungPoint(ctx, index) {
   const rung = ctx.tables.ladder.rows[index];
@@ -56,28 +59,40 @@ function buildRungs(root, ctx) {
   const arithmetic = el('p', {class: 'soft'}), apart = el('p');
   panel.append(apart, arithmetic, el('p', {class: 'small soft'}, t('ladder.figure.note', {count: tested(ctx)})));
 
+  const points = rows.map((rung, index) => rungPoint(ctx, index));
+  const isTrained = p => rungFamily(rows[p.index]) === 'QAT';
+  const few = points.filter(p => rungBits(rows[p.index]) < 10);
+  const several = [8, 6, 5, 4, 3, 2, 1].filter(bits => few.some(p => rungBits(rows[p.index]) === bits));
+  const ofBits = bits => few.filter(p => rungBits(rows[p.index]) === bits);
+  const row = p => ({name: p.name, value: p.y, error: p.error, text: p.text, cell: p.cell, strong: p.index === state.rung});
+  const fp32 = Number(rows[0].accuracy_percent);
+  const reference = {x: fp32, text: `${rows[0].format} ${cellText(rows[0].accuracy_percent)}`, above: true};
+  const marks = [reference, ...longer ? [{x: longer.y, text: t('ladder.longer'), above: true, start: true}] : []];
+
+  // The whole ladder at a glance: the best of each number of bits.
+  root.append(el('h3', {}, t('ladder.best')), el('p', {}, t('ladder.best.text')));
+  const winners = several.flatMap(bits => [false, true].map(trained => ({bits, series: Number(trained),
+    best: bestOf(ofBits(bits).filter(p => isTrained(p) === trained))}))).filter(({best}) => best);
+  const overview = () => ({title: t('ladder.best'), x: {label: t('ladder.axis.accuracy'), lo: Math.min(...winners.map(({best}) => best.y - best.error)) - 0.2,
+    hi: Math.max(...winners.map(({best}) => best.y + best.error)) + 0.1}, marks,
+    rows: winners.map(({bits, series, best}) => ({...row(best), name: `${bitsText(bits)}: ${best.name}`, series}))});
+  const bests = dotChart(root, {...overview(), label: t('ladder.method'),
+    legend: ['made', 'trained'].map((key, series) => ({series, name: t(`ladder.best.${key}`)}))});
+
   // All methods of as many bits, one a row.
   root.append(el('h3', {}, t('ladder.compare')), el('p', {}, t('ladder.compare.text'), ...longer ? [' ', t('ladder.longer.text')] : []));
   const controls = el('div', {class: 'controls'});
   root.append(controls);
-  const several = [8, 4, 3, 2].filter(bits => rows.some(rung => rungBits(rung) === bits));
   choice(controls, {label: t('ladder.bits'), value: state.bits, options: several.map(value => ({value, text: num(value)})),
     onchange: value => { state.bits = value; refresh(); }});
   choice(controls, {label: t('ladder.zoom'), value: state.zoom, options: [true, false].map(value => ({value, text: t(`ladder.zoom.${value}`)})),
     onchange: value => { state.zoom = value; refresh(); }});
-  const fp32 = Number(rows[0].accuracy_percent);
-  const reference = {x: fp32, text: `${rows[0].format} ${cellText(rows[0].accuracy_percent)}`, above: true};
-  const marks = [reference, ...longer ? [{x: longer.y, text: t('ladder.longer'), above: true, start: true}] : []];
-  const points = rows.map((rung, index) => rungPoint(ctx, index));
-  const few = points.filter(p => rungBits(rows[p.index]) < 10);
-  // Zoomed: what the 4-bit rungs span.
-  const span = () => {
-    const seen = few.filter(p => !state.zoom || rungBits(rows[p.index]) === 4);
-    return {lo: Math.min(...seen.map(p => p.y - p.error)) - 0.05, hi: Math.max(...few.map(p => p.y + p.error)) + 0.05};
-  };
-  const compare = () => ({title: t('ladder.chart.methods', {bits: num(state.bits)}), x: {label: t('ladder.axis.accuracy'), ...span()}, marks,
-    rows: few.filter(p => rungBits(rows[p.index]) === state.bits).map(p => ({name: p.name, value: p.y, error: p.error, text: p.text, cell: p.cell,
-      series: rungShape(rows[p.index]), strong: p.index === state.rung}))});
+  // What the points span, zoomed at most 2.5% below fp32; the upper end is the same in all charts.
+  const span = seen => ({lo: Math.max(Math.min(...seen.map(p => p.y - p.error)) - 0.05, state.zoom ? fp32 - 2.5 : 0),
+    hi: Math.max(...few.map(p => p.y + p.error)) + 0.05});
+  const bestHere = () => bestOf(ofBits(state.bits).filter(p => !isTrained(p)));
+  const compare = () => ({title: t('ladder.chart.methods', {bits: bitsText(state.bits)}), x: {label: t('ladder.axis.accuracy'), ...span(ofBits(state.bits))}, marks,
+    rows: ofBits(state.bits).map(p => ({...row(p), name: p === bestHere() ? `★ ${p.name}` : p.name, series: rungShape(rows[p.index])}))});
   const blocks = [[2, 'tensor'], [0, 'row'], [1, 'group'], [3, 'other']].map(([series, key]) => ({series, name: t(`ladder.block.${key}`)}));
   const methods = dotChart(root, {...compare(), label: t('ladder.method'), legend: blocks});
 
@@ -93,12 +108,13 @@ function buildRungs(root, ctx) {
       ...shapes.map(shape => ({name: '', shape, line: false, points: mine.filter(p => rungShape(rows[p.index]) === shape)
         .map(p => ({...p, strong: p.index === state.rung}))}))];
   };
-  const small = family => ({title: t(`ladder.family.${family}`), x: {label: t('ladder.axis.bits'), lo: 1.7, hi: 9, ticks: [2, 3, 4, 6, 8]},
-    y: {label: t('ladder.axis.accuracy'), ...span()}, marks: [{y: fp32}, ...longer && family === 'QAT' ? [{y: longer.y, text: t('ladder.longer'), middle: true}] : []], series: series(family), height: 170,
+  const small = family => ({title: t(`ladder.family.${family}`), x: {label: t('ladder.axis.bits'), lo: 0.7, hi: 9, ticks: [1, 2, 3, 4, 6, 8]},
+    y: {label: t('ladder.axis.accuracy'), ...span(few)}, marks: [{y: fp32}, ...longer && family === 'QAT' ? [{y: longer.y, text: t('ladder.longer'), middle: true}] : []], series: series(family), height: 170,
     table: () => ({columns: [t('ladder.method'), t('ladder.axis.bits'), t('ladder.axis.accuracy'), t('chart.error')],
       rows: few.filter(p => rungFamily(rows[p.index]) === family).map(p => [p.name, p.xText, twinCell(p.text, p.cell), num(p.error, 2)])})});
   const charts = families.map(family => ({family, chart: lineChart(grid, small(family))}));
   const refresh = live(() => {
+    bests.update(overview());
     methods.update(compare());
     for (const {family, chart} of charts) chart.update(small(family));
   });
@@ -149,7 +165,7 @@ const NEURON_METHODS = {
   2: [{format: 'int2/row'}, {format: 'int2/56'}, {model: 'int2_qat', rung: ['int2/row', 'W2A8, QAT']}],
 };
 
-// The codes of a row [inputs] of weights rounded to nearest in format, by the engine's eq. 4 for each block; null unless
+// The codes of a row [inputs] of weights rounded to nearest in format, by the engine's eq. 8 for each block; null unless
 // they stand for after, bit for bit: formats with other grids have none to show.
 function rowCodes(engine, format, layer, before, after) {
   const [, bits, block] = /^int(\d)\/(\w+)$/.exec(format ?? '') ?? [];
@@ -158,9 +174,7 @@ function rowCodes(engine, format, layer, before, after) {
   const codes = new Float32Array(before.length);
   for (let from = 0; from < before.length; from += size) {
     const part = before.subarray(from, from + size);
-    const {lo, hi} = engine.histogram(block === 'tensor' ? layer : part, 1);
-    const map = engine.affine({lo, hi, bits: Number(bits), symmetric: true});
-    const found = engine.quantize(part, {...map, scale: engine.bits('fp16', map.scale).value}); // scales are stored in fp16
+    const found = engine.quantize(part, engine.grid(block === 'tensor' ? layer : part, Number(bits)));
     if (found.back.some((value, i) => value !== after[from + i])) return null;
     codes.set(found.codes, from);
   }

@@ -23,7 +23,7 @@ struct page {
     const char *source, *results, *out, *parts;
     const char *reference;      /* folder of tables that results has not; NULL: none */
     char left_out[160];         /* the commands whose tables are not in the page, as "ladder audit"; "": none */
-    char remedy[2 * PAGE_PATH]; /* what brings them, for a shell: two commands of make */
+    char remedy[2 * PAGE_PATH]; /* what brings them, for a shell: a command of make */
     int images;                 /* of the test images */
     struct dataset data;
     struct table contents; /* what is embedded, for the terminal */

@@ -8,6 +8,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/recipe.h"
 #include "studies/audit.h"
 #include "studies/page.h"
 
@@ -158,8 +159,9 @@ static void find_reference(const struct page *p, struct origin *out) {
     csv_free(&reference);
 }
 
-/* NAME=TEXT as an argument for a shell. */
-static void write_argument(const char *name, const char *text, FILE *out) {
+/* NAME=TEXT as an argument for a shell, unless make takes the same without it. */
+static void write_argument(const char *name, const char *text, const char *usual, FILE *out) {
+    if (strcmp(text, usual) == 0) return;
     bool plain = *text &&
         strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+-,") == strlen(text);
     fprintf(out, " %s=%s", name, plain ? "" : "'");
@@ -169,9 +171,12 @@ static void write_argument(const char *name, const char *text, FILE *out) {
 
 static void write_variables(const struct page *p, FILE *out) {
     const struct mlp_shape *shape = &p->models[0].shape;
-    write_argument("DATA", p->source, out);
-    write_argument("RESULTS", p->results, out);
-    for (int l = 1; l < shape->layers; l++) fprintf(out, "%s%d", l > 1 ? "," : " HIDDEN=", shape->widths[l]);
+    const struct training_recipe recipe = training_defaults();
+    bool usual = shape->layers == recipe.hidden.count + 1;
+    write_argument("DATA", p->source, "data/mnist", out);
+    write_argument("RESULTS", p->results, "results/mnist", out);
+    for (int l = 1; usual && l < shape->layers; l++) usual = shape->widths[l] == recipe.hidden.values[l - 1];
+    for (int l = 1; !usual && l < shape->layers; l++) fprintf(out, "%s%d", l > 1 ? "," : " HIDDEN=", shape->widths[l]);
 }
 
 /* What the sections show, if it is there, and the command that makes it. */
@@ -186,9 +191,7 @@ static void note_left_out(struct page *p, const struct origin *reference) {
     }
     FILE *remedy = *p->left_out ? fmemopen(p->remedy, sizeof p->remedy, "w") : NULL;
     if (!remedy) return;
-    fprintf(remedy, "make %s", p->left_out);
-    write_variables(p, remedy);
-    fputs(" && make page", remedy);
+    fprintf(remedy, "make %s page", p->left_out);
     write_variables(p, remedy);
     fclose(remedy);
     p->remedy[sizeof p->remedy - 1] = '\0';
@@ -240,8 +243,8 @@ static void write_fact(const char *name, const char *value, bool first, FILE *js
 
 /* Those of exercise.csv, and the day on which fp32.safetensors was written. */
 void page_write_provenance(const struct page *p, FILE *json) {
-    static const char *const names[] = {"command",      "program", "seed",           "data",
-                                        "data SHA-256", "CPU",     "integer kernel", "BLAS"};
+    static const char *const names[] = {"command", "program",        "seed",        "data", "data SHA-256",
+                                        "CPU",     "integer kernel", "fp32 kernel", "BLAS"};
     char path[PAGE_PATH], date[32] = "";
     struct csv c = {0};
     struct error ignored;

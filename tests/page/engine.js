@@ -253,7 +253,7 @@ const checks = {
       const seen = engine.digit(gray, side, side, fp32);
       assert(native.equals(seen.pixels), `${side} x ${side}`);
       const told = spawnSync(mnistq, ['predict', model, name], {encoding: 'utf8'});
-      assert.equal(told.stderr, [...seen.doubts, ...engine.doubts(fp32, seen.pixels)]
+      assert.equal(told.stderr, [...seen.doubts, ...engine.doubts(fp32, seen.pixels, seen.bits)]
         .map((text) => `mnistq: ${name}: warning: ${text}\n`).join(''));
       assert.match(told.stdout, new RegExp(`: ${engine.classify(fp32, engine.images(seen.pixels))[0]}\n`));
     }
