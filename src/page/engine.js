@@ -333,12 +333,14 @@ class Engine {
 
   // ---- pictures and measures
 
-  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` shows the model, and what it doubts.
+  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` shows the model, and what it doubts: in words, and
+  // as the bits that doubts() takes.
   digit(gray, width, height, model = null) {
     return this.with(() => {
       const digit = this.room(784), doubts = this.array(INT32, 1);
       if (!this.c.page_digit(model ? model.id : 0, this.give(BYTES, gray), width, height, digit, doubts)) this.fail();
-      return {pixels: this.read(BYTES, digit, 784), doubts: this.doubtTexts(this.read(INT32, doubts, 1)[0])};
+      const bits = this.read(INT32, doubts, 1)[0];
+      return {pixels: this.read(BYTES, digit, 784), doubts: this.doubtTexts(bits), bits};
     });
   }
 
@@ -348,11 +350,11 @@ class Engine {
     return texts;
   }
 
-  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes.
-  doubts(model, image) {
+  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes, beyond the doubts of digit().
+  doubts(model, image, bits = 0) {
     return this.with(() => {
       const logits = this.layer(model, image, model.layers).values;
-      return this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, logits)));
+      return this.doubtTexts(this.c.page_doubts(model.id, bits, this.give(FLOAT, logits)));
     });
   }
 

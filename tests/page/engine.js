@@ -253,12 +253,17 @@ const checks = {
       const seen = engine.digit(gray, side, side, fp32);
       assert(native.equals(seen.pixels), `${side} x ${side}`);
       const told = spawnSync(mnistq, ['predict', model, name], {encoding: 'utf8'});
-      assert.equal(told.stderr, [...seen.doubts, ...engine.doubts(fp32, seen.pixels)]
+      assert.equal(told.stderr, [...seen.doubts, ...engine.doubts(fp32, seen.pixels, seen.bits)]
         .map((text) => `mnistq: ${name}: warning: ${text}\n`).join(''));
       assert.match(told.stdout, new RegExp(`: ${engine.classify(fp32, engine.images(seen.pixels))[0]}\n`));
     }
     const [side, points, radius] = strokes[2]; // without a model the form is MNIST's, of which none reaches the rim
     assert.match(engine.digit(draw(side, points, radius), side, side).doubts.join(), /^ink reaches the picture's rim/);
+    // Little wider than high and like no digit: a doubt that takes the picture's bits and the answer.
+    const zigzag = [[60, 60], [60, 200], [140, 200], [140, 60], [220, 60], [220, 200]];
+    const broad = engine.digit(draw(280, zigzag, 11), 280, 280);
+    assert.deepEqual(broad.doubts, []);
+    assert.match(engine.doubts(fp32, broad.pixels, broad.bits).join(), /it is wider than most digits/);
     assert.throws(() => engine.digit(new Uint8Array(100).fill(9), 10, 10), /nothing is drawn on it/);
     console.log(`${strokes.length} drawings equal`);
   },
