@@ -259,6 +259,11 @@ const checks = {
     }
     const [side, points, radius] = strokes[2]; // without a model the form is MNIST's, of which none reaches the rim
     assert.match(engine.digit(draw(side, points, radius), side, side).doubts.join(), /^ink reaches the picture's rim/);
+    // Little wider than high and like no digit: a doubt that takes the picture's bits and the answer.
+    const zigzag = [[60, 60], [60, 200], [140, 200], [140, 60], [220, 60], [220, 200]];
+    const broad = engine.digit(draw(280, zigzag, 11), 280, 280);
+    assert.deepEqual(broad.doubts, []);
+    assert.match(engine.doubts(fp32, broad.pixels, broad.bits).join(), /it is wider than most digits/);
     assert.throws(() => engine.digit(new Uint8Array(100).fill(9), 10, 10), /nothing is drawn on it/);
     console.log(`${strokes.length} drawings equal`);
   },
