@@ -342,19 +342,13 @@ class Engine {
 
   // ---- pictures and measures
 
-  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` shows the model, and what it doubts: in words, and
-  // as the bits that doubts() takes.
+  // Gray pixels of any size -> the 28x28 digit that `mnistq predict` shows the model, and what it doubts.
   digit(gray, width, height, model = null) {
     return this.with(() => {
       const digit = this.room(784), doubts = this.array(INT32, 1);
       if (!this.c.page_digit(model ? model.id : 0, this.give(BYTES, gray), width, height, digit, doubts)) this.fail();
-<<<<<<< HEAD
       const [bits] = this.read(INT32, doubts, 1);
       return {pixels: this.read(BYTES, digit, 784), bits, doubts: this.doubtTexts(bits)};
-=======
-      const bits = this.read(INT32, doubts, 1)[0];
-      return {pixels: this.read(BYTES, digit, 784), doubts: this.doubtTexts(bits), bits};
->>>>>>> part-B2
     });
   }
 
@@ -364,20 +358,12 @@ class Engine {
     return texts;
   }
 
-<<<<<<< HEAD
   // What `mnistq predict` doubts about a model's answer to an image of 784 bytes. bits: those of the digit() that it is,
   // since some pictures are only doubted together with the answer.
   doubts(model, image, bits = 0) {
     return this.with(() => {
       const logits = this.layer(model, image, model.layers).values;
       return this.doubtTexts(this.c.page_doubts(model.id, this.give(FLOAT, logits), bits));
-=======
-  // What `mnistq predict` doubts about a model's answer to an image of 784 bytes, beyond the doubts of digit().
-  doubts(model, image, bits = 0) {
-    return this.with(() => {
-      const logits = this.layer(model, image, model.layers).values;
-      return this.doubtTexts(this.c.page_doubts(model.id, bits, this.give(FLOAT, logits)));
->>>>>>> part-B2
     });
   }
 

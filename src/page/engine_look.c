@@ -139,13 +139,8 @@ bool EXPORT(page_digit)(const struct page_model *m, const uint8_t *gray, int wid
     return picture_to_digit(gray, width, height, m ? m->form : mnist, digit, doubts, &page_failure);
 }
 
-<<<<<<< HEAD
 /* What `mnistq predict` doubts about an answer; picture: what page_digit doubts, which is not told again. */
 unsigned EXPORT(page_doubts)(const struct page_model *m, const float *logits, unsigned picture) {
-=======
-/* What `mnistq predict` doubts about an answer, beyond the doubts that page_digit found in the picture. */
-unsigned EXPORT(page_doubts)(const struct page_model *m, unsigned picture, const float *logits) {
->>>>>>> part-B2
     int layers = m->model.shape.layers;
     float step = m->model.kind == MODEL_INT8 ? m->model.qmlp.activation[layers].scale : 0;
     return answer_doubts(picture, logits, m->model.shape.widths[layers], step) & ~picture;

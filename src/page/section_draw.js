@@ -162,23 +162,13 @@ registerSection({id: 'draw', build(root, ctx) {
   const memory = ctx.memory.draw ??= {index: 0, drawing: null, image: null};
   let disagreements = null, turn = -1;
 
-<<<<<<< HEAD
   // doubted: what speaks against the picture, and its bits; what speaks against each model's answer is added, model by model.
   function show(image, said, doubted, bits) {
-=======
-  // picture: what speaks against it, as engine.digit() says; what speaks against each model's answer is added, model by
-  // model.
-  function show(image, said, picture = {doubts: [], bits: 0}) {
->>>>>>> part-B2
     memory.image = image;
     status.textContent = said;
-    const reasons = new Map(picture.doubts.map(text => [text, []]));
+    const reasons = new Map(doubted.map(text => [text, []]));
     for (const name of ANSWER_MODELS)
-<<<<<<< HEAD
       for (const text of engine.doubts(models[name], image, bits)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
-=======
-      for (const text of engine.doubts(models[name], image, picture.bits)) reasons.set(text, [...reasons.get(text) ?? [], t(`draw.model.${name}`)]);
->>>>>>> part-B2
     doubts.replaceChildren(...[...reasons].map(([text, names]) => el('li', {}, names.length ? `${names.join('; ')}: ` : '', doubtText(text))));
     doubts.hidden = !reasons.size;
     seen.update(image, 255);
@@ -199,11 +189,7 @@ registerSection({id: 'draw', build(root, ctx) {
     } catch (error) {
       return refuse(error.message);
     }
-<<<<<<< HEAD
     show(made.pixels, said, made.doubts, made.bits);
-=======
-    show(made.pixels, said, made);
->>>>>>> part-B2
   }
   const draw = live(() => {
     if (pad.isEmpty()) refuse(t('draw.empty'));
@@ -214,7 +200,7 @@ registerSection({id: 'draw', build(root, ctx) {
     memory.index = index;
     const image = test.images.pixels(index);
     pad.picture(image);
-    show(image, t('draw.test', {index, label: test.labels[index]}));
+    show(image, t('draw.test', {index, label: test.labels[index]}), []);
   }
   function nextDisagreement() {
     if (!disagreements.length) {
