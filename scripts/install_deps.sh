@@ -8,13 +8,14 @@ set -u
 
 usage() {
     cat <<'END'
-usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser]
+usage: scripts/install_deps.sh [--check] [--dev] [--page] [--browser] [--onnx]
 
   --check   only say what is missing
   --dev     also what developers use: clang, clang-format, clang-tidy, cppcheck, shellcheck, valgrind
   --page    also what `make page` compiles WebAssembly with: clang, lld, wasi-libc (250 MB)
   --browser also what `make test-page` opens the page with: node, Chromium, and from npm, into build/page,
             playwright-core and axe-core (600 MB)
+  --onnx    also what `mnistq export --format onnx` is built with: protobuf-c, ONNX's schema (60 MB)
 
 Installs through apt (as root or with sudo) or brew; elsewhere it names what is needed. Says before it begins what it
 installs and how much that is (a bare Debian 12: 90 packages, 98 MB to fetch, 450 MB on disk).
@@ -30,12 +31,14 @@ check_only=no
 dev=no
 page=no
 browser=no
+onnx=no
 for arg; do
     case $arg in
     --check) check_only=yes ;;
     --dev) dev=yes ;;
     --page) page=yes ;;
     --browser) browser=yes ;;
+    --onnx) onnx=yes ;;
     -h | --help)
         usage
         exit 0
@@ -115,6 +118,11 @@ libjpeg-dev libpng-dev" \
     fi
     [ $page = no ] || builds_wasm || lacks 'clang for WebAssembly' \
         "clang lld wasi-libc $(libclang_rt)" 'llvm lld wasi-libc wasi-runtimes'
+    if [ $onnx = yes ]; then
+        { has protoc-c && builds 'int main(void) { return 0; }' -lprotobuf-c; } ||
+            lacks protobuf-c 'protobuf-c-compiler libprotobuf-c-dev' protobuf-c
+        [ -e /usr/include/onnx/onnx.proto ] || [ -e /usr/local/include/onnx/onnx.proto ] || lacks onnx.proto libonnx-dev onnx
+    fi
     if [ $browser = yes ]; then
         has node || lacks node nodejs node
         has npm || lacks npm npm ''

@@ -8,6 +8,7 @@ const struct exporter exporters[] = {
     {"gguf", "a GGUF file, which ggml and llama.cpp's tools read", "tensor type rows columns bytes", export_gguf},
     {"npy", "an .npz archive of NumPy arrays: what the file holds, and layer inputs", "array dtype shape bytes",
      export_npz},
+    {"onnx", "an ONNX file, opset 13; integer models in QDQ form", "operator output", export_onnx},
     {0}};
 
 bool export_model(const struct exporter *exporter, const struct export_source *source, const char *path,

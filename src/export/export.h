@@ -35,5 +35,6 @@ bool export_model(const struct exporter *exporter, const struct export_source *s
 bool export_c_header(const struct export_source *source, FILE *to, struct table *t, struct error *err);
 bool export_gguf(const struct export_source *source, FILE *to, struct table *t, struct error *err);
 bool export_npz(const struct export_source *source, FILE *to, struct table *t, struct error *err);
+bool export_onnx(const struct export_source *source, FILE *to, struct table *t, struct error *err);
 
 #endif

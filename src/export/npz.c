@@ -103,9 +103,9 @@ static bool put_floats(struct archive *z, const char *name, float *values, size_
     return put_array(z, name, "<f4", (size_t[]){rows, cols}, 2, values, rows * cols * sizeof *values, err);
 }
 
-/* NumPy has no bf16: its numbers become the same ones in fp32. */
+/* NumPy has no bf16: its numbers become the same ones in fp32; nor floats of 8 bits: their bits come as bytes. */
 static bool put_tensor(struct archive *z, const struct st_tensor *tensor, struct error *err) {
-    static const char *const types[ST_DTYPES] = {"<f4", "<f2", NULL, "<i4", "|i1", "|u1"};
+    static const char *const types[ST_DTYPES] = {"<f4", "<f2", NULL, "<i4", "|i1", "|u1", "|u1", "|u1", "<f8"};
     if (tensor->dtype != ST_BF16)
         return put_array(z, tensor->name, types[tensor->dtype], tensor->shape, tensor->dimensions, tensor->data,
                          tensor->bytes, err);

@@ -21,6 +21,7 @@ make --out int4 --format int4
 make --out int2 --format int2/row --method qat
 make --out q4_0 --format q4_0
 make --out bf16 --format bf16
+make --out fp8 --format fp8_e4m3/row
 
 # ---- C -----------------------------------------------------------------------------------------------------------------
 
@@ -89,14 +90,14 @@ done
 
 # ---- NumPy -------------------------------------------------------------------------------------------------------------
 
-for model in fp32 int8 int4 q4_0 bf16; do check "npy: $model" "$mnistq" export $model --format npy --out $model.npz; done
+for model in fp32 int8 int4 q4_0 bf16 fp8; do check "npy: $model" "$mnistq" export $model --format npy --out $model.npz; done
 check 'npy: layer inputs' "$mnistq" export int8 --data "$data" --format npy --calibration 7 --out inputs.npz
 if command -v unzip >/dev/null; then check 'npy: unzip finds no fault' unzip -tq inputs.npz; else skip 'npy: unzip' 'no unzip'; fi
 python=
 for p in python3 /usr/bin/python3; do $p -c 'import numpy' 2>/dev/null && python=$p; done
 equal_arrays() { $python - "$@" <<'END'
 import json, numpy as np, sys
-for name in ("fp32", "int8", "int4", "q4_0"):
+for name in ("fp32", "int8", "int4", "q4_0", "fp8"):
     data = open(name, "rb").read()
     n = int.from_bytes(data[:8], "little")
     header, z = json.loads(data[8:8 + n]), np.load(name + ".npz")
@@ -141,6 +142,41 @@ check_grep 'alignment' "$TMP/out" '... those between tensors too'
 head -c 5000 fp32.gguf >cut.gguf
 check_status 1 'gguf: a file that is cut short' "$mnistq" eval cut.gguf --data "$data"
 check_grep '^mnistq: cut.gguf: cut short' "$TMP/err" '... is told'
+
+# ---- ONNX --------------------------------------------------------------------------------------------------------------
+
+make --out f16 --format f16
+runtime_agrees() { # MODEL: ONNX Runtime gives the same classes, but for ties
+    "$mnistq" eval "$1" --data "$data" --predictions onnx.csv --quiet && node "$root/scripts/peers/onnx_check.mjs" "$1.onnx" test-images onnx.csv
+}
+checker='import onnx, sys; onnx.checker.check_model(onnx.load(sys.argv[1]), True)'
+if "$mnistq" export fp32 --format onnx --out fp32.onnx --quiet 2>err; then
+    for model in fp32 int8 symmetric f16 bf16; do
+        check "onnx: $model is written" "$mnistq" export $model --format onnx --out $model.onnx
+        if /usr/bin/python3 -c 'import onnx' 2>/dev/null; then check "onnx: $model passes ONNX's checker" /usr/bin/python3 -c "$checker" $model.onnx
+        else skip "onnx: $model, ONNX's checker" 'no python3-onnx'; fi
+        [ $model != bf16 ] || continue # the engine rounds activations to bf16 too
+        if [ -d "$root/build/peers/node_modules/onnxruntime-node" ]; then check "onnx: $model, every class in ONNX Runtime" runtime_agrees $model
+        else skip "onnx: $model in ONNX Runtime" 'make peers-install gets it'; fi
+    done
+    check 'onnx: q4_0 is refused' refused 'ONNX export takes' q4_0 --format onnx --out new
+else
+    check_grep 'install_deps.sh --onnx' err 'onnx: a build without it says how to get it'
+    skip 'onnx' 'built without protobuf-c or onnx.proto'
+fi
+
+# ---- networks that others saved: other names, no metadata --------------------------------------------------------------
+
+LC_ALL=C sed 's/"fc\([123]\)[.]/"L.\1./g; s/"architecture"/"Architecture"/' fp32 >theirs
+their_codes() { # FILE NAME
+    "$mnistq" quantize "$1" --data "$data" --out "$2" --quiet && "$mnistq" eval "$2" --data "$data" --codes "$2.csv" --quiet
+}
+same_codes() { their_codes theirs int8-theirs && their_codes fp32 int8-ours && cmp int8-theirs.csv int8-ours.csv; }
+check 'a network with names L.1.weight gives the codes of ours' same_codes
+check 'it is exported under our names' "$mnistq" export theirs --format gguf --out theirs.gguf
+check 'as bytes that are read back' "$mnistq" eval theirs.gguf --data "$data"
+LC_ALL=C sed 's/"L[.]2[.]/"L.7./g' theirs >gap
+check 'a layer that is missing is refused with what was found' refused 'is missing: found L.*L.7.weight F32' gap --format npy --out new
 
 # ---- what cannot be exported -------------------------------------------------------------------------------------------
 
