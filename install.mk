@@ -5,7 +5,7 @@ VERSION = $(shell sed -n 's/^.define MNISTQ_VERSION "\(.*\)"/\1/p' include/mnist
 INSTALLED := bin/mnistq lib/libmnistq.a lib/pkgconfig/mnistq.pc include/mnistq.h share/man/man1/mnistq.1 \
   share/bash-completion/completions/mnistq share/zsh/site-functions/_mnistq share/doc/mnistq/LICENSE
 to = "$$DESTDIR$$PREFIX"
-install: all ## the program for everybody; PREFIX=/usr/local, DESTDIR= | 3 MB
+install: all ## for everybody; PREFIX=/usr/local, DESTDIR= | 3 MB
 	@install -d $(foreach f,$(INSTALLED),$(to)/$(dir $(f)))
 	@install $(BUILD)/mnistq $(to)/bin
 	@install -m 644 $(BUILD)/libmnistq.a $(to)/lib

@@ -265,8 +265,10 @@ static void errors_are_told(void **state) {
 /* Its first bytes are no header, or promise tensors that no network has: told before memory is taken for the rest. */
 static void a_file_of_4_gib_is_judged_by_its_header(void **state) {
     (void)state;
-    static const char header[] = "{\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,784],\"data_offsets\":[0,31360]},"
-                                 "\"x\":{\"dtype\":\"U8\",\"shape\":[4294900000],\"data_offsets\":[31360,4294931360]}}";
+    static const char header[] =
+        "{\"__metadata__\":{\"architecture\":\"mlp "
+        "784-10\"},\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,784],\"data_offsets\":[0,31360]},"
+        "\"x\":{\"dtype\":\"U8\",\"shape\":[4294900000],\"data_offsets\":[31360,4294931360]}}";
     char bytes[8 + sizeof header - 1] = {(char)(sizeof header - 1)}, why[MNISTQ_ERROR_SIZE];
     memcpy(bytes + 8, header, sizeof header - 1);
     write_bytes(in_folder("zeros"), "", 0);

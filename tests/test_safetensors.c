@@ -200,8 +200,8 @@ static void test_bad_headers_are_refused(void **state) {
         {"{" T("a", U8, "1", 0, 1) "}", 1, "has no shape"},
         {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "has no shape"},
         /* dtypes */
-        {"{" T("a", "\"F64\"", "[1]", 0, 8) "}", 8,
-         "has the dtype F64: expected F32, F16, BF16, I32, I8, U8, F8_E4M3 or F8_E5M2"},
+        {"{" T("a", "\"I64\"", "[1]", 0, 8) "}", 8,
+         "has the dtype I64: expected F32, F16, BF16, I32, I8, U8, F8_E4M3, F8_E5M2 or F64"},
         {"{" T("a", "\"f32\"", "[1]", 0, 4) "}", 4, "has the dtype f32"},
         {"{" T("a", "\"\"", "[1]", 0, 4) "}", 4, "has the dtype :"},
         {"{" T("a", "\"\\n\\u001b[31m\"", "[1]", 0, 4) "}", 4, "has the dtype ??[31m"},

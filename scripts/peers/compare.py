@@ -10,7 +10,7 @@ A peer is an executable file in the folder --peers, called as
 
   {"peer": "PyTorch 1.13.1", "variant": "onednn", "task": "int8", "batch": 1000, "threads": 1,
    "images_per_second": 4e5, "p50_us": 2500, "p99_us": 2600, "correct": 9781, "n": 10000}
-  {"peer": ..., "task": "epoch", "batch": 64, "threads": 2, "seconds": 0.8, "correct": 9781, "n": 10000}
+  {"peer": ..., "task": "epoch", "batch": 32, "threads": 2, "seconds": 0.8, "correct": 9781, "n": 10000}
   {"missing": "what has to be installed first"}
 
 Tasks are fp32 and int8 (inference) and epoch. Of several variants of one case the fastest counts. A peer that fails is
@@ -41,7 +41,7 @@ COLUMNS = (
 TEXTS = ("task", "peer", "remark")  # the other columns are numbers
 TITLE = "The same models elsewhere"
 OURS, TORCH, ONNX = "mnistq", "PyTorch", "ONNX Runtime"
-TRAINING_BATCH = 64
+TRAINING_BATCH = 32
 OUTPUT_MAX = 1 << 20  # bytes that a peer may print
 
 # (task, batch, threads), engine, what ours should reach: times the engine's speed, or without one microseconds at most.

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/study.h"
 #include "export/export.h"
+#include "model/foreign.h"
 
 struct request {
     const char *source, *out, *prefix;
@@ -21,8 +22,9 @@ static bool run(const char *path, const struct request *r, struct table *t, stru
     struct export_source source = {
         .path = path, .file = file, .model = &model, .notes = &notes, .name = r->prefix, .count = r->calibration};
     if (!file) return fail(err, "%s: out of memory", path);
-    bool ok = out_file_check(r->out, err) && st_read(path, file, err) &&
-        (model_parse(file, &model, &notes, err) || fail_in(err, path));
+    bool ok = out_file_check(r->out, err) && st_read_checked(path, model_needs_its_bytes, file, err) &&
+        (((!foreign_is(file) || foreign_convert(file, err)) && model_parse(file, &model, &notes, err)) ||
+         fail_in(err, path));
     if (ok && r->calibration) {
         ok = dataset_load(r->source, &data, err) &&
             split_fits(&data.train, model.shape.widths[0], model.shape.widths[model.shape.layers], r->source, err);

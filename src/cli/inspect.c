@@ -34,7 +34,10 @@ static void add_tensor(struct table *t, const struct st_file *file, const struct
         lowest = fmin(lowest, tensor_element(tensor, i));
         highest = fmax(highest, tensor_element(tensor, i));
     }
-    int digits = tensor->dtype == ST_F32 || tensor->dtype == ST_F16 || tensor->dtype == ST_BF16 ? 8 : 0;
+    int digits = tensor->dtype == ST_F32 || tensor->dtype == ST_F64 || tensor->dtype == ST_F16 ||
+            tensor->dtype == ST_BF16
+        ? 8
+        : 0;
     add_part(t, file, tensor->name, st_types[tensor->dtype].name, shape, tensor->bytes, digits, lowest, highest);
 }
 

@@ -52,10 +52,12 @@ static void add_row(struct table *table, const char *name, const char *dtype, bo
 double tensor_element(const struct st_tensor *t, size_t i) {
     const unsigned char *at = (const unsigned char *)t->data + i * st_types[t->dtype].bytes;
     float f32;
+    double f64;
     int32_t i32;
     uint16_t half;
     switch (t->dtype) {
     case ST_F32: memcpy(&f32, at, 4); return (double)f32;
+    case ST_F64: memcpy(&f64, at, 8); return f64;
     case ST_F16: memcpy(&half, at, 2); return (double)float_from_half(half);
     case ST_BF16: memcpy(&half, at, 2); return (double)float_from_bfloat(half);
     case ST_I32: memcpy(&i32, at, 4); return i32;

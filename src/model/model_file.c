@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "model/contents.h"
+#include "model/foreign.h"
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -273,7 +274,7 @@ static bool check_bounded(const struct model *m, struct error *err) {
     return is_bounded(m) || fail(err, "its weights are so large that sums of a layer can leave fp32");
 }
 
-bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
+static bool parse_ours(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
     *out = (struct model){0};
     if (!read_shape(file, &out->shape, err) || !read_kind(file, out, err) || !check_bounded(out, err)) {
         model_free(out);
@@ -288,12 +289,28 @@ bool model_parse(const struct st_file *file, struct model *out, struct model_not
     return true;
 }
 
+static bool parse_foreign(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
+    struct st_file *copy = calloc(1, sizeof *copy);
+    if (!copy) return fail(err, "out of memory");
+    *copy = *file;
+    copy->owned = NULL; /* the bytes stay the other's */
+    bool ok = foreign_convert(copy, err) && parse_ours(copy, out, notes, err);
+    st_free(copy);
+    free(copy);
+    return ok;
+}
+
+bool model_parse(const struct st_file *file, struct model *out, struct model_notes *notes, struct error *err) {
+    *out = (struct model){0};
+    return (foreign_is(file) ? parse_foreign : parse_ours)(file, out, notes, err);
+}
+
 /* A network has no use for more than 8 bytes a parameter, whatever its kind (weights in fp32; or codes, scales and
  * outliers), with rows filled up to blocks of 256. */
 bool model_needs_its_bytes(const struct st_file *file, struct error *err) {
     struct mlp_shape shape;
     size_t bytes = file->file_bytes - 8 - file->header_bytes, most = 0;
-    if (!read_shape(file, &shape, err)) return false;
+    if (!(foreign_is(file) ? foreign_shape : read_shape)(file, &shape, err)) return false;
     for (int l = 0; l < shape.layers; l++) most += 8 * (size_t)shape.widths[l + 1] * ((size_t)shape.widths[l] + 256);
     return bytes <= most ||
         fail(err, "holds %zu bytes of tensors: expected at most %zu for its %d layers", bytes, most, shape.layers);

@@ -1,6 +1,7 @@
 /* Models as safetensors files that one line of Python reads. N counts layers from 1.
  *
  * fp32      fcN.weight F32 [out][in], fcN.bias F32 [out]: what nn.Linear of a PyTorch module of those names loads.
+ *           A file without metadata may have other names and floats: model/foreign.h.
  * int8      fcN.weight I8 [out][in], fcN.weight_scale F32 [out] or [1], fcN.bias I32 [out] (eq. 5, before the zero
  *           point is folded in), fcN.input_scale F32 [1], fcN.input_zero_point U8 [1]; output_scale F32 [1] and
  *           output_zero_point U8 [1] of the last layer.

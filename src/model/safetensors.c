@@ -12,8 +12,8 @@
 
 static const uint64_t max_file = (uint64_t)1 << 32, max_header = (uint64_t)1 << 20;
 
-const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
-                                            {"I8", 1},  {"U8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+const struct st_type st_types[ST_DTYPES] = {{"F32", 4}, {"F16", 2},     {"BF16", 2},    {"I32", 4}, {"I8", 1},
+                                            {"U8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F64", 8}};
 
 /* Files are little-endian whatever the machine: every number of more than a byte passes st_copy. */
 _Static_assert(sizeof(float) == 4 && FLT_RADIX == 2 && FLT_MANT_DIG == 24 && FLT_MAX_EXP == 128, "IEEE 754 floats");
@@ -57,8 +57,8 @@ static bool read_dtype(struct json object, struct st_tensor *t, struct error *er
             t->dtype = (enum st_dtype)i;
             return true;
         }
-    return fail(err, "tensor %s has the dtype %.20s: expected F32, F16, BF16, I32, I8, U8, F8_E4M3 or F8_E5M2", t->name,
-                name);
+    return fail(err, "tensor %s has the dtype %.20s: expected F32, F16, BF16, I32, I8, U8, F8_E4M3, F8_E5M2 or F64",
+                t->name, name);
 }
 
 /* 64 bits: a count of 2^32 would be 0 where size_t has 32. */

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-enum st_dtype { ST_F32, ST_F16, ST_BF16, ST_I32, ST_I8, ST_U8, ST_F8_E4M3, ST_F8_E5M2, ST_DTYPES };
+enum st_dtype { ST_F32, ST_F16, ST_BF16, ST_I32, ST_I8, ST_U8, ST_F8_E4M3, ST_F8_E5M2, ST_F64, ST_DTYPES };
 enum { ST_MAX_TENSORS = 256, ST_MAX_METADATA = 64, ST_MAX_DIMENSIONS = 8, ST_NAME = 128, ST_TEXT = 512 };
 
 /* Indexed by enum st_dtype: the name in the header and the bytes of an element. */

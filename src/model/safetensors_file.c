@@ -55,7 +55,7 @@ void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t 
 /* The order of the bytes in the file: position i holds tensors[order[i]]. */
 static void order_by_width(const struct st_file *file, size_t *order) {
     size_t used = 0;
-    for (size_t width = 4; width >= 1; width /= 2)
+    for (size_t width = 8; width >= 1; width /= 2)
         for (size_t i = 0; i < file->tensor_count; i++)
             if (st_types[file->tensors[i].dtype].bytes == width) order[used++] = i;
 }

@@ -35,7 +35,7 @@ line() { # PEER TASK BATCH THREADS RATE [VARIANT]: what a stand-in prints
 good_torch() { stand_in torch_peer.py <<END; }
 case \$round in 1) rate=100 seconds=4 ;; 2) rate=900 seconds=2 ;; *) rate=300 seconds=1 ;; esac
 printf '{"peer": "PyTorch 9", "variant": "%s", "task": "fp32", "batch": 10, "threads": 1, "images_per_second": %s, "p50_us": 12.5, "p99_us": 50, "correct": 450, "n": 500}\n' "\${OPENBLAS_CORETYPE:-as it is}" \$rate
-printf '{"peer": "PyTorch 9", "task": "epoch", "batch": 64, "threads": 1, "seconds": %s, "correct": 400, "n": 500}\n' \$seconds
+printf '{"peer": "PyTorch 9", "task": "epoch", "batch": 32, "threads": 1, "seconds": %s, "correct": 400, "n": 500}\n' \$seconds
 END
 good_onnx() { stand_in onnx_peer.mjs <<END; }
 echo 'this goes to stderr' >&2
@@ -98,7 +98,7 @@ ours=$(cell fp32 10 'PyTorch 9' ours_images_per_second)
 check 'the ratio is ours over the peer' quotient "$ours" 300 "$(cell fp32 10 'PyTorch 9' ours_over_peer)"
 check '... and has a range' sh -c "[ '$(cell fp32 10 'PyTorch 9' lowest_over_rounds)' != '$(cell fp32 10 'PyTorch 9' highest_over_rounds)' ]"
 check 'the faster of two ways' is "$(cell int8 10 'ORT 9' peer_images_per_second) $(cell int8 10 'ORT 9' remark)" '8000 fast: fastest of 2 ways'
-check 'an epoch: images over the median of its seconds' is "$(cell epoch 64 'PyTorch 9' peer_images_per_second)" 1000
+check 'an epoch: images over the median of its seconds' is "$(cell epoch 32 'PyTorch 9' peer_images_per_second)" 1000
 check 'what no peer measured has a row of ours alone' [ "$(cell int8 1 '' ours_images_per_second)" -gt 0 ]
 eval_accuracy() { "$mnistq" eval int8.safetensors --data idx --json | sed -n 's/.*"accuracy_percent":[^0-9]*\([0-9.]*\).*/\1/p'; }
 check 'our accuracy is that of eval' is "$(cell int8 1 '' ours_accuracy_percent)" "$(eval_accuracy)"
