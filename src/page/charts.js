@@ -234,9 +234,9 @@ function dotChart(root, options) {
     const narrow = width < 38 * font;
     const names = narrow ? 0 : 0.58 * font * Math.max(...rows.map(row => row.name.length));
     const values = 0.62 * font * Math.max(...rows.map(row => (row.text ?? '').length)) + 12;
+    if (options.marks?.length) area.top += 0.6 * font;
     const step = (area.bottom - area.top) / rows.length;
     const at = i => area.top + (i + (narrow ? 0.72 : 0.5)) * step;
-    if (options.marks?.length) area.top += 0.6 * font;
     area.left = names + 8;
     area.right = width - values - 8;
     area.axes(options.x, {lo: 0, hi: 1, ticks: []});

@@ -170,8 +170,7 @@ test('a photo: dark ink on paper, as `mnistq predict` reads the same file', asyn
 test('doubts of the program are told', async () => {
   const page = await open();
   await clear(page);
-  await draw(page, [[60, 60], [220, 220], [220, 60], [60, 220], [60, 60], [220, 60]]);
-  await draw(page, [[30, 240], [60, 262], [70, 262]]);
+  await draw(page, [[90, 2], [70, 150], [210, 150], [170, 90], [172, 250]]);
   const doubted = await page.locator('#draw-doubts li').allTextContents();
   const warned = spawnSync(process.env.MNISTQ, ['predict', model, writePgm('rim.pgm', await gray(page, '.pad'), 140)], {encoding: 'utf8'});
   const warnings = [...warned.stderr.matchAll(/warning: (.*)/g)].map(found => found[1]);
