@@ -23,6 +23,12 @@ make --out q4_0 --format q4_0
 make --out bf16 --format bf16
 make --out fp8 --format fp8_e4m3/row
 
+refused() { # TEXT COMMAND...: exit 1, one line that holds TEXT, no file
+    text=$1
+    shift
+    "$mnistq" export "$@" >out 2>err
+    [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "^mnistq: .*$text" err && [ ! -e new ] && [ -z "$(find . -name 'new*')" ]
+}
 # ---- C -----------------------------------------------------------------------------------------------------------------
 
 gzip -dcf "$data"/t10k-images*3-ubyte* >test-images
@@ -180,12 +186,6 @@ check 'a layer that is missing is refused with what was found' refused 'is missi
 
 # ---- what cannot be exported -------------------------------------------------------------------------------------------
 
-refused() { # TEXT COMMAND...: exit 1, one line that holds TEXT, no file
-    text=$1
-    shift
-    "$mnistq" export "$@" >out 2>err
-    [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "^mnistq: .*$text" err && [ ! -e new ] && [ -z "$(find . -name 'new*')" ]
-}
 for model in fp32 q4_0 bf16; do check "c: $model is refused" refused "$model.*integer" $model --format c --out new; done
 check 'gguf: int8 is refused' refused 'GGUF has no type' int8 --format gguf --out new
 check 'a folder that is not there' refused 'cannot be written' int8 --format c --out none/new
