@@ -203,6 +203,19 @@ bool st_parse(const void *bytes, size_t size, struct st_file *out, struct error 
     return st_header_bytes(bytes, size, &out->header_bytes, err) && parse_header(out, err);
 }
 
+void st_free(struct st_file *file) {
+    free(file->owned);
+    *file = (struct st_file){0};
+}
+
+void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
+    struct st_tensor *t = &file->tensors[file->tensor_count++];
+    *t = (struct st_tensor){.dtype = dtype, .dimensions = cols ? 2 : 1, .shape = {rows, cols}, .data = data};
+    t->elements = rows * (cols ? cols : 1);
+    t->bytes = t->elements * st_types[dtype].bytes;
+    snprintf(t->name, sizeof t->name, "%s", name);
+}
+
 void st_add_metadata(struct st_file *file, const char *key, const char *format, ...) {
     size_t i = file->metadata_count++;
     char text[ST_TEXT + 4]; /* longer by a character: whether it has to be cut */

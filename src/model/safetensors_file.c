@@ -9,11 +9,6 @@
 
 static const size_t max_file = (size_t)1 << 32;
 
-void st_free(struct st_file *file) {
-    free(file->owned);
-    *file = (struct st_file){0};
-}
-
 struct head {
     struct st_file *file;
     st_check check;
@@ -43,14 +38,6 @@ bool st_read_checked(const char *path, st_check check, struct st_file *out, stru
 }
 
 bool st_read(const char *path, struct st_file *out, struct error *err) { return st_read_checked(path, NULL, out, err); }
-
-void st_add(struct st_file *file, const char *name, enum st_dtype dtype, size_t rows, size_t cols, const void *data) {
-    struct st_tensor *t = &file->tensors[file->tensor_count++];
-    *t = (struct st_tensor){.dtype = dtype, .dimensions = cols ? 2 : 1, .shape = {rows, cols}, .data = data};
-    t->elements = rows * (cols ? cols : 1);
-    t->bytes = t->elements * st_types[dtype].bytes;
-    snprintf(t->name, sizeof t->name, "%s", name);
-}
 
 /* The order of the bytes in the file: position i holds tensors[order[i]]. */
 static void order_by_width(const struct st_file *file, size_t *order) {

@@ -205,22 +205,19 @@ class Engine {
 
   // ---- eq. 1 to 4
 
-  affine({lo, hi, bits = 8, symmetric = false}) {
+  // The parameters that fill(address) writes.
+  filled(fill) {
     return this.with(() => {
       const at = this.room(16);
-      this.c.page_affine(lo, hi, bits, symmetric, at);
+      fill(at);
       return this.params(at);
     });
   }
 
+  affine({lo, hi, bits = 8, symmetric = false}) { return this.filled(at => this.c.page_affine(lo, hi, bits, symmetric, at)); }
+
   // Eq. 8, of the formats int6 to int2: the grid of a block of values, its scale as the file holds it.
-  grid(values, bits) {
-    return this.with(() => {
-      const at = this.room(16);
-      this.c.page_grid(this.give(FLOAT, values), values.length, bits, at);
-      return this.params(at);
-    });
-  }
+  grid(values, bits) { return this.filled(at => this.c.page_grid(this.give(FLOAT, values), values.length, bits, at)); }
 
   quantize(values, {scale, zeroPoint, qmin, qmax}) {
     return this.with(() => {
@@ -252,13 +249,7 @@ class Engine {
   }
 
   // The codes of an activation over a range, unsigned; symmetric ones lie around 128.
-  activationCodes(lo, hi, symmetric = false) {
-    return this.with(() => {
-      const at = this.room(16);
-      this.c.page_activation_affine(lo, hi, symmetric, at);
-      return this.params(at);
-    });
-  }
+  activationCodes(lo, hi, symmetric = false) { return this.filled(at => this.c.page_activation_affine(lo, hi, symmetric, at)); }
 
   // The ranges of the activations over images of those indices, and their codes. percentile: what that observer keeps,
   // 99.99 without it. For inverted and other images make Images of them.

@@ -42,7 +42,7 @@ async function selfCheck(ctx, progress, tell) {
       difference = engine.compareDigests(found, fact.digests, each);
       if (difference) wrong.push(t('check.difference', {model: fact.file, layer: difference.layer, image: difference.image}));
     }
-    // Floats are added in another order here than with BLAS: of those models the answers are compared, not the numbers.
+    // Models that compute in floats have no codes: their answers are compared.
     if (!fact.digests && embedded(`classes/${name}`)) {
       const answers = await blob(`classes/${name}`);
       const found = await new Promise((resolve, reject) => slices(classesOf(ctx, ctx.models[name]), resolve, reject));
@@ -113,7 +113,7 @@ function buildDrop(root, ctx) {
     }
   };
   const id = newId();
-  const input = el('input', {type: 'file', id, accept: '.safetensors', on: {change: () => open(input.files[0])}});
+  const input = el('input', {type: 'file', id, accept: '.safetensors,.gguf', on: {change: () => open(input.files[0])}});
   const place = el('div', {class: 'panel drop', on: {
     dragover: event => { event.preventDefault(); place.classList.add('over'); },
     dragleave: () => place.classList.remove('over'),

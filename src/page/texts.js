@@ -174,7 +174,7 @@ TEXTS.en = {
   'check.unchecked': 'not checked: this browser computes no SHA-256 here',
   'check.facts': 'How the models were made',
   'drop.title': 'Try a model of your own',
-  'drop.text': 'Drop a .safetensors file of mnistq here, or choose one. It goes through the same checks as in the program; nothing leaves this page.',
+  'drop.text': 'Drop a .safetensors or .gguf file here, of mnistq or of PyTorch layers, or choose one. It goes through the same checks as in the program; nothing leaves this page.',
   'drop.label': 'Model file',
   'drop.opened': '{file}: {kind}, {widths}, {arithmetic}.',
   'drop.score': 'On the {count} images of this page {correct} are right: {accuracy}% ± {error}.',

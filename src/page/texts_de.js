@@ -169,7 +169,7 @@ TEXTS.de = {
   'check.unchecked': 'ungeprüft: Dieser Browser berechnet hier kein SHA-256',
   'check.facts': 'Wie die Modelle entstanden',
   'drop.title': 'Ein eigenes Modell ausprobieren',
-  'drop.text': 'Legen Sie hier eine .safetensors-Datei von mnistq ab oder wählen Sie eine. Sie durchläuft dieselben Prüfungen wie im Programm; nichts verlässt diese Seite.',
+  'drop.text': 'Legen Sie hier eine .safetensors- oder .gguf-Datei ab, von mnistq oder mit Schichten von PyTorch, oder wählen Sie eine. Sie durchläuft dieselben Prüfungen wie im Programm; nichts verlässt diese Seite.',
   'drop.label': 'Modelldatei',
   'drop.opened': '{file}: {kind}, {widths}, {arithmetic}.',
   'drop.score': 'Auf den {count} Bildern dieser Seite sind {correct} richtig: {accuracy} % ± {error}.',

@@ -169,7 +169,7 @@ TEXTS.fr = {
   'check.unchecked': 'non contrôlé : ce navigateur ne calcule pas de SHA-256 ici',
   'check.facts': 'Comment les modèles ont été produits',
   'drop.title': 'Essayez un autre modèle',
-  'drop.text': 'Déposez ici un fichier .safetensors de mnistq, ou choisissez-en un. Il passe par les mêmes contrôles que dans le programme ; rien ne quitte cette page.',
+  'drop.text': 'Déposez ici un fichier .safetensors ou .gguf, de mnistq ou de couches PyTorch, ou choisissez-en un. Il passe par les mêmes contrôles que dans le programme ; rien ne quitte cette page.',
   'drop.label': 'Fichier de modèle',
   'drop.opened': '{file} : {kind}, {widths}, {arithmetic}.',
   'drop.score': 'Sur les {count} images de cette page, {correct} sont justes : {accuracy} % ± {error}.',

@@ -328,6 +328,10 @@ test('hostile model files are refused with the program’s line, a good one open
   await input.setInputFiles(path.join(results, 'models/int8-per-channel.safetensors'));
   await page.waitForFunction(() => /784 → /.test(document.querySelector('.drop-answer').textContent));
   assert.match(await page.locator('.drop-answer').textContent(), /are right: \d+\.\d+%/);
+  const gguf = path.join(folder, 'fp32.gguf');
+  assert.equal(spawnSync(process.env.MNISTQ, ['export', path.join(results, 'models/fp32.safetensors'), '--format', 'gguf', '--out', gguf]).status, 0);
+  await input.setInputFiles(gguf);
+  await page.waitForFunction(() => /^fp32\.gguf: fp32, 784 → .* are right/.test(document.querySelector('.drop-answer').textContent));
 });
 
 test('downloads are the program’s own bytes', async () => {
