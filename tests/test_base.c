@@ -627,6 +627,18 @@ static void test_table_fits_the_terminal(void **state) {
     table_free(&t);
 }
 
+static void test_table_breaks_no_word_for_columns_that_it_leaves_out(void **state) {
+    (void)state;
+    struct table t;
+    table_init(&t, "Words", "format bytes far");
+    table_row(&t, "abcdefghijklmnop | 123456789012 | 12345678901234567890");
+    char *text = printed_within(&t, 40);
+    assert_contains(text, "\n  abcdefghijklmnop  123456789012\n");
+    assert_contains(text, "Also in the files and with --json: far\n");
+    free(text);
+    table_free(&t);
+}
+
 /* An argument that holds what separates the cells does not become two. */
 static void test_table_row_keeps_hostile_arguments_in_their_cells(void **state) {
     (void)state;
@@ -1220,6 +1232,7 @@ int main(void) {
         cmocka_unit_test(test_table_survives_hostile_text),
         cmocka_unit_test(test_table_keeps_long_text_whole),
         cmocka_unit_test(test_table_fits_the_terminal),
+        cmocka_unit_test(test_table_breaks_no_word_for_columns_that_it_leaves_out),
         cmocka_unit_test(test_table_row_keeps_hostile_arguments_in_their_cells),
         cmocka_unit_test(test_provenance_that_is_full_or_long_does_no_harm),
         cmocka_unit_test(test_table_that_cannot_be_saved_says_where),

@@ -77,7 +77,7 @@ static struct shown *widest_text(const struct table *t, struct shown *s, size_t 
 }
 
 /* Where it is too wide, headings are broken into words; then the widest texts give way, between words as long as that
- * helps; then the last columns. Returns how many are shown. */
+ * helps; then the last columns, whose room makes broken words whole. Returns how many are shown. */
 static size_t fit(const struct table *t, struct shown *s, size_t room) {
     size_t count = 0;
     for (size_t c = 0; c < t->column_count; c++) {
@@ -90,6 +90,10 @@ static size_t fit(const struct table *t, struct shown *s, size_t room) {
     for (int whole_words = 1; whole_words >= 0; whole_words--)
         for (struct shown *w; total_width(s, count) > room && (w = widest_text(t, s, count, whole_words));) w->width--;
     while (count > 1 && total_width(s, count) > room) count--;
+    for (size_t i = 0; i < count; i++)
+        for (size_t word = s[i].right ? 0 : widest_cell(t, s[i].column, longest_word);
+             s[i].width < word && total_width(s, count) < room;)
+            s[i].width++;
     return count;
 }
 

@@ -113,9 +113,9 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
                   (double)back[i] - (double)d->x[i]);
     }
     char hex[3 * 64 + 8] = "";
-    for (size_t i = 0; i < bytes && i < 64; i++) snprintf(hex + 3 * i, 4, "%02x ", row[i]);
-    table_note(t, "%zu bytes for %d weights, %.2f bits each: %s%s", bytes, d->count, 8.0 * (double)bytes / d->count,
-               hex, bytes > 64 ? "..." : "");
+    for (size_t i = 0; i < bytes && i < 64; i++) snprintf(hex + 3 * i, 4, " %02x", row[i]);
+    table_note(t, "%zu bytes for %d weight%s, %.2f bits each:%s%s", bytes, d->count, d->count == 1 ? "" : "s",
+               8.0 * (double)bytes / d->count, hex, bytes > 64 ? " ..." : "");
     free(row);
     return true;
 }
