@@ -112,6 +112,9 @@ static bool show_format(const struct demo *d, struct codec codec, struct table *
         table_row(t, "%.7g | %s | %.7g | %+.3g", (double)d->x[i], text, (double)back[i],
                   (double)back[i] - (double)d->x[i]);
     }
+    for (int i = 0; i < d->count; i++)
+        if (!is_finite((double)back[i]))
+            table_note(t, "%.7g is beyond the largest number of %s.", (double)d->x[i], d->format);
     char hex[3 * 64 + 8] = "";
     for (size_t i = 0; i < bytes && i < 64; i++) snprintf(hex + 3 * i, 4, " %02x", row[i]);
     table_note(t, "%zu bytes for %d weight%s, %.2f bits each:%s%s", bytes, d->count, d->count == 1 ? "" : "s",

@@ -46,12 +46,17 @@ bool export_gguf(const struct export_source *source, FILE *to, struct table *t, 
     const struct st_file *file = source->file;
     const struct format *format[ST_MAX_TENSORS];
     size_t pairs = 3, offset = 0;
+    if (source->model->kind != MODEL_FP32 && source->model->kind != MODEL_WEIGHT_ONLY)
+        return fail(err, "GGUF has no models with activations in integers, as this one (%s): expected weights alone",
+                    arithmetic_name(source->model));
     for (size_t i = 0; i < file->tensor_count; i++)
-        if (!(format[i] = format_of(file, &file->tensors[i])))
-            return fail(err,
-                        "%s: GGUF has no type for \"%s\" weights of this kind: expected fp32, f16, bf16, q8_0, q4_0, "
-                        "iq4_nl, q2_K to q6_K",
-                        file->tensors[i].name, arithmetic_name(source->model));
+        if (!(format[i] = format_of(file, &file->tensors[i]))) {
+            char key[ST_NAME];
+            snprintf(key, sizeof key, "%.*s.format", (int)strcspn(file->tensors[i].name, "."), file->tensors[i].name);
+            const char *text = st_metadata(file, key);
+            return fail(err, "GGUF has no type for %s in %s: expected f32, f16, bf16, q8_0, q4_0, iq4_nl, q2_K to q6_K",
+                        file->tensors[i].name, text ? text : st_types[file->tensors[i].dtype].name);
+        }
     for (size_t i = 0; i < file->metadata_count; i++) pairs += is_told(file->metadata[i].key);
     fputs("GGUF", to);
     put_number(to, 3, 4);

@@ -18,6 +18,8 @@ check 'symmetric, 4 bits: scale 0.7 / 7' cells '-3 -0.3 7 0.7 0 0' code,read_bac
 check 'a range of its own' cells '-7 -0.7 4 0.4' code,read_back --symmetric --bits=4 --range=-0.7,0.2 -5 0.44
 check 'the bits of bf16' cells '1 01111101 0011010 -0.3007812' bits,read_back --format bf16 -0.3
 check 'nf4: quantiles' cells '-0.2844414 1' read_back --format nf4 -0.29 1
+check 'a number beyond the format' "$mnistq" demo --format f16 1e5
+check_grep 'beyond the largest number of f16' "$TMP/out" '... is told'
 check_status 0 'what is outside is said' "$mnistq" demo --range 0,1 2 0.5
 check_grep '^ +2 .*clipped' "$TMP/out" '... of the number that is'
 check_no_grep '^ +0\.5 .*clipped' "$TMP/out" '... and of no other'

@@ -22,6 +22,7 @@ make --out int2 --format int2/row --method qat
 make --out q4_0 --format q4_0
 make --out bf16 --format bf16
 make --out fp8 --format fp8_e4m3/row
+make --out int4-row --format int4/row
 
 refused() { # TEXT COMMAND...: exit 1, one line that holds TEXT, no file
     text=$1
@@ -187,7 +188,8 @@ check 'a layer that is missing is refused with what was found' refused 'is missi
 # ---- what cannot be exported -------------------------------------------------------------------------------------------
 
 for model in fp32 q4_0 bf16; do check "c: $model is refused" refused "$model.*integer" $model --format c --out new; done
-check 'gguf: int8 is refused' refused 'GGUF has no type' int8 --format gguf --out new
+check 'gguf: a format that ggml has not is named' refused 'fc1.weight in int4/row' int4-row --format gguf --out new
+check 'gguf: int8 is refused' refused 'GGUF has no models with activations in integers' int8 --format gguf --out new
 check 'a folder that is not there' refused 'cannot be written' int8 --format c --out none/new
 check 'a model that is none' refused 'err' err --format npy --out new
 check_status 2 'no --format' "$mnistq" export int8 --out new
