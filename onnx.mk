@@ -8,7 +8,7 @@ $(BUILD)/onnx.pb-c.h: $(ONNX_PROTO) $(BUILD)/flags
 	@protoc-c --c_out=$(BUILD) -I$(dir $(ONNX_PROTO)) onnx.proto
 $(BUILD)/obj/onnx.pb-c.o: $(BUILD)/onnx.pb-c.h
 	@mkdir -p $(@D)
-	@$(COMPILE) -w -c $(BUILD)/onnx.pb-c.c -o $@
+	@$(COMPILE) -w -c $(BUILD)/onnx.pb-c.c -o $@ $(LOG)
 $(call objects,src/export/onnx.c): INCLUDES += -DHAVE_ONNX
 $(call objects,src/export/onnx.c): $(BUILD)/onnx.pb-c.h
 $(BUILD)/internal.a: $(BUILD)/obj/onnx.pb-c.o
