@@ -269,7 +269,7 @@ hostile() { # TEXT HEADER BYTES
 w='"dtype":"F32","shape":[2,3],"data_offsets"'
 safetensors "{\"x\":{$w:[0,24]}}" 24 >hostile
 check 'a file with one foreign tensor can be inspected' "$mnistq" inspect hostile
-bad_model hostile fc1.weight
+bad_model hostile 'order of layers: found x'
 hostile hostile '' 0
 hostile hostile '{' 0
 hostile hostile '{}x' 0
@@ -283,7 +283,7 @@ hostile hostile '{"x":{}}' 0
 hostile hostile '{"__metadata__":3}' 0
 hostile hostile '{"__metadata__":{"a":3}}' 0
 hostile hostile '{"x":{"dtype":"F32","shape":[2,3]}}' 24
-hostile hostile '{"x":{"dtype":"F64","shape":[3],"data_offsets":[0,24]}}' 24
+hostile hostile '{"x":{"dtype":"I64","shape":[3],"data_offsets":[0,24]}}' 24
 hostile hostile '{"x":{"dtype":32,"shape":[2,3],"data_offsets":[0,24]}}' 24
 hostile hostile '{"x":{"dtype":"F32","shape":"2,3","data_offsets":[0,24]}}' 24
 hostile hostile '{"x":{"dtype":"F32","shape":[2.5],"data_offsets":[0,10]}}' 10
