@@ -39,7 +39,8 @@ static bool refuse(const struct st_file *file, const char *why, struct error *er
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%zu", d ? ", " : "", t->shape[d]);
         if (used < sizeof list) snprintf(list + used, sizeof list - used, "]");
     }
-    return fail(err, "%s: found %s%s: not a model of this program, nor layers called fcN, N, net.N, linearN or the like",
+    return fail(err,
+                "%s: found %s%s: not a model of this program, nor layers called fcN, N, net.N, linearN or the like",
                 why, *list ? list : "no tensor", file->tensor_count > LISTED ? ", ..." : "");
 }
 

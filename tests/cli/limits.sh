@@ -23,7 +23,7 @@ within() { # KIB COMMAND...: done, or one line about memory; never longer than 3
     [ $status -eq 1 ] && [ "$(wc -l <"$TMP/stderr")" -eq 1 ] && grep '^mnistq: .*out of memory' "$TMP/stderr" ||
         { echo "exit status $status: $(cat "$TMP/stderr")"; return 1; }
 }
-too_few() { within 120000 "$mnistq" eval fp32 --data idx && [ $status -eq 1 ]; }
+too_few() { within 120000 "$mnistq" train --data idx --hidden 8 --out new && [ $status -eq 1 ]; }
 if (ulimit -v 500000 && "$mnistq" --version >/dev/null 2>&1); then
     for kib in 90000 150000 200000 300000 400000 500000; do
         check "ulimit -v $kib: --version" within $kib "$mnistq" --version
