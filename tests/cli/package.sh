@@ -5,13 +5,14 @@
 
 . tests/cli/tap.sh
 
+build=${BUILD:-build} # as make was given it: another name of the same folder would compile all anew
 tap_program
 to="$TMP/in st/usr" flags=$(cat "$BUILD/flags")
 case $flags in *-fsanitize* | *--coverage*)
     skip 'make install' 'an instrumented build'
     tap_done ;;
 esac
-installs() { make -s BUILD="$BUILD" PREFIX=/usr DESTDIR="$TMP/in st" install; }
+installs() { make -s BUILD="$build" PREFIX=/usr DESTDIR="$TMP/in st" install; }
 check 'make install, below a folder with a space' installs
 check 'the program runs' "$to/bin/mnistq" --version
 client() { # in C, by what pkg-config says
@@ -49,7 +50,7 @@ check 'bash completes an option' bash_gives --scheme mnistq quantize --sch
 check 'bash completes a choice' bash_gives 'per-channel per-tensor' mnistq quantize --scheme per
 check 'zsh: has every option' all_told "$to/share/zsh/site-functions/_mnistq"
 if command -v zsh >/dev/null; then check 'zsh parses it' zsh -n "$to/share/zsh/site-functions/_mnistq"; else skip 'zsh' 'it is not there'; fi
-uninstalls() { make -s BUILD="$BUILD" PREFIX=/usr DESTDIR="$TMP/in st" uninstall && [ -z "$(find "$TMP/in st" -type f)" ]; }
+uninstalls() { make -s BUILD="$build" PREFIX=/usr DESTDIR="$TMP/in st" uninstall && [ -z "$(find "$TMP/in st" -type f)" ]; }
 check 'make uninstall leaves no file' uninstalls
 check_status 2 'no such form' sh scripts/from_help.sh fish "$mnistq"
 tap_done
