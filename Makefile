@@ -127,7 +127,7 @@ data: ## fetch MNIST into data/mnist | 11 MB
 	@sh scripts/fetch_mnist.sh data/mnist
 
 # ---- checking ---------------------------------------------------------------------------------------------------
-test: all $(TESTS) $(TOOLS) $(page_if_possible) $(fuzzers_if_possible) ## build and run every test | 5 min
+test: all $(TESTS) $(TOOLS) $(page_if_possible) $(fuzzers_if_possible) ## build and run every test | 7 min
 	@BUILD=$(BUILD) sh tests/run.sh
 readme-check: ## the README's figures are those of the tables
 	@sh scripts/readme_check.sh README.md
