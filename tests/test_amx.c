@@ -2,8 +2,8 @@
  *   amx-int8-model   their source over the plain-C tiles of amx_model.h: packing, blocks, remainders
  *   amx-int8-traps   what is in the library, instruction for instruction: where the CPU has no tiles, each of theirs
  * ends in a signal, whose handler reads it and does it in the model. (Needs AVX-512, with which sums become codes.)
- * Where the CPU has them, the CPU does it. And the model against the manual's rules, and against the CPU where it has
- * tiles. */
+ * Where the CPU has them, the CPU does it, and the model is held against it in this way. And the model against the
+ * manual's rules. */
 #define AMX_MODEL
 #include "amx_traps.h"
 

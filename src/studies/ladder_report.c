@@ -27,7 +27,8 @@ static double mean_of(const struct ladder_values *v, const struct rung *rung, do
 }
 
 bool rung_trains(const struct rung *rung) {
-    return strcmp(rung->option, "longer") == 0 || strstr(rung->method, "QAT") || strstr(rung->method, "trained");
+    return strcmp(rung->option, "longer") == 0 || strstr(rung->method, "QAT") || strstr(rung->method, "LSQ") ||
+        strstr(rung->method, "trained");
 }
 
 bool ladder_is_best(const struct ladder_values *v, const struct rung *rung) {
