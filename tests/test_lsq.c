@@ -1,37 +1,13 @@
 /* Learned step sizes: a step worked by hand, and training whose integer network learns. */
-#include "base/rng.h"
 #include "nn/gemm.h"
 #include "lowbit/lsq.h"
 #include "lowbit/qat.h"
 #include "model/evaluation.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "small_network.h"
 
 #include <math.h>
 #include <omp.h>
-#include <string.h>
-
-static struct error err;
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
-    } while (0)
-
-enum { IMAGES = 300, INPUTS = 20 };
-static const struct mlp_shape shape = {3, {INPUTS, 16, 12, 5}};
-static uint8_t images[IMAGES * INPUTS];
-
-static void make_network(uint64_t seed, struct mlp *mlp) {
-    struct rng rng = rng_seeded(seed);
-    CHECK(mlp_create(&shape, mlp, &err));
-    mlp_initialise(mlp, &rng);
-    for (int i = 0; i < IMAGES * INPUTS; i++) images[i] = i % INPUTS == 3 ? 0 : (uint8_t)rng_below(&rng, 256);
-}
 
 static void a_step_worked_by_hand(void **state) {
     (void)state;

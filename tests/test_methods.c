@@ -1,6 +1,5 @@
-/* Methods beside GPTQ and AWQ: bias correction, equalization and rotation against their definitions, AdaRound and
+/* Methods beside GPTQ and AWQ: bias correction against its definition, AdaRound and
  * budgets of bits against every choice there is, HQQ against NumPy (tests/golden/make_hqq.py). */
-#include "base/rng.h"
 #include "golden/golden.h"
 #include "nn/gemm.h"
 #include "lowbit/adaround.h"
@@ -9,23 +8,11 @@
 #include "lowbit/mixed.h"
 #include "lowbit/weight_only.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "small_network.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
-#include <string.h>
-
-static struct error err;
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
-    } while (0)
 
 /* ---- bias correction -------------------------------------------------------------------------------------------- */
 
@@ -39,17 +26,6 @@ static void a_bias_worked_by_hand(void **state) {
     correct_bias(w, w_hat, mean_x, mean_x_hat, 2, 2, bias);
     assert_true(bias[0] == 10 + (2 + 4) - (1.5f + 4)); /* by W x and by W_hat x_hat */
     assert_true(bias[1] == 20 + (-2 + 1) - (-1 + 0));
-}
-
-enum { IMAGES = 300, INPUTS = 20 };
-static const struct mlp_shape shape = {3, {INPUTS, 16, 12, 5}};
-static uint8_t images[IMAGES * INPUTS];
-
-static void make_network(uint64_t seed, struct mlp *mlp) {
-    struct rng rng = rng_seeded(seed);
-    CHECK(mlp_create(&shape, mlp, &err));
-    mlp_initialise(mlp, &rng);
-    for (int i = 0; i < IMAGES * INPUTS; i++) images[i] = i % INPUTS == 3 ? 0 : (uint8_t)rng_below(&rng, 256);
 }
 
 /* Mean of each output of layer l over the images, before ReLU: [out]. */

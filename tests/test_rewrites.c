@@ -1,36 +1,12 @@
 /* Networks that compute the same with other weights: equalized, smoothed, rotated; against their definitions. */
-#include "base/rng.h"
 #include "nn/gemm.h"
 #include "lowbit/equalize.h"
 #include "lowbit/hadamard.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "small_network.h"
 
 #include <math.h>
 #include <omp.h>
-#include <string.h>
-
-static struct error err;
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        if (!(call)) fail_msg("%s: %s", #call, err.text);                                                              \
-    } while (0)
-
-enum { IMAGES = 300, INPUTS = 20 };
-static const struct mlp_shape shape = {3, {INPUTS, 16, 12, 5}};
-static uint8_t images[IMAGES * INPUTS];
-
-static void make_network(uint64_t seed, struct mlp *mlp) {
-    struct rng rng = rng_seeded(seed);
-    CHECK(mlp_create(&shape, mlp, &err));
-    mlp_initialise(mlp, &rng);
-    for (int i = 0; i < IMAGES * INPUTS; i++) images[i] = i % INPUTS == 3 ? 0 : (uint8_t)rng_below(&rng, 256);
-}
 
 /* The largest difference between two networks' logits, in shares of the largest logit. */
 static double logits_differ(const struct mlp *a, const struct mlp *b) {

@@ -11,6 +11,17 @@ const struct exporter exporters[] = {
     {"onnx", "an ONNX file, opset 13; integer models in QDQ form", "operator output", export_onnx},
     {0}};
 
+void export_bytes(struct export_stream *out, const void *bytes, size_t size) {
+    fwrite(bytes, 1, size, out->to);
+    out->at += size;
+}
+
+void export_number(struct export_stream *out, uint64_t value, int bytes) {
+    uint8_t little[8];
+    for (int i = 0; i < bytes; i++) little[i] = (uint8_t)(value >> (8 * i));
+    export_bytes(out, little, (size_t)bytes);
+}
+
 bool export_model(const struct exporter *exporter, const struct export_source *source, const char *path,
                   struct table *t, struct error *err) {
     struct out_file out;

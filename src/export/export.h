@@ -18,6 +18,15 @@ struct export_source {
     int count;             /* 0: none */
 };
 
+/* A file being written that counts its bytes: it may be a pipe, which tells no position. */
+struct export_stream {
+    FILE *to;
+    size_t at;
+};
+
+void export_bytes(struct export_stream *out, const void *bytes, size_t size);
+void export_number(struct export_stream *out, uint64_t value, int bytes); /* the lowest byte first */
+
 struct exporter {
     const char *name, *what; /* for --format, for --help */
     const char *columns;     /* of the table that write fills */

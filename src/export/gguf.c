@@ -7,20 +7,21 @@
 
 enum { TEXT = 8, U32 = 4 };
 
-static void put_number(FILE *to, uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; i++) fputc((int)(value >> (8 * i) & 255), to);
+static void put_text(struct export_stream *out, const char *text) {
+    export_number(out, strlen(text), 8);
+    export_bytes(out, text, strlen(text));
 }
 
-static void put_text(FILE *to, const char *text) {
-    put_number(to, strlen(text), 8);
-    fputs(text, to);
+static void put_text_pair(struct export_stream *out, const char *key, const char *text) {
+    put_text(out, key);
+    export_number(out, TEXT, 4);
+    put_text(out, text);
 }
 
-static void put_pair(FILE *to, const char *prefix, const char *key, const char *text) {
-    put_number(to, strlen(prefix) + strlen(key), 8);
-    fprintf(to, "%s%s", prefix, key);
-    put_number(to, TEXT, 4);
-    put_text(to, text);
+static void put_number_pair(struct export_stream *out, const char *key, uint64_t value) {
+    put_text(out, key);
+    export_number(out, U32, 4);
+    export_number(out, value, 4);
 }
 
 /* The format of a tensor, by the metadata of its layer or by its dtype; NULL: one that ggml has not. */
@@ -35,9 +36,12 @@ static const struct format *format_of(const struct st_file *file, const struct s
     return text && codec_parse(text, &codec) && gguf_type(codec.format->name) >= 0 ? codec.format : NULL;
 }
 
-static size_t padding(size_t at) { return (GGUF_ALIGNMENT - at % GGUF_ALIGNMENT) % GGUF_ALIGNMENT; }
-static void put_zeros(FILE *to, size_t count) {
-    while (count--) fputc(0, to);
+/* In the file each tensor begins at a multiple of the alignment, as offsets do. */
+static size_t aligned(size_t at) { return (at + GGUF_ALIGNMENT - 1) / GGUF_ALIGNMENT * GGUF_ALIGNMENT; }
+
+static void align(struct export_stream *out) {
+    static const uint8_t zeros[GGUF_ALIGNMENT];
+    export_bytes(out, zeros, aligned(out->at) - out->at);
 }
 
 static bool is_told(const char *key) { return !strstr(key, ".format"); } /* the tensors' own types tell formats */
@@ -58,39 +62,38 @@ bool export_gguf(const struct export_source *source, FILE *to, struct table *t, 
                         file->tensors[i].name, text ? text : st_types[file->tensors[i].dtype].name);
         }
     for (size_t i = 0; i < file->metadata_count; i++) pairs += is_told(file->metadata[i].key);
-    fputs("GGUF", to);
-    put_number(to, 3, 4);
-    put_number(to, file->tensor_count, 8);
-    put_number(to, pairs, 8);
-    put_pair(to, "", "general.architecture", "mnistq");
-    put_text(to, "general.alignment");
-    put_number(to, U32, 4);
-    put_number(to, GGUF_ALIGNMENT, 4);
-    put_text(to, "general.quantization_version");
-    put_number(to, U32, 4);
-    put_number(to, 2, 4);
-    for (size_t i = 0; i < file->metadata_count; i++)
-        if (is_told(file->metadata[i].key)) put_pair(to, GGUF_PREFIX, file->metadata[i].key, file->metadata[i].text);
+    struct export_stream out = {to, 0};
+    export_bytes(&out, "GGUF", 4);
+    export_number(&out, 3, 4);
+    export_number(&out, file->tensor_count, 8);
+    export_number(&out, pairs, 8);
+    put_text_pair(&out, "general.architecture", "mnistq");
+    put_number_pair(&out, "general.alignment", GGUF_ALIGNMENT);
+    put_number_pair(&out, "general.quantization_version", 2);
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        char key[ST_NAME + sizeof GGUF_PREFIX];
+        snprintf(key, sizeof key, GGUF_PREFIX "%s", file->metadata[i].key);
+        if (is_told(file->metadata[i].key)) put_text_pair(&out, key, file->metadata[i].text);
+    }
     for (size_t i = 0; i < file->tensor_count; i++) {
         const struct st_tensor *tensor = &file->tensors[i];
         const struct format *f = format[i];
-        size_t cols = tensor->shape[tensor->dimensions - 1];
+        size_t cols = tensor->shape[tensor->dimensions - 1], rows = tensor->dimensions == 2 ? tensor->shape[0] : 1;
         if (tensor->dtype == ST_U8) cols = cols / format_bytes(f, f->block) * (size_t)f->block;
-        put_text(to, tensor->name);
-        put_number(to, (uint64_t)tensor->dimensions, 4);
-        put_number(to, cols, 8);
-        if (tensor->dimensions == 2) put_number(to, tensor->shape[0], 8);
-        put_number(to, (uint64_t)gguf_type(f->name), 4);
-        put_number(to, offset, 8);
-        offset += tensor->bytes + padding(tensor->bytes);
-        table_row(t, "%s | %s | %zu | %zu | %zu", tensor->name, f->name, tensor->dimensions == 2 ? tensor->shape[0] : 1,
-                  cols, tensor->bytes);
+        put_text(&out, tensor->name);
+        export_number(&out, (uint64_t)tensor->dimensions, 4);
+        export_number(&out, cols, 8);
+        if (tensor->dimensions == 2) export_number(&out, rows, 8);
+        export_number(&out, (uint64_t)gguf_type(f->name), 4);
+        export_number(&out, offset, 8);
+        offset = aligned(offset + tensor->bytes);
+        table_row(t, "%s | %s | %zu | %zu | %zu", tensor->name, f->name, rows, cols, tensor->bytes);
     }
-    put_zeros(to, padding((size_t)ftello(to)));
     for (size_t i = 0; i < file->tensor_count; i++) {
-        fwrite(file->tensors[i].data, 1, file->tensors[i].bytes, to);
-        put_zeros(to, padding(file->tensors[i].bytes));
+        align(&out);
+        export_bytes(&out, file->tensors[i].data, file->tensors[i].bytes);
     }
+    align(&out);
     table_note(t,
                "Rows are whole blocks of their type, filled up with zeros; mnistq.architecture has the true widths.");
     return true;

@@ -10,9 +10,8 @@
 enum { MAX_ARRAYS = ST_MAX_TENSORS + 2 * MLP_MAX_LAYERS + 2, NPY_HEADER = 128 };
 
 struct archive {
-    FILE *to;
+    struct export_stream out;
     struct table *t;
-    size_t at; /* bytes written */
     int count;
     struct {
         char name[ST_NAME + 8];
@@ -20,36 +19,25 @@ struct archive {
     } entries[MAX_ARRAYS];
 };
 
-/* size little-endian bytes of value. */
-static void put_number(struct archive *z, uint32_t value, int size) {
-    for (int i = 0; i < size; i++) fputc((int)(value >> (8 * i) & 255), z->to);
-    z->at += (size_t)size;
-}
-
-static void put_bytes(struct archive *z, const void *bytes, size_t size) {
-    fwrite(bytes, 1, size, z->to);
-    z->at += size;
-}
-
 /* What the local header and the central directory have alike: version 2.0, stored, 1 January 1980. */
 static void put_entry(struct archive *z, int i) {
-    put_number(z, 20, 2);
-    put_number(z, 0, 2);
-    put_number(z, 0, 2);
-    put_number(z, 0, 2);
-    put_number(z, 0x21, 2);
-    put_number(z, z->entries[i].crc, 4);
-    put_number(z, z->entries[i].bytes, 4);
-    put_number(z, z->entries[i].bytes, 4);
-    put_number(z, (uint32_t)strlen(z->entries[i].name), 2);
-    put_number(z, 0, 2);
+    export_number(&z->out, 20, 2);
+    export_number(&z->out, 0, 2);
+    export_number(&z->out, 0, 2);
+    export_number(&z->out, 0, 2);
+    export_number(&z->out, 0x21, 2);
+    export_number(&z->out, z->entries[i].crc, 4);
+    export_number(&z->out, z->entries[i].bytes, 4);
+    export_number(&z->out, z->entries[i].bytes, 4);
+    export_number(&z->out, (uint32_t)strlen(z->entries[i].name), 2);
+    export_number(&z->out, 0, 2);
 }
 
 /* data: little-endian elements of a NumPy type such as "<f4". */
 static bool put_array(struct archive *z, const char *name, const char *type, const size_t *shape, int dimensions,
                       const void *data, size_t bytes, struct error *err) {
     char header[NPY_HEADER + 1], dims[64] = "";
-    if (z->at + bytes > UINT32_MAX / 2 || z->count == MAX_ARRAYS)
+    if (z->out.at + bytes > UINT32_MAX / 2 || z->count == MAX_ARRAYS)
         return fail(err, "more than 2 GiB or %d arrays: too large for an .npz of this program", MAX_ARRAYS);
     for (int d = 0; d < dimensions; d++)
         snprintf(dims + strlen(dims), sizeof dims - strlen(dims), d ? " %zu," : "%zu,", shape[d]);
@@ -66,34 +54,34 @@ static bool put_array(struct archive *z, const char *name, const char *type, con
     uLong crc = crc32(crc32(0, NULL, 0), (const Bytef *)header, NPY_HEADER);
     z->entries[i].crc = (uint32_t)crc32_z(crc, data, bytes);
     z->entries[i].bytes = (uint32_t)(NPY_HEADER + bytes);
-    z->entries[i].at = (uint32_t)z->at;
-    put_bytes(z, "PK\3\4", 4);
+    z->entries[i].at = (uint32_t)z->out.at;
+    export_bytes(&z->out, "PK\3\4", 4);
     put_entry(z, i);
-    put_bytes(z, z->entries[i].name, strlen(z->entries[i].name));
-    put_bytes(z, header, NPY_HEADER);
-    put_bytes(z, data, bytes);
+    export_bytes(&z->out, z->entries[i].name, strlen(z->entries[i].name));
+    export_bytes(&z->out, header, NPY_HEADER);
+    export_bytes(&z->out, data, bytes);
     table_row(z->t, "%s | %s | (%s) | %zu", name, type, dims, bytes);
     return true;
 }
 
 static void put_directory(struct archive *z) {
-    size_t begin = z->at;
+    size_t begin = z->out.at;
     for (int i = 0; i < z->count; i++) {
-        put_bytes(z, "PK\1\2\24\0", 6);
+        export_bytes(&z->out, "PK\1\2\24\0", 6);
         put_entry(z, i);
-        put_number(z, 0, 2);
-        put_number(z, 0, 4);
-        put_number(z, 0, 4);
-        put_number(z, z->entries[i].at, 4);
-        put_bytes(z, z->entries[i].name, strlen(z->entries[i].name));
+        export_number(&z->out, 0, 2);
+        export_number(&z->out, 0, 4);
+        export_number(&z->out, 0, 4);
+        export_number(&z->out, z->entries[i].at, 4);
+        export_bytes(&z->out, z->entries[i].name, strlen(z->entries[i].name));
     }
-    size_t bytes = z->at - begin;
-    put_bytes(z, "PK\5\6\0\0\0\0", 8);
-    put_number(z, (uint32_t)z->count, 2);
-    put_number(z, (uint32_t)z->count, 2);
-    put_number(z, (uint32_t)bytes, 4);
-    put_number(z, (uint32_t)begin, 4);
-    put_number(z, 0, 2);
+    size_t bytes = z->out.at - begin;
+    export_bytes(&z->out, "PK\5\6\0\0\0\0", 8);
+    export_number(&z->out, (uint32_t)z->count, 2);
+    export_number(&z->out, (uint32_t)z->count, 2);
+    export_number(&z->out, (uint32_t)bytes, 4);
+    export_number(&z->out, (uint32_t)begin, 4);
+    export_number(&z->out, 0, 2);
 }
 
 /* Floats of this machine as "<f4". */
@@ -158,7 +146,7 @@ static bool put_inputs(struct archive *z, const struct export_source *source, st
 bool export_npz(const struct export_source *source, FILE *to, struct table *t, struct error *err) {
     struct archive *z = calloc(1, sizeof *z);
     if (!z) return fail(err, "out of memory");
-    z->to = to;
+    z->out.to = to;
     z->t = t;
     bool ok = true;
     for (size_t i = 0; ok && i < source->file->tensor_count; i++) ok = put_tensor(z, &source->file->tensors[i], err);

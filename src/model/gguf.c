@@ -85,9 +85,7 @@ static bool read_pair(struct reader *r, uint64_t *alignment, struct st_file *fil
     if (!take_text(r, text, sizeof text, true)) return fail(err, "the value of %s is cut, or no text", key);
     if (file->metadata_count == ST_MAX_METADATA - MLP_MAX_LAYERS - 1)
         return fail(err, "more than %d metadata texts", ST_MAX_METADATA - MLP_MAX_LAYERS - 1);
-    struct st_file *f = file;
-    snprintf(f->metadata[f->metadata_count].key, ST_NAME, "%.*s", ST_NAME - 1, key + prefix);
-    snprintf(f->metadata[f->metadata_count++].text, ST_TEXT, "%s", text);
+    st_add_metadata(file, key + prefix, "%s", text);
     return true;
 }
 
@@ -133,7 +131,7 @@ static bool read_tensor(struct reader *r, struct st_tensor *t, const struct form
 }
 
 /* Where a layer has another format than fp32, the metadata tell all formats and the shape, as in a file of ours. */
-static bool describe_layers(struct st_file *file, const struct format *const *format, const size_t *inputs) {
+static void describe_layers(struct st_file *file, const struct format *const *format, const size_t *inputs) {
     char name[ST_NAME], shape[16 * MLP_MAX_LAYERS + 32] = "mlp ";
     bool plain = true;
     int layers = 0;
@@ -153,7 +151,6 @@ static bool describe_layers(struct st_file *file, const struct format *const *fo
         st_add_metadata(file, name, "%s", f->name);
     }
     if (!plain && !st_metadata(file, "architecture")) st_add_metadata(file, "architecture", "%s", shape);
-    return true;
 }
 
 static bool read_tensors(struct reader *r, uint64_t count, uint64_t alignment, struct st_file *file,
@@ -185,7 +182,8 @@ static bool read_tensors(struct reader *r, uint64_t count, uint64_t alignment, s
     }
     if (file->file_bytes - begin - end >= alignment)
         return fail(err, "%zu bytes after the last tensor belong to nothing", (size_t)(file->file_bytes - begin - end));
-    return describe_layers(file, format, inputs);
+    describe_layers(file, format, inputs);
+    return true;
 }
 
 bool gguf_parse(const void *bytes, size_t size, struct st_file *out, struct error *err) {

@@ -244,6 +244,8 @@ const struct rung rungs[] = {
 /* clang-format on */
 const int rung_count = sizeof rungs / sizeof rungs[0];
 
+bool rung_trains(const struct rung *rung) { return rung->make == longer || rung->make == qat || rung->make == lsq; }
+
 void rung_section(const struct rung *rung, char *text, size_t size) {
     snprintf(text, size, rung->bits == 1 ? "1 to 1.6 bits" : "%d bits", rung->bits);
 }

@@ -54,6 +54,9 @@ void rung_format(const struct rung *rung, int group, char *text, size_t size);
  * where option is NULL. *group becomes that of the format, "int4/49"; without a group it stays. NULL: there is none. */
 const struct rung *rung_find(const char *format, const char *option, int *group);
 
+/* Whether making it trains the network further: it is then no likeness of the fp32 network's weights. */
+bool rung_trains(const struct rung *rung);
+
 /* Makes a rung and writes it to path. Errors: a group that divides no layer's inputs; a weight that is not finite; out
  * of memory; training that diverges; what model_write_* refuse. Release made->effective with mlp_free, also after an
  * error. */

@@ -25,9 +25,6 @@ struct ladder_values {
 struct sums ladder_sums(const struct ladder_values *v, const struct rung *rung,
                         double (*of)(const struct rung_value *value));
 
-/* Whether a rung trains on: it answers better than fp32 for that alone. */
-bool rung_trains(const struct rung *rung);
-
 /* Of the rungs with as many bits, not those that train on, the one whose KL divergence is the least. */
 bool ladder_is_best(const struct ladder_values *v, const struct rung *rung);
 

@@ -26,11 +26,6 @@ static double mean_of(const struct ladder_values *v, const struct rung *rung, do
     return sums_mean(&s);
 }
 
-bool rung_trains(const struct rung *rung) {
-    return strcmp(rung->option, "longer") == 0 || strstr(rung->method, "QAT") || strstr(rung->method, "LSQ") ||
-        strstr(rung->method, "trained");
-}
-
 bool ladder_is_best(const struct ladder_values *v, const struct rung *rung) {
     if (rung_trains(rung) || strcmp(rung->option, "none") == 0) return false;
     for (const struct rung *r = rungs; r < rungs + rung_count; r++)

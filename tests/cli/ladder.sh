@@ -97,6 +97,9 @@ methods_judged() { # with one seed nothing can be shown; with more, p decides
         END { exit bad || n < 10 }'
 }
 check 'the methods: shown where p is below 0.05' methods_judged
+check 'the methods: a row for every claim, whose rungs are all there' [ "$(csv_plain r/ladder-methods.csv | wc -l)" -eq \
+    "$(grep -c '^{"' "$tap_root/src/studies/ladder_claims.h")" ]
+check 'the methods: none stands twice' [ -z "$(sed -n 's/^\({"[^A-Z]*\)[A-Z_]*,.*/\1/p' "$tap_root/src/studies/ladder_claims.h" | sort | uniq -d)" ]
 
 # ---- every rung's file --------------------------------------------------------------------------------------
 
